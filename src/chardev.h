@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The character seam: bytes between a serial port (or console) and a back
+ * end (stdio, file, UNIX socket, expect engine, null).
+ *
+ * Locking: both directions under dev_lock.  A back end never blocks: output
+ * that cannot be written now is buffered up to a bound, then dropped oldest
+ * first with one log line.
+ */
+#ifndef HV_CHARDEV_H
+#define HV_CHARDEV_H
+
+#include "err.h"
+#include "util.h"
+
+struct loop;
+struct chardev;
+
+/* Device side. */
+struct char_sink {
+	size_t (*can_receive)(void *dev);	/* bytes the device takes now */
+	void (*receive)(void *dev, const uint8_t *buf, size_t len);
+	void *dev;
+};
+
+/* Tap for the expect engine and the log: sees every byte the guest writes. */
+struct char_tap {
+	void (*output)(void *opaque, const uint8_t *buf, size_t len);
+	void *opaque;
+	struct char_tap *next;
+};
+
+/* @spec: "stdio", "null", "file:PATH", "unix:PATH" (listening socket).  NULL + @e. */
+struct chardev *chardev_open(const char *spec, struct loop *loop, struct err *e);
+void chardev_close(struct chardev *c);
+void chardev_attach(struct chardev *c, const struct char_sink *s);
+/* Guest wrote bytes. */
+void chardev_write(struct chardev *c, const uint8_t *buf, size_t len);
+/* The device can take input again. */
+void chardev_accept_input(struct chardev *c);
+void chardev_add_tap(struct chardev *c, struct char_tap *t);
+/* Host-side input as if typed (expect/send, tests); queued until the device takes it. */
+void chardev_inject(struct chardev *c, const uint8_t *buf, size_t len);
+/* Flush buffered output as far as it goes now (exit path). */
+void chardev_flush(struct chardev *c);
+
+#endif

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The software CPU, private interface between its files.
+ *
+ * One struct soft per vCPU, used only by its own thread except where marked.
+ * The decoder turns bytes into blocks of struct uop (decode.c, block.c); the
+ * dispatcher calls uop->fn one after another (dispatch.c).  Everything that a
+ * translator would share lives here: the table, the state, the TLB.
+ *
+ * Faults: exactly one way.  A handler that faults calls soft_fault() (or a
+ * helper that does), which records the exception and siglongjmps to the run
+ * loop with architectural state as before the instruction.  Hence the rule
+ * for handlers: do every access that may fault before changing a register,
+ * and hold no lock across one.
+ */
+#ifndef HV_SOFT_H
+#define HV_SOFT_H
+
+#include "../vcpu.h"
+#include "../../mem_cpu.h"
+
+struct soft;
+struct uop;
+
+/* Returns the next uop: u + 1, another block's first, or NULL (s->rip is set: look it up). */
+typedef const struct uop *(*uop_fn)(struct soft *s, const struct uop *u);
+
+/* Slots of s->gpr beyond the 16 registers, so that an address needs no branches. */
+#define GPR_ZERO 16	/* always 0: "no base", "no index" */
+#define GPR_RIP 17	/* guest RIP (offset, not linear) of the first byte of the current block */
+
+enum uop_flag {
+	UOP_MOD3 = 1 << 0,	/* ModRM names a register, no memory operand */
+	UOP_LOCK = 1 << 1,
+	UOP_REP = 1 << 2,	/* F3 */
+	UOP_REPNE = 1 << 3,	/* F2 */
+	UOP_FLATSEG = 1 << 4,	/* 64-bit mode and segment without base: linear = effective address */
+	UOP_REXW = 1 << 5,
+	UOP_P66 = 1 << 6,	/* 66 prefix was present */
+	UOP_SEGOVR = 1 << 7,	/* a segment prefix was present */
+};
+
+/*
+ * One decoded instruction.  reg/rm are BYTE offsets into s->gpr for general
+ * registers (AH is offset 1), plain numbers for all other register files.
+ */
+struct uop {
+	uop_fn fn;
+	uint64_t imm;		/* immediate, sign-extended to 64 bits; branch: target offset from
+				 * the block's first byte; far pointer: offset | selector << 32 */
+	int32_t disp;		/* RIP-relative: already made relative to the block's first byte */
+	uint16_t row;		/* index into soft_optable[] */
+	uint16_t off;		/* of this instruction from the first byte of its block */
+	uint8_t reg, rm;
+	uint8_t base, index;	/* gpr slots 0-17 */
+	uint8_t scale;		/* shift 0-3 */
+	uint8_t seg;		/* SEG_*: segment of the memory operand */
+	uint8_t osize, asize;	/* operand and address size in bytes: 1, 2, 4, 8 */
+	uint8_t flags;		/* enum uop_flag */
+	uint8_t len;		/* instruction length, 1-15 */
+	uint8_t imm8;		/* second immediate (ENTER), or imm8 of 0F 3A forms */
+	uint8_t vex;		/* reserved for VEX: vvvv and L */
+};
+
+/* ---- MMU -------------------------------------------------------------- */
+
+/* Tag = linear page address when the access is allowed without further checks, else all-ones. */
+struct soft_tlbe {
+	uint64_t tag_r, tag_w, tag_x;
+	uintptr_t delta;	/* host = linear + delta */
+};
+#define TLB_BITS 9
+#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_NONE UINT64_MAX
+/* Which table is in force: user, kernel with SMAP in force (AC=0), kernel otherwise. */
+enum { TLB_USER, TLB_KERN, TLB_KERN_AC, TLB_TABLES };
+
+/* ---- lazy flags ------------------------------------------------------- */
+
+/* cc_op = kind << 2 | log2(size); CC_EFLAGS: the bits are in cc_res itself. */
+enum cc_kind {
+	CC_EFLAGS, CC_ADD, CC_ADC, CC_SUB, CC_SBB, CC_LOGIC, CC_INC, CC_DEC, CC_SHL, CC_SHR,
+	CC_SAR, CC_MUL, CC_KINDS
+};
+#define CC(kind, lg) ((kind) << 2 | (lg))
+#define FL_CF 0x0001u
+#define FL_PF 0x0004u
+#define FL_AF 0x0010u
+#define FL_ZF 0x0040u
+#define FL_SF 0x0080u
+#define FL_TF 0x0100u
+#define FL_IF 0x0200u
+#define FL_DF 0x0400u
+#define FL_OF 0x0800u
+#define FL_IOPL 0x3000u
+#define FL_NT 0x4000u
+#define FL_RF 0x10000u
+#define FL_VM 0x20000u
+#define FL_AC 0x40000u
+#define FL_VIF 0x80000u
+#define FL_VIP 0x100000u
+#define FL_ID 0x200000u
+#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+
+/* Mode bits: part of a block's key, kept up to date by soft_update_mode(). */
+enum soft_mode {
+	MODE_CS64 = 1 << 0,	/* 64-bit code segment in long mode */
+	MODE_CS32 = 1 << 1,	/* D bit: default operand and address size 32 */
+	MODE_SS32 = 1 << 2,	/* B bit of SS (or 64-bit): stack pointer width */
+	MODE_PE = 1 << 3,
+	MODE_VM86 = 1 << 4,
+	MODE_CPL3 = 1 << 5,
+	MODE_TF = 1 << 6,	/* one instruction a block */
+	MODE_FLAT = 1 << 7,	/* ES, SS, DS have base 0 and no effective limit (or CS64) */
+	MODE_LMA = 1 << 8,
+	MODE_CODE_BP = 1 << 9,	/* an instruction breakpoint is armed: check each */
+	MODE_FPU_OFF = 1 << 10,	/* CR0.EM or CR0.TS */
+	MODE_A20_OFF = 1 << 11,
+};
+
+struct soft {
+	/* hot: first two cache lines and their neighbours */
+	uint64_t gpr[18];
+	uint64_t cc_res, cc_src1, cc_src2;
+	uint32_t cc_op;
+	uint32_t eflags;	/* all but FL_ARITH */
+	struct soft_tlbe *tlb;	/* table in force */
+	uint64_t rip;		/* valid between blocks, and after a fault */
+	uint32_t mode;		/* enum soft_mode */
+	uint8_t cpl;
+	bool intr_shadow;	/* STI, MOV SS, POP SS: no interrupts before the next instruction */
+	bool nmi_blocked;
+	bool halted;
+	struct vcpu *vcpu;
+	uint64_t insns;		/* retired, counted by blocks */
+
+	struct x86_seg seg[SEG_NUM], ldt, tr;
+	struct x86_dtable gdt, idt;
+	uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+	uint64_t dr[8];
+	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint64_t pat, misc_enable, tsc_aux, tsc_adjust, tsc_offset, tsc_deadline;
+	uint64_t mtrr_def, mtrr_fix[11], mtrr_var[16];
+	uint64_t pdpte[4];	/* PAE: cached at MOV CR3 */
+	bool wait_sipi;
+
+	/* XSAVE image: guest XMM in place; x87/MMX/MXCSR as fpu.c keeps them */
+	uint8_t fx[832] __attribute__((aligned(64)));
+
+	struct soft_tlbe tlbs[TLB_TABLES][TLB_SIZE] __attribute__((aligned(64)));
+
+	/* pending fault, set by soft_fault() */
+	sigjmp_buf fault_jmp;
+	struct soft_exc {
+		uint8_t vector;
+		bool has_code, soft_int, ext;
+		uint32_t code;
+	} exc;
+	uint8_t delivering;	/* exception being delivered: double-fault logic */
+
+	struct block_cache *blocks;	/* block.c */
+	struct soft_fpu *fpu;		/* fpu.c: anything beyond the image */
+};
+
+/* Vectors */
+enum { EXC_DE, EXC_DB, EXC_NMI, EXC_BP, EXC_OF, EXC_BR, EXC_UD, EXC_NM, EXC_DF, EXC_TS = 10,
+       EXC_NP, EXC_SS, EXC_GP, EXC_PF, EXC_MF = 16, EXC_AC, EXC_MC, EXC_XM };
+
+/* ---- dispatch.c, excp.c ------------------------------------------------ */
+/* Raise before any state change; u names the faulting instruction (may be NULL: s->rip). */
+HV_NORETURN void soft_fault(struct soft *s, const struct uop *u, unsigned vector);
+HV_NORETURN void soft_fault_code(struct soft *s, const struct uop *u, unsigned vector,
+				 uint32_t code);
+/* Deliver through IDT/IVT: faults, traps, external interrupts, INT n (soft_int). */
+void soft_deliver(struct soft *s, unsigned vector, bool has_code, uint32_t code, bool soft_int);
+/* RIP of the instruction after u. */
+#define UOP_NEXT_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off + (u)->len)
+#define UOP_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off)
+
+/* Recompute mode, cpl's TLB table and cached predicates after any change of CR0/4, EFER,
+ * EFLAGS.VM/TF/AC, a segment register, DR7, A20. */
+void soft_update_mode(struct soft *s);
+
+/* ---- flags.c ------------------------------------------------------------ */
+uint32_t soft_get_eflags(const struct soft *s);		/* complete EFLAGS, bit 1 set */
+void soft_set_eflags(struct soft *s, uint32_t fl);	/* raw: no privilege checks, updates mode */
+bool soft_cond(const struct soft *s, unsigned cc);	/* Jcc condition 0-15 */
+bool soft_cf(const struct soft *s);
+
+/* ---- seg.c ------------------------------------------------------------- */
+/* Linear address of a memory operand with segment checks; write: for the type check. */
+uint64_t soft_seg_lin(struct soft *s, const struct uop *u, unsigned seg, uint64_t ea,
+		      unsigned len, bool write);
+/* MOV/POP to a data segment register, with all checks and faults. */
+void soft_load_seg(struct soft *s, const struct uop *u, unsigned seg, uint16_t sel);
+void soft_set_seg_real(struct soft *s, unsigned seg, uint16_t sel);
+
+static inline uint64_t uop_ea(const struct soft *s, const struct uop *u)
+{
+	uint64_t ea = s->gpr[u->base] + (s->gpr[u->index] << u->scale) + (int64_t)u->disp;
+
+	if (unlikely(u->asize != 8))
+		ea &= u->asize == 4 ? 0xffffffffu : 0xffffu;
+	return ea;
+}
+
+/* Linear address of the memory operand of @u for an access of @len bytes. */
+static inline uint64_t uop_lin(struct soft *s, const struct uop *u, unsigned len, bool write)
+{
+	uint64_t ea = uop_ea(s, u);
+
+	if (likely(u->flags & UOP_FLATSEG))
+		return ea;
+	return soft_seg_lin(s, u, u->seg, ea, len, write);
+}
+
+/* ---- mmu.c, tlb.c -------------------------------------------------------- */
+/* Slow paths: TLB miss, page crossing, MMIO, code page.  Fault through soft_fault_code(). */
+uint64_t soft_ld_slow(struct soft *s, const struct uop *u, uint64_t lin, unsigned size);
+void soft_st_slow(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, uint64_t v);
+/* Any length up to 4096, both pages checked first.  For SSE, FXSAVE, descriptors. */
+void soft_ld_buf(struct soft *s, const struct uop *u, uint64_t lin, void *dst, size_t len);
+void soft_st_buf(struct soft *s, const struct uop *u, uint64_t lin, const void *src, size_t len);
+/* Fault now if [lin, lin+len) could not be written. */
+void soft_probe_write(struct soft *s, const struct uop *u, uint64_t lin, size_t len);
+/*
+ * Host address of [lin, ...) for direct access, with *len = bytes to the end
+ * of the page; NULL if the page is not plain RAM (MMIO, code on write): then
+ * use the ld/st functions.  Faults like the access itself.
+ */
+void *soft_host_ptr(struct soft *s, const struct uop *u, uint64_t lin, bool write, size_t *len);
+/* System accesses (descriptor tables, TSS): supervisor rights whatever the CPL. */
+uint64_t soft_sys_ld(struct soft *s, const struct uop *u, uint64_t lin, unsigned size);
+void soft_sys_st(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, uint64_t v);
+/* Translate for instruction fetch; faults; false in *ram: not RAM/ROM (fetch from MMIO). */
+void soft_fetch_page(struct soft *s, uint64_t lin, struct gm_page *out, bool *ram);
+void soft_tlb_flush(struct soft *s, bool keep_global);
+void soft_tlb_flush_page(struct soft *s, uint64_t lin);
+/* Drop write tags for a block's page on every vCPU and wait until done (code was found there). */
+void soft_protect_code(struct soft *s, struct gm_block *b, uint64_t block_off);
+/* Serve VCPU_REQ_TLB; also called while waiting for others. */
+void soft_tlb_ack(struct soft *s);
+
+#define SOFT_LD(bits, size) \
+	static inline uint##bits##_t soft_ld##bits(struct soft *s, const struct uop *u, uint64_t lin) \
+	{ \
+		const struct soft_tlbe *e = &s->tlb[lin >> 12 & (TLB_SIZE - 1)]; \
+		if (likely(e->tag_r == ((lin + (size) - 1) & ~0xfffull))) { \
+			uint##bits##_t v; \
+			memcpy(&v, (const void *)(uintptr_t)(lin + e->delta), sizeof(v)); \
+			return v; \
+		} \
+		return (uint##bits##_t)soft_ld_slow(s, u, lin, size); \
+	} \
+	static inline void soft_st##bits(struct soft *s, const struct uop *u, uint64_t lin, \
+					 uint##bits##_t v) \
+	{ \
+		const struct soft_tlbe *e = &s->tlb[lin >> 12 & (TLB_SIZE - 1)]; \
+		if (likely(e->tag_w == ((lin + (size) - 1) & ~0xfffull))) \
+			memcpy((void *)(uintptr_t)(lin + e->delta), &v, sizeof(v)); \
+		else \
+			soft_st_slow(s, u, lin, size, v); \
+	}
+SOFT_LD(8, 1) SOFT_LD(16, 2) SOFT_LD(32, 4) SOFT_LD(64, 8)
+#undef SOFT_LD
+
+/* ---- optable ------------------------------------------------------------- */
+/*
+ * Row of the instruction table (optable.def and its family files
+ * optable_int.def, optable_sys.def, optable_fpu.def, optable_sse.def):
+ *
+ *   OP(map, prefix, opcode, ext, "mnemonic", "operands", attr, feat, fin, fout, fundef, handler)
+ *
+ * map: M1 one-byte, M0F, M38 (0F 38), M3A (0F 3A).
+ * prefix: P_ANY (66 is operand size), P_NP, P_66, P_F3, P_F2 (mandatory prefix, SSE).
+ * ext: X_NONE, or X_(n) = ModRM.reg n any mod, X_M(n) memory only, X_R(n) register only,
+ *      X_RM(byte) = the exact ModRM byte (x87, 0F 01), X_MEM / X_REG without /n.
+ * operands, comma separated, Intel order and SDM vol. 2 appendix A.2 letters:
+ *   Eb Ev Ed Eq Ew Ey(32/64) Gb Gv Gw Gy Ib Iw Iz(16/32, sign-extended) Iv Jb Jz Mb Mw Md Mq Mx(16
+ *   bytes) M(address) Ob Ov Ap Mp Sw Cd Dd Zv(opcode register) Zb AL AX eAX rAX DX CL 1 Vx(xmm reg)
+ *   Wx(xmm/m128) Wd Wq(xmm/m32, m64) Pq Qq(mm, mm/m64) Nq Ux(xmm rm only) ST STi m32fp ...
+ * attr: A_* bits below.  feat: F_* CPUID gate: clear -> #UD.
+ * fin/fout/fundef: flags read, written, left undefined (FL_* masks).
+ */
+enum op_attr {
+	A_LOCK = 1 << 0,	/* LOCK allowed with a memory destination */
+	A_END = 1 << 1,		/* ends the block (branches, mode changes, may stop) */
+	A_D64 = 1 << 2,		/* default 64-bit operand size in 64-bit mode (push, near branch) */
+	A_F64 = 1 << 3,		/* forced 64-bit operand size */
+	A_NO64 = 1 << 4,	/* #UD in 64-bit mode */
+	A_ONLY64 = 1 << 5,
+	A_PRIV = 1 << 6,	/* #GP(0) when CPL > 0 */
+	A_MODRM = 1 << 7,	/* has ModRM (set by table init from operands/ext) */
+	A_FPU = 1 << 8,		/* x87: CR0.EM/TS checks */
+	A_SSE = 1 << 9,		/* SSE: CR0.EM, CR4.OSFXSR, TS checks */
+	A_MMX = 1 << 10,
+	A_REPSTR = 1 << 11,	/* string instruction with REP forms */
+	A_NOREAL = 1 << 12,	/* #UD in real and virtual-8086 mode */
+	A_NOTEST = 1 << 13,	/* the differential generator skips it (system) */
+	A_ALIGN16 = 1 << 14,	/* legacy SSE alignment: #GP(0) when not 16-byte aligned */
+	A_COPY_OK = 1 << 15,	/* a translator may copy its bytes */
+	A_NO66 = 1 << 16,	/* 66 is ignored */
+	A_SERIAL = 1 << 17,
+};
+
+enum op_feat {
+	F_BASE, F_FPU, F_MMX, F_SSE, F_SSE2, F_SSE3, F_SSSE3, F_SSE41, F_SSE42, F_POPCNT, F_AES,
+	F_PCLMUL, F_CX16, F_LAHF64, F_RDTSCP, F_FSGSBASE, F_XSAVE, F_XSAVEOPT, F_SYSCALL, F_CLFSH,
+	F_INVPCID, F_SMAP, F_RDRAND, F_RDSEED, F_MOVBE, F_ADX, F_PREFETCHW, F_MONITOR, F_BMI1, F_BMI2,
+	F_LZCNT, F_NEVER, F_COUNT
+};
+
+struct optable_row {
+	uint8_t map, prefix, opcode;
+	int16_t ext;
+	const char *mnem, *operands;
+	uint32_t attr;
+	uint8_t feat;
+	uint32_t fin, fout, fundef;
+	uop_fn fn;
+};
+extern const struct optable_row soft_optable[];
+extern const unsigned soft_optable_rows;
+
+bool soft_has_feat(enum op_feat f);	/* advertised by soft_cpuid() */
+void soft_cpuid(struct soft *s, uint32_t leaf, uint32_t sub, uint32_t out[4]);
+
+/* ---- disas.c ------------------------------------------------------------- */
+/* One instruction at @bytes (@n available) for code size 16/32/64: text; returns its length, 0 bad. */
+unsigned soft_disas(const uint8_t *bytes, size_t n, unsigned bits, uint64_t rip, char *out,
+		    size_t out_len);
+
+/* ---- fpu.c --------------------------------------------------------------- */
+bool soft_fpu_init(struct soft *s);
+void soft_fpu_free(struct soft *s);
+void soft_fpu_reset(struct soft *s, bool init_only);
+/* Bring s->fx up to date / take it over (FXSAVE image at offset 0). */
+void soft_fpu_sync_out(struct soft *s);
+void soft_fpu_sync_in(struct soft *s);
+
+#endif

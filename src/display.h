@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The display seam: a device owns a struct display; viewers (window,
+ * screenshot, tests) read it.
+ *
+ * The device renders into surface (XRGB8888) when a viewer asks with
+ * display_refresh(), under dev_lock, and reports damage.  Nothing is
+ * rendered when nobody looks, so a still or unwatched screen costs nothing.
+ */
+#ifndef HV_DISPLAY_H
+#define HV_DISPLAY_H
+
+#include "err.h"
+#include "util.h"
+
+struct rect { unsigned x, y, w, h; };
+
+struct surface {
+	uint32_t *pixels;	/* XRGB8888, owned by display */
+	unsigned w, h;
+	unsigned stride;	/* in pixels */
+};
+
+#define DISPLAY_MAX_DIM 8192u
+#define DISPLAY_MAX_RECTS 32
+
+struct display;
+
+struct display_source {
+	/* Bring the surface up to date; resizes and damages through the calls below. */
+	void (*refresh)(void *dev);
+	/* Text-mode contents as UTF-8 lines for --expect console; 0 when in graphics. */
+	size_t (*text)(void *dev, char *buf, size_t len);
+	void *dev;
+};
+
+struct display *display_new(void);
+void display_free(struct display *d);
+void display_set_source(struct display *d, const struct display_source *src);
+
+/* Device side, inside refresh(). */
+bool display_resize(struct display *d, unsigned w, unsigned h);	/* false: absurd size */
+struct surface *display_surface(struct display *d);
+void display_damage(struct display *d, struct rect r);	/* clipped; 32 then bounding box */
+void display_set_blank(struct display *d, bool blank);
+
+/* Viewer side, under dev_lock. */
+void display_refresh(struct display *d);
+/* Take the damage since the last call: number of rectangles; *resized is set once a change. */
+unsigned display_take_damage(struct display *d, struct rect out[DISPLAY_MAX_RECTS],
+			     bool *resized);
+bool display_blank(const struct display *d);
+size_t display_text(struct display *d, char *buf, size_t len);
+/* Write the current picture as PNG (libpng). */
+bool display_screenshot(struct display *d, const char *path, struct err *e);
+
+#endif

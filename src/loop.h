@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop thread: file descriptors, virtual-clock timers, posted work.
+ *
+ * Callbacks run on the loop thread under vm->dev_lock.  One loop per VM.
+ */
+#ifndef HV_LOOP_H
+#define HV_LOOP_H
+
+#include "err.h"
+#include "util.h"
+#include <pthread.h>
+
+struct loop;
+struct vclock;
+
+struct loop *loop_new(pthread_mutex_t *dev_lock, struct vclock *clk, struct err *e);
+void loop_free(struct loop *l);		/* stops the thread first */
+bool loop_start(struct loop *l, struct err *e);
+void loop_stop(struct loop *l);
+
+enum { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4 };
+
+/* One per descriptor, owned by the caller, alive until loop_del_fd() returned. */
+struct loop_fd {
+	int fd;
+	unsigned events;	/* LOOP_IN | LOOP_OUT wanted; change with loop_mod_fd() */
+	void (*fn)(void *opaque, unsigned events);
+	void *opaque;
+	bool active;		/* loop.c only */
+};
+bool loop_add_fd(struct loop *l, struct loop_fd *f, struct err *e);
+void loop_mod_fd(struct loop *l, struct loop_fd *f, unsigned events);
+void loop_del_fd(struct loop *l, struct loop_fd *f);	/* under dev_lock, or loop stopped */
+
+/* Work posted from any thread, lock-free for the caller; runs once per post.  Embedded. */
+struct loop_work {
+	void (*fn)(void *opaque);
+	void *opaque;
+	struct loop_work *next;	/* loop.c only */
+	int queued;		/* loop.c only */
+};
+void loop_post(struct loop *l, struct loop_work *w);
+
+/* Tests without a thread: run what is ready now, at most one pass; under dev_lock not held. */
+void loop_poll(struct loop *l, int timeout_ms);
+
+#endif

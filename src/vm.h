@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One virtual machine: memory, buses, clock, loop, devices, vCPUs, and the
+ * control calls that a user interface may make.
+ *
+ * Lock order: dev_lock > back-end locks > leaf locks.  No lock is held
+ * across a call into a user interface.
+ *
+ * Threads: one per vCPU (guest code; takes dev_lock for device accesses),
+ * one loop thread (fds, timers, completions; under dev_lock), the main
+ * thread (window or headless control; takes dev_lock for short calls).
+ */
+#ifndef HV_VM_H
+#define HV_VM_H
+
+#include "apic.h"
+#include "device.h"
+#include <pthread.h>
+
+struct loop;
+struct cpu_ops;
+struct vcpu;
+struct display;
+struct input;
+struct x86_state;
+
+#define VM_MAX_CPUS 64
+
+enum vm_status { VM_CREATED, VM_RUNNING, VM_PAUSED, VM_STOPPED };
+
+/* Why the machine stopped or reset. */
+enum vm_event {
+	VM_EV_POWEROFF,		/* guest: ACPI S5 */
+	VM_EV_RESET,		/* guest: any reset path */
+	VM_EV_TRIPLE_FAULT,	/* reset by shutdown cycle */
+	VM_EV_ENGINE_FAIL,	/* engine stopped; text in vm->fail */
+	VM_EV_DEBUG_EXIT,	/* guest wrote the debug-exit port; arg = value */
+	VM_EV_POWERDOWN_REQ,	/* host asked for ACPI shutdown */
+};
+
+struct vm {
+	pthread_mutex_t dev_lock;
+	struct guest_mem *mem;		/* immutable after vm_new() */
+	struct bus *bus;		/* likewise */
+	struct vclock *clock;
+	struct loop *loop;
+	struct device *devices;		/* creation order; under dev_lock */
+	struct vcpu *cpus[VM_MAX_CPUS];	/* immutable after start */
+	unsigned ncpus;
+	const struct cpu_ops *engine;
+	void *engine_data;		/* per-VM data of the engine */
+	struct msi_sink msi;		/* where messages go; immutable after start */
+	struct extint extint;		/* the 8259 pair; set by the board */
+	struct irq_line nmi;		/* board-raised NMI */
+	struct display *display;	/* primary display, may be NULL */
+	struct input *input;
+	/* IOAPIC's EOI entry point; called by lapic.c or the KVM engine, under dev_lock. */
+	void (*eoi)(void *opaque, uint8_t vector);
+	void *eoi_opaque;
+	/* Board hooks: put CPUs and memory into start state after a reset (direct boot). */
+	void (*board_reset)(void *opaque);
+	void *board_opaque;
+	/* ACPI power button; set by the PM device. */
+	void (*power_button)(void *opaque);
+	void *power_button_opaque;
+	/* Upward notice on any thread, no locks held; may only record and signal. */
+	void (*notify)(void *opaque, enum vm_event ev, unsigned arg);
+	void *notify_opaque;
+	bool reset_stops;		/* --on-reset exit: a guest reset stops the machine */
+	char fail[512];			/* text of VM_EV_ENGINE_FAIL; under dev_lock */
+
+	/* Private to vm.c */
+	enum vm_status status;		/* under ctl_lock */
+	pthread_mutex_t ctl_lock;
+	pthread_cond_t ctl_cond;
+	unsigned parked;		/* vCPUs that reached the parking place */
+	bool park, quit;		/* asked of vCPUs */
+	bool reset_pending, poweroff_pending;
+	void *ctl_work;
+};
+
+/* Machine without devices.  @manual_clock for tests.  NULL + @e. */
+struct vm *vm_new(bool manual_clock, struct err *e);
+void vm_free(struct vm *vm);		/* stops first */
+
+/* Engine and CPU count: creates vm->cpus; before devices are realized. */
+bool vm_set_engine(struct vm *vm, const struct cpu_ops *ops, unsigned ncpus, struct err *e);
+
+/* Reset everything and start the vCPU threads and the loop. */
+bool vm_start(struct vm *vm, struct err *e);
+void vm_stop(struct vm *vm);		/* join vCPUs; idempotent; not from vCPU or loop threads */
+void vm_pause(struct vm *vm);		/* returns when every vCPU is parked */
+void vm_resume(struct vm *vm);
+enum vm_status vm_status(struct vm *vm);
+
+/*
+ * Requests from devices (any thread, dev_lock held or not): carried out by
+ * the control thread after the current instruction.
+ */
+void vm_request_reset(struct vm *vm);
+void vm_request_poweroff(struct vm *vm);
+void vm_triple_fault(struct vm *vm);
+void vm_engine_failed(struct vm *vm, const char *text);
+void vm_debug_exit(struct vm *vm, unsigned value);
+/* ACPI power button (host request). */
+void vm_power_button(struct vm *vm);
+
+static inline void vm_lock(struct vm *vm) { pthread_mutex_lock(&vm->dev_lock); }
+static inline void vm_unlock(struct vm *vm) { pthread_mutex_unlock(&vm->dev_lock); }
+
+#endif
