@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The board: a PC of the i440FX/PIIX3 family, composed from a description.
+ *
+ * Order for the composition root: vm_new(), open the back ends,
+ * vm_set_engine(), pc_create(), vm_start().  The description, and everything
+ * it points to, must live as long as the machine; back ends are closed by
+ * whoever opened them, after vm_free().
+ */
+#ifndef HV_PC_H
+#define HV_PC_H
+
+#include "../src/vm.h"
+#include "../src/err.h"
+
+struct block;
+struct chardev;
+struct net;
+
+#define PC_MAX_DISKS 16		/* of them at most 4 on IDE, CD drives included */
+#define PC_MAX_NICS 4
+#define PC_MAX_SERIAL 4
+#define PC_MAX_MODULES 16
+#define PC_MIN_RAM MiB(8)
+#define PC_MAX_RAM GiB(512)
+
+enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE };
+
+struct pc_disk {
+	struct block *block;		/* NULL: drive without medium (CD only) */
+	enum pc_disk_if bus;
+	bool cdrom;			/* ATAPI drive; always on IDE */
+	bool readonly;
+	char serial[21];		/* "": derived from the position */
+	unsigned queues;		/* virtio: 0 = default */
+};
+
+struct pc_nic {
+	struct net *net;
+	uint8_t mac[6];			/* all zero: 52:54:00:12:34:56 + index */
+};
+
+/* What firmware tries first; PC_BOOT_DEFAULT: disk, then CD. */
+enum pc_boot { PC_BOOT_DEFAULT, PC_BOOT_DISK, PC_BOOT_CD };
+
+struct pc_config {
+	const char *name;		/* SMBIOS product serial, window title; may be NULL */
+	uint64_t ram;			/* bytes, multiple of 1 MiB */
+	const char *firmware;		/* NULL: Debian's SeaBIOS */
+	const char *vgabios;		/* NULL: Debian's SeaVGABIOS (stdvga) */
+	struct pc_disk disks[PC_MAX_DISKS];
+	unsigned ndisks;
+	struct pc_nic nics[PC_MAX_NICS];
+	unsigned nnics;
+	struct chardev *serial[PC_MAX_SERIAL];	/* NULL: no such port */
+	struct chardev *debugcon;	/* port 0x402, firmware messages; NULL: none */
+	int debug_exit;			/* I/O port of the debug-exit device; <= 0: none */
+	bool display;			/* make a VGA device (and keep vm->display) */
+	bool no_rng;			/* leave virtio-rng out */
+	enum pc_boot boot;
+	bool boot_menu;
+	/* Direct boot: no firmware runs when kernel is set. */
+	const char *kernel;
+	const char *initrd;		/* Linux, PVH */
+	const char *modules[PC_MAX_MODULES];	/* multiboot: "path args" */
+	unsigned nmodules;
+	const char *append;
+};
+
+/* Firmware files used when the configuration names none. */
+#define PC_FIRMWARE "/usr/share/seabios/bios-256k.bin"
+#define PC_VGABIOS "/usr/share/seabios/vgabios-stdvga.bin"
+
+/*
+ * Fill @vm with memory and devices.  vm->engine and vm->cpus are set.
+ * false + @e: host or configuration error, nothing is running.
+ */
+bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e);
+
+#endif
