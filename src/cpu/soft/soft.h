@@ -17,6 +17,7 @@
 #define HV_SOFT_H
 
 #include "../vcpu.h"
+#include "../../bus.h"
 #include "../../mem_cpu.h"
 
 struct soft;
@@ -113,7 +114,7 @@ enum soft_mode {
 	MODE_TF = 1 << 6,	/* one instruction a block */
 	MODE_FLAT = 1 << 7,	/* ES, SS, DS have base 0 and no effective limit (or CS64) */
 	MODE_LMA = 1 << 8,
-	MODE_CODE_BP = 1 << 9,	/* an instruction breakpoint is armed: check each */
+	MODE_CODE_BP = 1 << 9,	/* a breakpoint is armed in DR7: one instruction a block */
 	MODE_FPU_OFF = 1 << 10,	/* CR0.EM or CR0.TS */
 	MODE_A20_OFF = 1 << 11,
 };
@@ -144,6 +145,15 @@ struct soft {
 	uint64_t mtrr_def, mtrr_fix[11], mtrr_var[16];
 	uint64_t pdpte[4];	/* PAE: cached at MOV CR3 */
 	bool wait_sipi;
+	bool triple_fault;	/* run() returns EXIT_TRIPLE_FAULT */
+	bool rf_loaded;		/* the instruction just executed loaded EFLAGS.RF */
+	uint8_t dr_hit;		/* data breakpoints met by the current instruction */
+	uint32_t tlb_gen;	/* changes whenever any translation was dropped */
+	/* Executing guest code, hence may use its write tags; cleared around dev_lock.  Any thread. */
+	_Atomic uint32_t in_guest;
+	uint64_t tlb_used[TLB_TABLES][TLB_SIZE / 64], tlb_global[TLB_TABLES][TLB_SIZE / 64];
+	struct { struct gm_block *block; uint64_t off; } dirty_tags[64];
+	unsigned n_dirty_tags;	/* write tags handed out for dirty-logged pages */
 
 	/* XSAVE image: guest XMM in place; x87/MMX/MXCSR as fpu.c keeps them */
 	uint8_t fx[832] __attribute__((aligned(64)));
@@ -172,8 +182,22 @@ enum { EXC_DE, EXC_DB, EXC_NMI, EXC_BP, EXC_OF, EXC_BR, EXC_UD, EXC_NM, EXC_DF, 
 HV_NORETURN void soft_fault(struct soft *s, const struct uop *u, unsigned vector);
 HV_NORETURN void soft_fault_code(struct soft *s, const struct uop *u, unsigned vector,
 				 uint32_t code);
-/* Deliver through IDT/IVT: faults, traps, external interrupts, INT n (soft_int). */
+/*
+ * After siglongjmp to fault_jmp: deliver s->exc, with double and triple fault
+ * (sets triple_fault).  May itself siglongjmp to fault_jmp again, so call it
+ * with that jump buffer still live: if (sigsetjmp(...)) soft_take_fault(s);
+ */
+void soft_take_fault(struct soft *s);
+/* Deliver through IDT/IVT: external interrupts, NMI, INT n (soft_int); s->rip is pushed. */
 void soft_deliver(struct soft *s, unsigned vector, bool has_code, uint32_t code, bool soft_int);
+/*
+ * Debugging, only needed for blocks with MODE_TF or MODE_CODE_BP (both: one
+ * instruction a block).  Before it: false if an instruction breakpoint fired
+ * instead (#DB was delivered, look up s->rip).  After it, with the mode that
+ * was in force before it: single step and data breakpoints.
+ */
+bool soft_debug_before(struct soft *s);
+void soft_debug_after(struct soft *s, uint32_t mode_before);
 /* RIP of the instruction after u. */
 #define UOP_NEXT_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off + (u)->len)
 #define UOP_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off)
@@ -241,6 +265,33 @@ void soft_tlb_flush_page(struct soft *s, uint64_t lin);
 void soft_protect_code(struct soft *s, struct gm_block *b, uint64_t block_off);
 /* Serve VCPU_REQ_TLB; also called while waiting for others. */
 void soft_tlb_ack(struct soft *s);
+/*
+ * run() calls soft_guest_enter() first and soft_guest_leave() before every
+ * return.  Between them dev_lock is only taken through these: whoever waits
+ * for this vCPU to drop translations must not wait for dev_lock.
+ */
+void soft_guest_enter(struct soft *s);
+void soft_guest_leave(struct soft *s);
+void soft_dev_lock(struct soft *s);
+void soft_dev_unlock(struct soft *s);
+uint64_t soft_bus_read(struct soft *s, enum bus_kind k, uint64_t addr, unsigned size);
+void soft_bus_write(struct soft *s, enum bus_kind k, uint64_t addr, unsigned size, uint64_t v);
+/* From cpu_ops.vm_init, after gm_code_enable(); v->impl must be the struct soft. */
+void soft_mmu_vm_init(struct vm *vm);
+/* block.c: a store by @u hit marked code (gm_code_written() was called): when the page may
+ * hold the block being executed, leave it right after @u. */
+void soft_code_hit(struct soft *s, const struct uop *u, struct gm_block *b, uint64_t block_off,
+		   size_t len);
+
+/* ---- system.c, msr.c, cpuid.c --------------------------------------------- */
+/* System registers as after power-on (init_only: as after INIT); softcpu.c does the rest. */
+void soft_sys_reset(struct soft *s, bool init_only);
+/* #GP(0) unless IOPL or the TSS bitmap allows it. */
+void soft_check_io(struct soft *s, const struct uop *u, unsigned port, unsigned size);
+uint64_t soft_rdtsc(const struct soft *s);
+uint64_t soft_tsc_hz(void);		/* of the guest's TSC */
+bool soft_rdmsr(struct soft *s, uint32_t msr, uint64_t *val);	/* false: #GP */
+bool soft_wrmsr(struct soft *s, uint32_t msr, uint64_t val);
 
 #define SOFT_LD(bits, size) \
 	static inline uint##bits##_t soft_ld##bits(struct soft *s, const struct uop *u, uint64_t lin) \
