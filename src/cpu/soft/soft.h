@@ -23,8 +23,23 @@
 struct soft;
 struct uop;
 
-/* Returns the next uop: u + 1, another block's first, or NULL (s->rip is set: look it up). */
+/*
+ * A handler returns the next uop: u + 1 (always right for "go on after me",
+ * also in A_END rows: a closing uop follows them that leaves the block), or
+ * NULL after setting s->rip (and soft_update_mode() if modes changed).
+ * NEXT is the fast form of "return u + 1": it calls the next handler as a
+ * sibling call.  Use it in hot handlers that have no local variable whose
+ * address escapes (else gcc makes it a real call and the stack grows).
+ */
 typedef const struct uop *(*uop_fn)(struct soft *s, const struct uop *u);
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+	!defined(SOFT_NO_THREADING)
+#define NEXT(s, u) return (u)[1].fn(s, (u) + 1)
+#define GOTO_UOP(s, u) return (u)->fn(s, u)
+#else
+#define NEXT(s, u) return (u) + 1
+#define GOTO_UOP(s, u) return (u)
+#endif
 
 /* Slots of s->gpr beyond the 16 registers, so that an address needs no branches. */
 #define GPR_ZERO 16	/* always 0: "no base", "no index" */
@@ -49,7 +64,7 @@ struct uop {
 	uop_fn fn;
 	uint64_t imm;		/* immediate, sign-extended to 64 bits; branch: target offset from
 				 * the block's first byte; far pointer: offset | selector << 32 */
-	int32_t disp;		/* RIP-relative: already made relative to the block's first byte */
+	int64_t disp;		/* RIP-relative: already made relative to the block's first byte */
 	uint16_t row;		/* index into soft_optable[] */
 	uint16_t off;		/* of this instruction from the first byte of its block */
 	uint8_t reg, rm;
@@ -59,7 +74,8 @@ struct uop {
 	uint8_t osize, asize;	/* operand and address size in bytes: 1, 2, 4, 8 */
 	uint8_t flags;		/* enum uop_flag */
 	uint8_t len;		/* instruction length, 1-15 */
-	uint8_t imm8;		/* second immediate (ENTER), or imm8 of 0F 3A forms */
+	uint8_t imm8;		/* second immediate (ENTER), else low byte of the immediate;
+				 * rows without an immediate: the opcode (condition codes) */
 	uint8_t vex;		/* reserved for VEX: vvvv and L */
 };
 
@@ -169,6 +185,12 @@ struct soft {
 	} exc;
 	uint8_t delivering;	/* exception being delivered: double-fault logic */
 
+	/* dispatch.c */
+	_Atomic uint32_t *req;	/* &vcpu->req */
+	int64_t budget;		/* instructions until the next visit to the run loop */
+	struct block *cur;	/* block being executed, NULL outside */
+	bool intr_latched;	/* INTR request seen while masked: ask the APIC when IF is set */
+	bool triple_fault;	/* soft_deliver(): set it and return; run() leaves */
 	struct block_cache *blocks;	/* block.c */
 	struct soft_fpu *fpu;		/* fpu.c: anything beyond the image */
 };
@@ -202,6 +224,13 @@ void soft_debug_after(struct soft *s, uint32_t mode_before);
 #define UOP_NEXT_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off + (u)->len)
 #define UOP_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off)
 
+/*
+ * run() after a soft_fault(): soft_deliver(s, s->exc...) at s->rip; faults
+ * inside it come back the same way (s->delivering tells).  A #DB single-step
+ * trap is delivered by run() as soft_deliver(s, EXC_DB, false, 0, false) with
+ * DR6 updated and s->rip behind the instruction.
+ */
+
 /* Recompute mode, cpl's TLB table and cached predicates after any change of CR0/4, EFER,
  * EFLAGS.VM/TF/AC, a segment register, DR7, A20. */
 void soft_update_mode(struct soft *s);
@@ -211,6 +240,12 @@ uint32_t soft_get_eflags(const struct soft *s);		/* complete EFLAGS, bit 1 set *
 void soft_set_eflags(struct soft *s, uint32_t fl);	/* raw: no privilege checks, updates mode */
 bool soft_cond(const struct soft *s, unsigned cc);	/* Jcc condition 0-15 */
 bool soft_cf(const struct soft *s);
+uint32_t soft_arith(const struct soft *s);		/* the six arithmetic flags */
+static inline void soft_set_arith(struct soft *s, uint32_t fl)	/* replaces all six */
+{
+	s->cc_op = CC(CC_EFLAGS, 0);
+	s->cc_res = fl & FL_ARITH;
+}
 
 /* ---- seg.c ------------------------------------------------------------- */
 /* Linear address of a memory operand with segment checks; write: for the type check. */
@@ -316,10 +351,63 @@ bool soft_wrmsr(struct soft *s, uint32_t msr, uint64_t val);
 SOFT_LD(8, 1) SOFT_LD(16, 2) SOFT_LD(32, 4) SOFT_LD(64, 8)
 #undef SOFT_LD
 
+/* ---- general registers --------------------------------------------------- */
+/* @off: byte offset into s->gpr (uop.reg, uop.rm; gpr number * 8).  32-bit writes zero-extend. */
+static inline uint8_t rd8(const struct soft *s, unsigned off)
+{ return ((const uint8_t *)s->gpr)[off]; }
+static inline uint16_t rd16(const struct soft *s, unsigned off)
+{ return *(const uint16_t *)((const uint8_t *)s->gpr + off); }
+static inline uint32_t rd32(const struct soft *s, unsigned off)
+{ return *(const uint32_t *)((const uint8_t *)s->gpr + off); }
+static inline uint64_t rd64(const struct soft *s, unsigned off)
+{ return *(const uint64_t *)((const uint8_t *)s->gpr + off); }
+static inline void wr8(struct soft *s, unsigned off, uint8_t v)
+{ ((uint8_t *)s->gpr)[off] = v; }
+static inline void wr16(struct soft *s, unsigned off, uint16_t v)
+{ *(uint16_t *)((uint8_t *)s->gpr + off) = v; }
+static inline void wr32(struct soft *s, unsigned off, uint32_t v)
+{ *(uint64_t *)((uint8_t *)s->gpr + off) = v; }
+static inline void wr64(struct soft *s, unsigned off, uint64_t v)
+{ *(uint64_t *)((uint8_t *)s->gpr + off) = v; }
+uint64_t soft_rd_gpr(const struct soft *s, unsigned off, unsigned size);	/* zero-extended */
+void soft_wr_gpr(struct soft *s, unsigned off, unsigned size, uint64_t v);
+
+/* ---- block.c: code blocks and self-modifying code ------------------------ */
+/*
+ * A page with decoded code has lines set in its gm_code and no write tag in
+ * any TLB.  soft_st_slow() and soft_st_buf(), having stored to such a page
+ * (any size, u = the instruction), call soft_code_store(): if a marked line
+ * was hit it forgets the page's marks (a write tag may be given again at the
+ * next miss), moves the generation on, and cuts the running block after @u,
+ * so that the next instruction is fetched anew.  Blocks compare generations
+ * at entry, and re-mark and re-protect the page before they run again.
+ */
+void soft_code_store(struct soft *s, const struct uop *u, struct gm_block *b, uint64_t off,
+		     size_t len);
+bool soft_blocks_init(struct soft *s);
+void soft_blocks_free(struct soft *s);
+void soft_blocks_flush(struct soft *s);		/* drop everything (set_state, tests) */
+
+/* ---- decode.c ------------------------------------------------------------ */
+/*
+ * Decode one instruction of @n bytes at @p in @mode.  Returns its length, 0:
+ * more bytes needed, negative: -EXC_UD or -EXC_GP (too long).  Offsets
+ * (off, branch target, RIP-relative) are as if it were first in its block
+ * plus @off.  Needs soft_optable_init().
+ */
+int soft_decode(const uint8_t *p, size_t n, unsigned mode, unsigned off, struct uop *u);
+void soft_optable_init(void);	/* idempotent; any thread; after it soft_has_feat() is fixed */
+
 /* ---- optable ------------------------------------------------------------- */
 /*
  * Row of the instruction table (optable.def and its family files
  * optable_int.def, optable_sys.def, optable_fpu.def, optable_sse.def):
+ *
+ * The row is the prototype: handlers need no other declaration.  Rows are
+ * tried in the order mandatory prefix, exact ModRM, /n, any; a row whose
+ * feature is not advertised does not exist (F3 0F BD without LZCNT is BSR).
+ * A Z operand (register in the opcode) makes one row stand for 8 opcodes.
+ * uop.osize comes from the first operand that is not an immediate.
  *
  *   OP(map, prefix, opcode, ext, "mnemonic", "operands", attr, feat, fin, fout, fundef, handler)
  *
@@ -330,7 +418,7 @@ SOFT_LD(8, 1) SOFT_LD(16, 2) SOFT_LD(32, 4) SOFT_LD(64, 8)
  * operands, comma separated, Intel order and SDM vol. 2 appendix A.2 letters:
  *   Eb Ev Ed Eq Ew Ey(32/64) Gb Gv Gw Gy Ib Iw Iz(16/32, sign-extended) Iv Jb Jz Mb Mw Md Mq Mx(16
  *   bytes) M(address) Ob Ov Ap Mp Sw Cd Dd Zv(opcode register) Zb AL AX eAX rAX DX CL 1 Vx(xmm reg)
- *   Wx(xmm/m128) Wd Wq(xmm/m32, m64) Pq Qq(mm, mm/m64) Nq Ux(xmm rm only) ST STi m32fp ...
+ *   Xb Xv Yb Yv (string source, destination) Wx(xmm/m128) Wd Wq(xmm/m32, m64) Pq Qq(mm, mm/m64) Nq Ux(xmm rm only) ST STi m32fp ...
  * attr: A_* bits below.  feat: F_* CPUID gate: clear -> #UD.
  * fin/fout/fundef: flags read, written, left undefined (FL_* masks).
  */
@@ -362,6 +450,28 @@ enum op_feat {
 	F_LZCNT, F_NEVER, F_COUNT
 };
 
+enum { M1, M0F, M38, M3A, MAPS };
+enum { P_ANY, P_NP, P_66, P_F3, P_F2 };
+#define X_NONE (-1)
+#define X_(n) (n)
+#define X_M(n) (0x10 | (n))
+#define X_R(n) (0x20 | (n))
+#define X_MEM 0x40
+#define X_REG 0x80
+#define X_RM(b) (0x100 | (b))
+
+/* Operand as parsed from the row: where it is encoded, how wide it is. */
+enum opd_kind {
+	K_NONE, K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_FIX, K_ONE, K_V, K_W, K_U,
+	K_P, K_Q, K_N, K_ST, K_STI, K_X, K_Y
+};
+struct opd {
+	uint8_t kind;		/* enum opd_kind */
+	char size;		/* b w d q v y z x(16 bytes) p(far pointer) or 0 */
+	uint8_t num;		/* K_FIX: register number */
+	uint16_t bytes;		/* memory operand size if not by size letter (m80fp, m512), else 0 */
+};
+
 struct optable_row {
 	uint8_t map, prefix, opcode;
 	int16_t ext;
@@ -373,6 +483,12 @@ struct optable_row {
 };
 extern const struct optable_row soft_optable[];
 extern const unsigned soft_optable_rows;
+/* Parsed at init: up to 4 operands and attr with A_MODRM filled in. */
+extern struct optable_info {
+	struct opd opd[4];
+	uint8_t n;
+	uint32_t attr;
+} *soft_optable_info;
 
 bool soft_has_feat(enum op_feat f);	/* advertised by soft_cpuid() */
 void soft_cpuid(struct soft *s, uint32_t leaf, uint32_t sub, uint32_t out[4]);
@@ -389,5 +505,11 @@ void soft_fpu_reset(struct soft *s, bool init_only);
 /* Bring s->fx up to date / take it over (FXSAVE image at offset 0). */
 void soft_fpu_sync_out(struct soft *s);
 void soft_fpu_sync_in(struct soft *s);
+
+/* Prototypes of all handlers. */
+#define OP(map, prefix, opcode, ext, mnem, operands, attr, feat, fin, fout, fundef, handler) \
+	const struct uop *handler(struct soft *s, const struct uop *u);
+#include "optable.def"
+#undef OP
 
 #endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* The instruction table in memory, and its operand strings parsed once. */
+#include "soft.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+const struct optable_row soft_optable[] = {
+#define OP(map, prefix, opcode, ext, mnem, operands, attr, feat, fin, fout, fundef, handler) \
+	{ map, prefix, opcode, ext, mnem, operands, attr, feat, fin, fout, fundef, handler },
+#include "optable.def"
+#undef OP
+	{ .map = MAPS },
+};
+const unsigned soft_optable_rows = ARRAY_SIZE(soft_optable) - 1;
+static struct optable_info infos[ARRAY_SIZE(soft_optable)];
+struct optable_info *soft_optable_info = infos;
+
+static const struct {
+	char name[8];
+	struct opd opd;
+} fixed[] = {
+	{ "AL", { K_FIX, 'b', 0, 0 } },
+	{ "CL", { K_FIX, 'B', 1, 0 } },
+	{ "AX", { K_FIX, 'w', 0, 0 } },
+	{ "DX", { K_FIX, 'W', 2, 0 } },
+	{ "eAX", { K_FIX, 'z', 0, 0 } },
+	{ "rAX", { K_FIX, 'v', 0, 0 } },
+	{ "1", { K_ONE, 0, 0, 0 } },
+	{ "ST", { K_ST, 0, 0, 0 } },
+	{ "STi", { K_STI, 0, 0, 0 } },
+};
+
+static const char kind_letters[] = "EGIJMOASCDZVWUPQNXY";
+static const uint8_t kind_values[] = {
+	K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_V, K_W, K_U, K_P, K_Q, K_N, K_X, K_Y,
+};
+
+/* "m80fp", "m512": memory operand of so many bits; Eb, Gv, Mx, M: letter and size. */
+static struct opd parse_operand(const char *p, size_t n)
+{
+	struct opd o = { 0 };
+	const char *k;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		if (strlen(fixed[i].name) == n && !memcmp(fixed[i].name, p, n))
+			return fixed[i].opd;
+	if (*p == 'm') {
+		o.kind = K_M;
+		o.bytes = (uint16_t)(strtoul(p + 1, NULL, 10) / 8);
+		return o;
+	}
+	k = strchr(kind_letters, *p);
+	HV_BUG_ON(!k || n > 2);
+	o.kind = kind_values[k - kind_letters];
+	o.size = n == 2 ? p[1] : 0;
+	return o;
+}
+
+static void parse_row(const struct optable_row *r, struct optable_info *inf)
+{
+	const char *p = r->operands;
+
+	inf->attr = r->attr | (r->ext >= 0 ? A_MODRM : 0);
+	while (*p) {
+		size_t n = strcspn(p, ", ");
+
+		HV_BUG_ON(inf->n == 4);
+		inf->opd[inf->n] = parse_operand(p, n);
+		if (strchr("EGMSCDVWUPQN", *p) || *p == 'm' || !strncmp(p, "STi", 3))
+			inf->attr |= A_MODRM;
+		inf->n++;
+		p += n + strspn(p + n, ", ");
+	}
+}
+
+void soft_optable_parse(void);
+void soft_optable_parse(void)
+{
+	for (unsigned i = 0; i < soft_optable_rows; i++)
+		parse_row(&soft_optable[i], &infos[i]);
+}
