@@ -69,14 +69,15 @@ struct vm {
 	bool reset_stops;		/* --on-reset exit: a guest reset stops the machine */
 	char fail[512];			/* text of VM_EV_ENGINE_FAIL; under dev_lock */
 
-	/* Private to vm.c */
-	enum vm_status status;		/* under ctl_lock */
-	pthread_mutex_t ctl_lock;
+	/* Private to vm.c, under ctl_lock */
+	pthread_mutex_t ctl_lock;	/* leaf: nothing is taken while it is held */
 	pthread_cond_t ctl_cond;
-	unsigned parked;		/* vCPUs that reached the parking place */
-	bool park, quit;		/* asked of vCPUs */
-	bool reset_pending, poweroff_pending;
-	void *ctl_work;
+	pthread_t ctl_thread;
+	enum vm_status status;
+	unsigned park;			/* why vCPUs must park: PARK_* bits of vm.c */
+	unsigned parked;		/* vCPU threads in the parking place */
+	unsigned pending;		/* work for the control thread: CTL_* bits of vm.c */
+	bool quit, started;
 };
 
 /* Machine without devices.  @manual_clock for tests.  NULL + @e. */
@@ -94,8 +95,8 @@ void vm_resume(struct vm *vm);
 enum vm_status vm_status(struct vm *vm);
 
 /*
- * Requests from devices (any thread, dev_lock held or not): carried out by
- * the control thread after the current instruction.
+ * Requests from devices (any thread, dev_lock held or not): vCPUs stop at
+ * the next block boundary, the control thread does the rest.
  */
 void vm_request_reset(struct vm *vm);
 void vm_request_poweroff(struct vm *vm);

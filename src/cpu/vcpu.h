@@ -48,6 +48,7 @@ struct vcpu {
 	_Atomic uint32_t req;		/* VCPU_REQ_* */
 	_Atomic uint32_t sipi_vector;
 	_Atomic uint32_t sleeping;	/* futex word: 1 while in HLT sleep */
+	uint32_t wake_mask;		/* requests that end EXIT_HLT's sleep; engine sets, LEAVE implied */
 	pthread_t thread;
 	bool started;
 	char fail[400];			/* vCPU thread writes, read after EXIT_FAIL */
@@ -86,6 +87,8 @@ static inline void vcpu_clear(struct vcpu *v, uint32_t bits)
 
 /* vm.c: thread life. */
 bool vcpu_start_thread(struct vcpu *v, struct err *e);
+/* vCPU thread: blocks while the VM is paused; false: leave the thread. */
+bool vm_park_here(struct vm *vm);
 
 /*
  * The choice of --engine: NULL name or "auto" measures (see engine.c).
