@@ -30,9 +30,10 @@ static const struct {
 	{ "STi", { K_STI, 0, 0, 0 } },
 };
 
-static const char kind_letters[] = "EGIJMOASCDZVWUPQNXY";
+static const char kind_letters[] = "EGIJMOASCDZVWUPQNXYR";
 static const uint8_t kind_values[] = {
 	K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_V, K_W, K_U, K_P, K_Q, K_N, K_X, K_Y,
+	K_R,
 };
 
 /* "m80fp", "m512": memory operand of so many bits; Eb, Gv, Mx, M: letter and size. */
@@ -66,7 +67,7 @@ static void parse_row(const struct optable_row *r, struct optable_info *inf)
 
 		HV_BUG_ON(inf->n == 4);
 		inf->opd[inf->n] = parse_operand(p, n);
-		if (strchr("EGMSCDVWUPQN", *p) || *p == 'm' || !strncmp(p, "STi", 3))
+		if (strchr("EGMSCDVWUPQNR", *p) || *p == 'm' || !strncmp(p, "STi", 3))
 			inf->attr |= A_MODRM;
 		inf->n++;
 		p += n + strspn(p + n, ", ");

@@ -184,6 +184,8 @@ struct soft {
 		uint32_t code;
 	} exc;
 	uint8_t delivering;	/* exception being delivered: double-fault logic */
+	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
+	volatile bool fp_fault;	/* unmasked SSE exception, seen by the SIGFPE handler */
 
 	/* dispatch.c */
 	_Atomic uint32_t *req;	/* &vcpu->req */
@@ -417,7 +419,7 @@ void soft_optable_init(void);	/* idempotent; any thread; after it soft_has_feat(
  *      X_RM(byte) = the exact ModRM byte (x87, 0F 01), X_MEM / X_REG without /n.
  * operands, comma separated, Intel order and SDM vol. 2 appendix A.2 letters:
  *   Eb Ev Ed Eq Ew Ey(32/64) Gb Gv Gw Gy Ib Iw Iz(16/32, sign-extended) Iv Jb Jz Mb Mw Md Mq Mx(16
- *   bytes) M(address) Ob Ov Ap Mp Sw Cd Dd Zv(opcode register) Zb AL AX eAX rAX DX CL 1 Vx(xmm reg)
+ *   bytes) M(address) Rb Rw(r32/m8, r32/m16) Ob Ov Ap Mp Sw Cd Dd Zv(opcode register) Zb AL AX eAX rAX DX CL 1 Vx(xmm reg)
  *   Xb Xv Yb Yv (string source, destination) Wx(xmm/m128) Wd Wq(xmm/m32, m64) Pq Qq(mm, mm/m64) Nq Ux(xmm rm only) ST STi m32fp ...
  * attr: A_* bits below.  feat: F_* CPUID gate: clear -> #UD.
  * fin/fout/fundef: flags read, written, left undefined (FL_* masks).
@@ -463,7 +465,7 @@ enum { P_ANY, P_NP, P_66, P_F3, P_F2 };
 /* Operand as parsed from the row: where it is encoded, how wide it is. */
 enum opd_kind {
 	K_NONE, K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_FIX, K_ONE, K_V, K_W, K_U,
-	K_P, K_Q, K_N, K_ST, K_STI, K_X, K_Y
+	K_P, K_Q, K_N, K_ST, K_STI, K_X, K_Y, K_R
 };
 struct opd {
 	uint8_t kind;		/* enum opd_kind */
@@ -505,6 +507,13 @@ void soft_fpu_reset(struct soft *s, bool init_only);
 /* Bring s->fx up to date / take it over (FXSAVE image at offset 0). */
 void soft_fpu_sync_out(struct soft *s);
 void soft_fpu_sync_in(struct soft *s);
+/* Give the host its own MXCSR back: before device code and before leaving run(). */
+void soft_fpu_park_slow(struct soft *s);
+static inline void soft_fpu_park(struct soft *s)
+{
+	if (unlikely(s->mx_live))
+		soft_fpu_park_slow(s);
+}
 
 /* Prototypes of all handlers. */
 #define OP(map, prefix, opcode, ext, mnem, operands, attr, feat, fin, fout, fundef, handler) \
