@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line: one table of options; see config.h and hvrun(1). */
+#include "config.h"
+#include "vm.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+bool config_size(const char *s, bool mib, uint64_t *out)
+{
+	static const char units[] = "KMGT";
+	unsigned long long v;
+	const char *u;
+	unsigned shift = mib ? 20 : 0;
+	char *end;
+
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (end == s || errno || !isdigit((unsigned char)*s))
+		return false;
+	if (*end) {
+		u = strchr(units, toupper((unsigned char)*end));
+		if (!u)
+			return false;
+		shift = 10 * (unsigned)(u - units + 1);
+		end++;
+		if (!strcasecmp(end, "iB") || !strcasecmp(end, "B"))
+			end += strlen(end);
+	}
+	if (*end || (v << shift) >> shift != v)
+		return false;
+	*out = (uint64_t)v << shift;
+	return true;
+}
+
+bool config_time_ms(const char *s, uint64_t *out)
+{
+	static const struct { const char *unit; uint64_t ms; } units[] = {
+		{ "", 1000 }, { "s", 1000 }, { "ms", 1 }, { "m", 60000 }, { "h", 3600000 },
+	};
+	char *end;
+	double v;
+
+	if (!isdigit((unsigned char)*s))
+		return false;
+	v = strtod(s, &end);
+	for (unsigned i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(end, units[i].unit))
+			continue;
+		if (!(v * (double)units[i].ms <= 1e12))
+			return false;
+		*out = (uint64_t)(v * (double)units[i].ms);
+		return true;
+	}
+	return false;
+}
+
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+	       c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+size_t config_unescape(const char *s, char *out)
+{
+	static const char from[] = "nrte\\", to[] = "\n\r\t\x1b\\";
+	size_t n = 0;
+
+	for (; *s; s++) {
+		const char *p;
+
+		if (*s != '\\' || !s[1]) {
+			out[n++] = *s;
+			continue;
+		}
+		s++;
+		p = strchr(from, *s);
+		if (p) {
+			out[n++] = to[p - from];
+		} else if (*s == 'x' && hex_digit(s[1]) >= 0 && hex_digit(s[2]) >= 0) {
+			out[n++] = (char)(hex_digit(s[1]) << 4 | hex_digit(s[2]));
+			s += 2;
+		} else {
+			out[n++] = '\\';
+			out[n++] = *s;
+		}
+	}
+	return n;
+}
+
+/* ---- one function an option ------------------------------------------- */
+
+#define USAGE(e, ...) err_set(e, HV_EXIT_USAGE, __VA_ARGS__)
+
+static bool opt_memory(struct config *c, const char *v, struct err *e)
+{
+	if (!config_size(v, true, &c->memory))
+		return USAGE(e, "--memory %s is not a size; write for example 512M or 2G", v);
+	if (c->memory < MiB(8) || c->memory > GiB(512))
+		return USAGE(e, "--memory %s is impossible; give between 8M and 512G", v);
+	c->memory &= ~(MiB(1) - 1);
+	return true;
+}
+
+static bool opt_cpus(struct config *c, const char *v, struct err *e)
+{
+	char *end;
+	unsigned long n = strtoul(v, &end, 10);
+
+	if (!isdigit((unsigned char)*v) || *end || n < 1 || n > VM_MAX_CPUS)
+		return USAGE(e, "--cpus %s is impossible; give between 1 and %d", v, VM_MAX_CPUS);
+	c->cpus = (unsigned)n;
+	return true;
+}
+
+static bool opt_engine(struct config *c, const char *v, struct err *e)
+{
+	if (strcmp(v, "auto") && strcmp(v, "kvm") && strcmp(v, "soft"))
+		return USAGE(e, "--engine %s does not exist; use auto, kvm or soft", v);
+	c->engine = v;
+	return true;
+}
+
+static bool parse_onoff(const char *key, const char *v, bool *out, struct err *e)
+{
+	if (strcmp(v, "on") && strcmp(v, "off"))
+		return USAGE(e, "%s=%s: write %s=on or %s=off", key, v, key, key);
+	*out = !strcmp(v, "on");
+	return true;
+}
+
+/* Splits at the next single comma, undoubling ",,"; NULL at the end. */
+static char *next_field(char **rest)
+{
+	char *start = *rest, *w = start, *r = start;
+
+	if (!start)
+		return NULL;
+	for (; *r; r++) {
+		if (*r == ',' && r[1] != ',')
+			break;
+		r += *r == ',';
+		*w++ = *r;
+	}
+	*rest = *r ? r + 1 : NULL;
+	*w = '\0';
+	return start;
+}
+
+static bool disk_key(struct cfg_disk *d, char *field, struct err *e)
+{
+	char *v = strchr(field, '=');
+
+	if (!v)
+		return USAGE(e, "--disk: '%s' is no KEY=VALUE (a comma in a file name is written ,,)",
+			     field);
+	*v++ = '\0';
+	if (!strcmp(field, "if")) {
+		d->ide = !strcmp(v, "ide");
+		return d->ide || !strcmp(v, "virtio") ||
+		       USAGE(e, "--disk if=%s does not exist; use if=virtio or if=ide", v);
+	}
+	if (!strcmp(field, "format")) {
+		d->format = v;
+		return true;
+	}
+	if (!strcmp(field, "readonly"))
+		return parse_onoff(field, v, &d->readonly, e);
+	if (!strcmp(field, "serial")) {
+		d->serial = v;
+		return strlen(v) <= 20 || USAGE(e, "--disk serial=%s: at most 20 characters", v);
+	}
+	return USAGE(e, "--disk: unknown key '%s'; known: if, format, readonly, serial", field);
+}
+
+static bool add_disk(struct config *c, const char *v, bool cdrom, struct err *e)
+{
+	struct cfg_disk *d = &c->disks[c->ndisks];
+	char *rest = hv_strdup(v), *field;
+
+	if (c->ndisks == CFG_MAX_DISKS)
+		return USAGE(e, "too many disks: at most %d", CFG_MAX_DISKS);
+	*d = (struct cfg_disk){ .cdrom = cdrom, .readonly = cdrom };
+	d->path = next_field(&rest);
+	if (!*d->path)
+		return USAGE(e, "--%s needs a file name", cdrom ? "cdrom" : "disk");
+	while ((field = next_field(&rest)))
+		if (!disk_key(d, field, e))
+			return false;
+	c->ndisks++;
+	return true;
+}
+
+static bool opt_disk(struct config *c, const char *v, struct err *e)
+{
+	return add_disk(c, v, false, e);
+}
+
+static bool opt_cdrom(struct config *c, const char *v, struct err *e)
+{
+	return add_disk(c, v, true, e);
+}
+
+static bool opt_module(struct config *c, const char *v, struct err *e)
+{
+	if (c->nmodules == CFG_MAX_MODULES)
+		return USAGE(e, "too many --module: at most %d", CFG_MAX_MODULES);
+	c->modules[c->nmodules++] = v;
+	return true;
+}
+
+static bool opt_firmware(struct config *c, const char *v, struct err *e)
+{
+	if (!strcmp(v, "uefi"))
+		return USAGE(e, "--firmware uefi is not there yet; use bios, or the path of a BIOS image");
+	c->firmware = strcmp(v, "bios") ? v : NULL;
+	return true;
+}
+
+static bool opt_net(struct config *c, const char *v, struct err *e)
+{
+	c->no_net = !strcmp(v, "none");
+	return c->no_net || !strcmp(v, "user") ||
+	       USAGE(e, "--net %s does not exist; use user or none", v);
+}
+
+static bool parse_port(const char *s, uint16_t *out)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	if (!isdigit((unsigned char)*s) || *end || !n || n > 65535)
+		return false;
+	*out = (uint16_t)n;
+	return true;
+}
+
+static bool opt_forward(struct config *c, const char *v, struct err *e)
+{
+	struct net_forward *f = &c->forwards[c->nforwards];
+	char *s = hv_strdup(v), *part[4];
+	unsigned n = 0;
+
+	if (c->nforwards == CFG_MAX_FORWARDS)
+		return USAGE(e, "too many --forward: at most %d", CFG_MAX_FORWARDS);
+	for (char *p = strtok(s, ":"); p && n < 4; p = strtok(NULL, ":"))
+		part[n++] = p;
+	if (n < 3 || (strcmp(part[0], "tcp") && strcmp(part[0], "udp")) ||
+	    !parse_port(part[n - 2], &f->host_port) || !parse_port(part[n - 1], &f->guest_port))
+		return USAGE(e, "--forward %s: write tcp:[ADDRESS:]HOSTPORT:GUESTPORT, "
+			     "for example tcp:2222:22", v);
+	f->udp = part[0][0] == 'u';
+	snprintf(f->host_addr, sizeof(f->host_addr), "%s", n == 4 ? part[1] : "127.0.0.1");
+	c->nforwards++;
+	return true;
+}
+
+static bool opt_display(struct config *c, const char *v, struct err *e)
+{
+	c->display = !strcmp(v, "window") ? DISPLAY_WINDOW : DISPLAY_NONE;
+	return c->display == DISPLAY_WINDOW || !strcmp(v, "none") ||
+	       USAGE(e, "--display %s does not exist; use window or none", v);
+}
+
+static bool opt_serial(struct config *c, const char *v, struct err *e)
+{
+	if (c->nserial == CFG_MAX_SERIAL)
+		return USAGE(e, "too many --serial: a PC has at most %d ports", CFG_MAX_SERIAL);
+	if (strcmp(v, "stdio") && strcmp(v, "null") && strncmp(v, "file:", 5) &&
+	    strncmp(v, "unix:", 5))
+		return USAGE(e, "--serial %s: use stdio, null, file:PATH or unix:PATH", v);
+	c->serial[c->nserial++] = v;
+	return true;
+}
+
+static bool opt_debug_exit(struct config *c, const char *v, struct err *e)
+{
+	char *end;
+	unsigned long n = strtoul(v, &end, 0);
+
+	if (!isdigit((unsigned char)*v) || *end || !n || n > 0xfffc)
+		return USAGE(e, "--debug-exit %s is no I/O port; write for example 0xf4", v);
+	c->debug_exit = (int)n;
+	return true;
+}
+
+static bool opt_boot(struct config *c, const char *v, struct err *e)
+{
+	static const char *const names[] = { "disk", "cd", "menu" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(v, names[i])) {
+			c->boot = (enum cfg_boot)(BOOT_ORDER_DISK + i);
+			return true;
+		}
+	return USAGE(e, "--boot %s does not exist; use disk, cd or menu", v);
+}
+
+static bool opt_timeout(struct config *c, const char *v, struct err *e)
+{
+	return (config_time_ms(v, &c->timeout_ms) && c->timeout_ms) ||
+	       USAGE(e, "--timeout %s is not a time; write for example 90s or 2m", v);
+}
+
+static bool add_step(struct config *c, bool send, const char *v, struct err *e)
+{
+	if (c->nsteps == CFG_MAX_STEPS)
+		return USAGE(e, "too many --expect and --send: at most %d", CFG_MAX_STEPS);
+	if (!*v)
+		return USAGE(e, "--%s needs a text", send ? "send" : "expect");
+	c->steps[c->nsteps++] = (struct cfg_step){ send, v };
+	return true;
+}
+
+static bool opt_expect(struct config *c, const char *v, struct err *e)
+{
+	return add_step(c, false, v, e);
+}
+
+static bool opt_send(struct config *c, const char *v, struct err *e)
+{
+	return add_step(c, true, v, e);
+}
+
+static bool opt_fail_on(struct config *c, const char *v, struct err *e)
+{
+	if (c->nfail_on == CFG_MAX_FAIL_ON || !*v)
+		return USAGE(e, "--fail-on: at most %d texts, none empty", CFG_MAX_FAIL_ON);
+	c->fail_on[c->nfail_on++] = v;
+	return true;
+}
+
+static bool opt_then(struct config *c, const char *v, struct err *e)
+{
+	static const char *const names[] = { "keep", "shutdown", "poweroff" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(v, names[i])) {
+			c->then = (enum cfg_then)(THEN_KEEP + i);
+			return true;
+		}
+	return USAGE(e, "--then %s does not exist; use poweroff, shutdown or keep", v);
+}
+
+static bool opt_on_reset(struct config *c, const char *v, struct err *e)
+{
+	c->reset_exits = !strcmp(v, "exit");
+	return c->reset_exits || !strcmp(v, "restart") ||
+	       USAGE(e, "--on-reset %s does not exist; use restart or exit", v);
+}
+
+/* ---- the table ---------------------------------------------------------- */
+
+struct option_row {
+	const char *name;	/* without "--" */
+	char letter;		/* 0: none */
+	const char *arg;	/* NULL: a flag */
+	const char *help;
+	bool (*parse)(struct config *c, const char *v, struct err *e);
+	size_t str_off, flag_off;	/* or: store the string, set the flag (offset + 1) */
+};
+
+#define STR(m) .str_off = offsetof(struct config, m) + 1
+#define FLAG(m) .flag_off = offsetof(struct config, m) + 1
+
+static const struct option_row options[] = {
+	{ "memory", 'm', "SIZE", "Guest memory, for example 512M or 2G (default 1G).",
+	  .parse = opt_memory },
+	{ "cpus", 'c', "N", "Number of processors (default 1).", .parse = opt_cpus },
+	{ "engine", 0, "ENGINE", "CPU engine: auto (default: measures and says which), kvm or soft.",
+	  .parse = opt_engine },
+	{ "disk", 'd', "FILE[,KEY=VALUE...]", "Attach a disk image. Keys: if=virtio|ide, "
+	  "format=raw|qcow2 (default: by content), readonly=on|off, serial=TEXT.",
+	  .parse = opt_disk },
+	{ "cdrom", 0, "FILE", "Insert an ISO image into a CD drive.", .parse = opt_cdrom },
+	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },
+	{ "boot", 0, "WHAT", "What the firmware starts: disk (default), cd or menu.",
+	  .parse = opt_boot },
+	{ "firmware", 0, "bios|FILE", "Firmware: SeaBIOS (default) or the BIOS image FILE.",
+	  .parse = opt_firmware },
+	{ "kernel", 0, "FILE", "Boot a kernel directly: bzImage, ELF with a PVH note, or multiboot.",
+	  STR(kernel) },
+	{ "initrd", 0, "FILE", "Initial RAM disk for --kernel.", STR(initrd) },
+	{ "append", 0, "TEXT", "Kernel command line for --kernel.", STR(append) },
+	{ "module", 0, "FILE[ ARGS]", "Multiboot module for --kernel; may be repeated.",
+	  .parse = opt_module },
+	{ "net", 0, "user|none", "Network: NAT through the host (default) or none.",
+	  .parse = opt_net },
+	{ "forward", 0, "tcp|udp:[ADDR:]HOST:GUEST", "Forward a host port (on 127.0.0.1 unless ADDR "
+	  "is given) to a guest port; may be repeated.", .parse = opt_forward },
+	{ "display", 0, "window|none", "Show a window (default when there is a display) or run "
+	  "without.", .parse = opt_display },
+	{ "serial", 0, "stdio|null|file:PATH|unix:PATH", "Connect a serial port, COM1 first; may be "
+	  "repeated up to four times. Default: stdio without a window, else null.",
+	  .parse = opt_serial },
+	{ "name", 0, "NAME", "Name of the machine, shown in the window title.", STR(name) },
+	{ "timeout", 0, "TIME", "Stop with exit status 124 after TIME, for example 90s or 2m.",
+	  .parse = opt_timeout },
+	{ "expect", 0, "TEXT", "Wait until COM1 prints TEXT (a literal, or /REGEX/). Steps run in the "
+	  "order given.", .parse = opt_expect },
+	{ "send", 0, "TEXT", "Type TEXT into COM1; \\n \\r \\t \\e \\\\ \\xNN are understood.",
+	  .parse = opt_send },
+	{ "fail-on", 0, "TEXT", "Stop with exit status 3 when COM1 prints TEXT (literal or /REGEX/).",
+	  .parse = opt_fail_on },
+	{ "then", 0, "poweroff|shutdown|keep", "After the last --expect or --send: stop the machine "
+	  "(default without a window), ask the guest to shut down, or go on.", .parse = opt_then },
+	{ "on-reset", 0, "restart|exit", "When the guest resets: restart (default), or exit with "
+	  "status 4.", .parse = opt_on_reset },
+	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG.", STR(screenshot) },
+	{ "debug-exit", 0, "PORT", "Give the guest an I/O port; writing V ends hvrun with status "
+	  "193+V.", .parse = opt_debug_exit },
+	{ "debugcon", 0, "stdio|null|file:PATH", "Where firmware messages (port 0x402) go.",
+	  STR(debugcon) },
+	{ "log", 0, "FILE", "Write messages to FILE instead of standard error.", STR(log) },
+	{ "verbose", 'v', NULL, "Say more.", FLAG(verbose) },
+	{ "help", 'h', NULL, "Print this help.", FLAG(help) },
+	{ "version", 'V', NULL, "Print the version.", FLAG(version) },
+};
+
+static const struct option_row *find_long(const char *name, size_t n)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
+		if (strlen(options[i].name) == n && !memcmp(options[i].name, name, n))
+			return &options[i];
+	return NULL;
+}
+
+static const struct option_row *find_letter(char c)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].letter == c)
+			return &options[i];
+	return NULL;
+}
+
+/* Edit distance, for "did you mean". */
+static unsigned distance(const char *a, size_t an, const char *b)
+{
+	unsigned row[64];
+	size_t bn = strlen(b);
+
+	if (bn > 62 || an > 62)
+		return 99;
+	for (unsigned j = 0; j <= bn; j++)
+		row[j] = j;
+	for (unsigned i = 1; i <= an; i++) {
+		unsigned diag = row[0];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= bn; j++) {
+			unsigned sub = diag + (a[i - 1] != b[j - 1]);
+
+			diag = row[j];
+			row[j] = MIN(sub, MIN(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[bn];
+}
+
+static bool unknown_option(const char *arg, size_t n, struct err *e)
+{
+	const char *best = NULL;
+	unsigned best_d = 4;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
+		unsigned d = distance(arg + 2, n - 2, options[i].name);
+
+		if (d < best_d) {
+			best_d = d;
+			best = options[i].name;
+		}
+	}
+	if (best)
+		return USAGE(e, "unknown option %.*s; did you mean --%s? (hvrun --help lists all)",
+			     (int)n, arg, best);
+	return USAGE(e, "unknown option %.*s; hvrun --help lists all", (int)n, arg);
+}
+
+static bool apply(struct config *c, const struct option_row *o, const char *v, struct err *e)
+{
+	if (o->flag_off)
+		*(bool *)((char *)c + o->flag_off - 1) = true;
+	else if (o->str_off)
+		*(const char **)((char *)c + o->str_off - 1) = v;
+	else
+		return o->parse(c, v, e);
+	return true;
+}
+
+static bool parse_option(struct config *c, int argc, char **argv, int *i, struct err *e)
+{
+	const char *arg = argv[*i], *eq = NULL, *v = NULL;
+	const struct option_row *o;
+	size_t n = strlen(arg);
+
+	if (arg[1] == '-') {
+		eq = strchr(arg, '=');
+		n = eq ? (size_t)(eq - arg) : n;
+		o = find_long(arg + 2, n - 2);
+		v = eq ? eq + 1 : NULL;
+	} else {
+		o = find_letter(arg[1]);
+		v = arg[2] ? arg + 2 : NULL;
+		n = 2;
+	}
+	if (!o)
+		return unknown_option(arg, n, e);
+	if (!o->arg && v)
+		return USAGE(e, "--%s takes no value", o->name);
+	if (o->arg && !v) {
+		if (*i + 1 >= argc)
+			return USAGE(e, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
+		v = argv[++*i];
+	}
+	return apply(c, o, v, e);
+}
+
+static bool check_together(const struct config *c, struct err *e)
+{
+	if (!c->kernel && c->nfiles == 0 && (c->initrd || c->append || c->nmodules))
+		return USAGE(e, "--%s needs --kernel", c->initrd ? "initrd" :
+			     c->append ? "append" : "module");
+	if (c->nforwards && c->no_net)
+		return USAGE(e, "--forward needs a network; leave --net none away");
+	return true;
+}
+
+bool config_parse(struct config *c, int argc, char **argv, struct err *e)
+{
+	bool only_files = false;
+
+	*c = (struct config){ .memory = GiB(1), .cpus = 1 };
+	for (int i = 1; i < argc; i++) {
+		if (!only_files && !strcmp(argv[i], "--")) {
+			only_files = true;
+		} else if (!only_files && !strcmp(argv[i], "--man")) {
+			c->man = true;	/* for the build: prints hvrun(1) */
+		} else if (!only_files && argv[i][0] == '-' && argv[i][1]) {
+			if (!parse_option(c, argc, argv, &i, e))
+				return false;
+		} else if (c->nfiles == CFG_MAX_ARGS) {
+			return USAGE(e, "too many files on the command line");
+		} else {
+			c->files[c->nfiles++] = argv[i];
+		}
+	}
+	return check_together(c, e);
+}
+
+/* ---- help and manual page ----------------------------------------------- */
+
+static void wrap_text(FILE *out, const char *text, unsigned indent, unsigned width)
+{
+	unsigned col = indent;
+
+	while (*text) {
+		size_t n = strcspn(text, " ");
+
+		if (col > indent && col + 1 + n > width) {
+			fprintf(out, "\n%*s", (int)indent, "");
+			col = indent;
+		} else if (col > indent) {
+			fputc(' ', out);
+			col++;
+		}
+		fwrite(text, 1, n, out);
+		col += (unsigned)n;
+		text += n + (text[n] == ' ');
+	}
+	fputc('\n', out);
+}
+
+void config_help(FILE *out)
+{
+	fputs("Usage: hvrun [OPTIONS] [FILE...]\n\n"
+	      "Runs a second operating system. Each FILE is a disk image, an ISO image or a\n"
+	      "kernel, told apart by its content.\n\n", out);
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option_row *o = &options[i];
+
+		if (o->letter)
+			fprintf(out, "  -%c, --%s", o->letter, o->name);
+		else
+			fprintf(out, "      --%s", o->name);
+		fprintf(out, "%s%s\n          ", o->arg ? " " : "", o->arg ? o->arg : "");
+		wrap_text(out, o->help, 10, 78);
+	}
+	fputs("\nExit status: 0 the guest powered off or the script was satisfied, 1 error,\n"
+	      "3 expectation failed, 4 guest reset (--on-reset exit), 5 triple fault or engine\n"
+	      "error, 6 image unreadable, 7 image in use, 8 no KVM, 9 host resources, 64 wrong\n"
+	      "use, 124 timeout, 128+N signal N, 193+V guest code V.\n", out);
+}
+
+/* roff needs its backslashes and leading dots escaped. */
+static void man_text(FILE *out, const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\\')
+			fputs("\\e", out);
+		else if (*s == '-')
+			fputs("\\-", out);
+		else
+			fputc(*s, out);
+	}
+}
+
+void config_man(FILE *out)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option_row *o = &options[i];
+
+		fputs(".TP\n.B ", out);
+		if (o->letter)
+			fprintf(out, "\\-%c, ", o->letter);
+		fputs("\\-\\-", out);
+		man_text(out, o->name);
+		if (o->arg) {
+			fputs(" \\fI", out);
+			man_text(out, o->arg);
+			fputs("\\fR", out);
+		}
+		fputc('\n', out);
+		man_text(out, o->help);
+		fputc('\n', out);
+	}
+}

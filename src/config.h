@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the user asked for: the command line as one struct, from one table.
+ *
+ * The table in config.c feeds the parser, --help and the manual page, so
+ * they cannot disagree.  Strings point into argv (or are allocated once) and
+ * live as long as the process.
+ */
+#ifndef HV_CONFIG_H
+#define HV_CONFIG_H
+
+#include "err.h"
+#include "net.h"
+#include "util.h"
+#include <stdio.h>
+
+#define CFG_MAX_DISKS 16
+#define CFG_MAX_SERIAL 4
+#define CFG_MAX_STEPS 256
+#define CFG_MAX_FAIL_ON 32
+#define CFG_MAX_FORWARDS 32
+#define CFG_MAX_MODULES 16
+#define CFG_MAX_ARGS 32
+
+enum cfg_display { DISPLAY_AUTO, DISPLAY_WINDOW, DISPLAY_NONE };
+enum cfg_then { THEN_DEFAULT, THEN_KEEP, THEN_SHUTDOWN, THEN_POWEROFF };
+enum cfg_boot { BOOT_ORDER_DEFAULT, BOOT_ORDER_DISK, BOOT_ORDER_CD, BOOT_ORDER_MENU };
+
+struct cfg_disk {
+	char *path;
+	char *format;		/* NULL: by content */
+	char *serial;
+	bool ide, cdrom, readonly;
+};
+
+struct cfg_step {
+	bool send;		/* else expect */
+	const char *text;
+};
+
+struct config {
+	uint64_t memory;	/* bytes */
+	unsigned cpus;
+	const char *engine;	/* NULL: auto */
+	const char *name;
+	const char *kernel, *initrd, *append, *firmware;
+	const char *modules[CFG_MAX_MODULES];
+	unsigned nmodules;
+	struct cfg_disk disks[CFG_MAX_DISKS];
+	unsigned ndisks;
+	const char *files[CFG_MAX_ARGS];	/* positional: roles by content */
+	unsigned nfiles;
+	bool discard;
+	bool no_net;
+	struct net_forward forwards[CFG_MAX_FORWARDS];
+	unsigned nforwards;
+	enum cfg_display display;
+	const char *serial[CFG_MAX_SERIAL];
+	unsigned nserial;
+	const char *debugcon;
+	int debug_exit;		/* port, 0: none */
+	enum cfg_boot boot;
+	uint64_t timeout_ms;	/* 0: none */
+	struct cfg_step steps[CFG_MAX_STEPS];
+	unsigned nsteps;
+	const char *fail_on[CFG_MAX_FAIL_ON];
+	unsigned nfail_on;
+	enum cfg_then then;
+	bool reset_exits;
+	const char *screenshot;
+	const char *log;
+	bool verbose, help, version, man;
+};
+
+/* Parse argv[1..).  false + @e with exit code 64: one line, what and what instead. */
+bool config_parse(struct config *c, int argc, char **argv, struct err *e);
+
+/* --help and the OPTIONS section of hvrun(1), from the table. */
+void config_help(FILE *out);
+void config_man(FILE *out);
+
+/* "2G", "512M", "1T": bytes, binary units, plain numbers are MiB when @mib.  false: not a size. */
+bool config_size(const char *s, bool mib, uint64_t *out);
+/* "90s", "2m", "1500ms", "1h", plain seconds. */
+bool config_time_ms(const char *s, uint64_t *out);
+
+/*
+ * Escapes of --send and --expect: \n \r \t \e \\ \xNN.  Returns the length
+ * written to @out (at most strlen(@s) bytes, no terminator).
+ */
+size_t config_unescape(const char *s, char *out);
+
+#define HVRUN_VERSION "0.1"
+
+#endif

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* A run and how it ends; see session.h. */
+#include "session.h"
+#include "expect.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define NEWS_MAX (256u << 10)		/* output kept until the main thread looks */
+#define SHUTDOWN_LIMIT_NS (60ull * 1000000000)
+#define RESET_LOOP_NS (10ull * 1000000000)
+
+struct session {
+	struct vm *vm;
+	const struct config *cfg;
+	struct chardev *console;
+	struct char_tap tap;
+	struct expect *expect;
+	int ep, news_fd, sig_fd;
+	sigset_t old_mask;
+	uint64_t deadline, shutdown_deadline;	/* host ns; 0: none */
+	uint64_t triple_at[3];
+	bool script_done, over;
+	int exit_code;
+	char message[1024];
+	void (*wakeup)(void *);
+	void *wakeup_opaque;
+
+	pthread_mutex_t lock;		/* leaf; the rest is shared with other threads */
+	char *out;
+	size_t out_len;
+	unsigned events;		/* bit per enum vm_event */
+	unsigned debug_value;
+};
+
+static void news(struct session *s)
+{
+	uint64_t one = 1;
+
+	if (write(s->news_fd, &one, sizeof(one)) < 0)
+		return;	/* already readable */
+	if (s->wakeup)
+		s->wakeup(s->wakeup_opaque);
+}
+
+/* Loop or vCPU thread, dev_lock held. */
+static void on_output(void *opaque, const uint8_t *buf, size_t len)
+{
+	struct session *s = opaque;
+
+	pthread_mutex_lock(&s->lock);
+	if (len > NEWS_MAX - s->out_len)
+		len = NEWS_MAX - s->out_len;
+	memcpy(s->out + s->out_len, buf, len);
+	s->out_len += len;
+	pthread_mutex_unlock(&s->lock);
+	news(s);
+}
+
+static void on_event(void *opaque, enum vm_event ev, unsigned arg)
+{
+	struct session *s = opaque;
+
+	pthread_mutex_lock(&s->lock);
+	s->events |= 1u << ev;
+	if (ev == VM_EV_DEBUG_EXIT)
+		s->debug_value = arg;
+	pthread_mutex_unlock(&s->lock);
+	news(s);
+}
+
+static bool open_fds(struct session *s, struct err *e)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, &s->old_mask);
+	s->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->sig_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->ep = epoll_create1(EPOLL_CLOEXEC);
+	if (s->news_fd < 0 || s->sig_fd < 0 || s->ep < 0 ||
+	    epoll_ctl(s->ep, EPOLL_CTL_ADD, s->news_fd, &ev) < 0 ||
+	    epoll_ctl(s->ep, EPOLL_CTL_ADD, s->sig_fd, &ev) < 0)
+		return err_errno(e, HV_EXIT_HOST, errno, "cannot watch for events");
+	return true;
+}
+
+struct session *session_new(struct vm *vm, const struct config *cfg, struct chardev *console,
+			    struct err *e)
+{
+	struct session *s = hv_zalloc(sizeof(*s));
+
+	s->vm = vm;
+	s->cfg = cfg;
+	s->console = console;
+	s->ep = s->news_fd = s->sig_fd = -1;
+	pthread_mutex_init(&s->lock, NULL);
+	s->out = hv_zalloc(NEWS_MAX);
+	s->expect = expect_new(cfg, e);
+	if (!s->expect || !open_fds(s, e)) {
+		session_free(s);
+		return NULL;
+	}
+	vm->notify = on_event;
+	vm->notify_opaque = s;
+	vm->reset_stops = cfg->reset_exits;
+	s->script_done = !cfg->nsteps;
+	if (console && (cfg->nsteps || cfg->nfail_on)) {
+		s->tap = (struct char_tap){ .output = on_output, .opaque = s };
+		chardev_add_tap(console, &s->tap);
+	}
+	if (cfg->timeout_ms)
+		s->deadline = host_now_ns() + cfg->timeout_ms * 1000000;
+	return s;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	if (s->ep >= 0)
+		close(s->ep);
+	if (s->news_fd >= 0)
+		close(s->news_fd);
+	if (s->sig_fd >= 0)
+		close(s->sig_fd);
+	expect_free(s->expect);
+	pthread_mutex_destroy(&s->lock);
+	free(s->out);
+	free(s);
+}
+
+int session_fd(const struct session *s)
+{
+	return s->ep;
+}
+
+void session_set_wakeup(struct session *s, void (*fn)(void *opaque), void *opaque)
+{
+	s->wakeup = fn;
+	s->wakeup_opaque = opaque;
+}
+
+int session_exit_code(const struct session *s)
+{
+	return s->exit_code;
+}
+
+const char *session_message(const struct session *s)
+{
+	return s->message;
+}
+
+static uint64_t next_deadline(const struct session *s)
+{
+	uint64_t a = s->deadline ? s->deadline : UINT64_MAX;
+	uint64_t b = s->shutdown_deadline ? s->shutdown_deadline : UINT64_MAX;
+
+	return MIN(a, b);
+}
+
+int session_timeout_ms(const struct session *s)
+{
+	uint64_t now = host_now_ns(), at = next_deadline(s);
+
+	if (at == UINT64_MAX)
+		return -1;
+	return at <= now ? 0 : (int)MIN((at - now) / 1000000 + 1, 1000000000u);
+}
+
+static void end(struct session *s, int exit_code, const char *fmt, ...) HV_PRINTF(3, 4);
+static void end(struct session *s, int exit_code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (s->over)
+		return;
+	s->over = true;
+	s->exit_code = exit_code;
+	va_start(ap, fmt);
+	vsnprintf(s->message, sizeof(s->message), fmt, ap);
+	va_end(ap);
+}
+
+void session_quit(struct session *s, int exit_code)
+{
+	end(s, exit_code, "%s", "");
+}
+
+static void send_text(void *opaque, const char *buf, size_t len)
+{
+	struct session *s = opaque;
+
+	vm_lock(s->vm);
+	if (s->console)
+		chardev_inject(s->console, (const uint8_t *)buf, len);
+	vm_unlock(s->vm);
+}
+
+static void script_satisfied(struct session *s)
+{
+	enum cfg_then then = s->cfg->then;
+
+	s->script_done = true;
+	if (then == THEN_DEFAULT)
+		then = s->cfg->display == DISPLAY_NONE ? THEN_POWEROFF : THEN_KEEP;
+	if (then == THEN_POWEROFF)
+		end(s, HV_EXIT_OK, "%s", "");
+	if (then == THEN_SHUTDOWN) {
+		s->shutdown_deadline = host_now_ns() + SHUTDOWN_LIMIT_NS;
+		vm_power_button(s->vm);
+	}
+}
+
+static void feed(struct session *s)
+{
+	char *buf = NULL;
+	size_t len;
+	enum expect_state st;
+
+	pthread_mutex_lock(&s->lock);
+	len = s->out_len;
+	if (len) {
+		buf = hv_zalloc(len);
+		memcpy(buf, s->out, len);
+		s->out_len = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	st = expect_feed(s->expect, buf, len, send_text, s);
+	free(buf);
+	if (st == EXPECT_FAILED)
+		end(s, HV_EXIT_EXPECT, "%s", expect_why(s->expect));
+	else if (st == EXPECT_DONE && !s->script_done)
+		script_satisfied(s);
+}
+
+static void guest_ended(struct session *s)
+{
+	if (!s->script_done)
+		end(s, HV_EXIT_EXPECT, "the guest powered off while waiting for %s",
+		    expect_why(s->expect));
+	else
+		end(s, HV_EXIT_OK, "%s", "");
+}
+
+/* A guest that cannot even start resets for ever: say so instead. */
+static void triple_fault(struct session *s)
+{
+	uint64_t now = host_now_ns(), third = s->triple_at[2];
+
+	if (s->cfg->reset_exits) {
+		end(s, HV_EXIT_ENGINE, "the guest crashed (triple fault)");
+		return;
+	}
+	memmove(&s->triple_at[1], &s->triple_at[0], 2 * sizeof(s->triple_at[0]));
+	s->triple_at[0] = now;
+	third = s->triple_at[2];
+	log_info("the guest crashed (triple fault) and was reset");
+	if (third && now - third < RESET_LOOP_NS)
+		end(s, HV_EXIT_ENGINE, "the guest keeps crashing (triple fault three times in a row)");
+}
+
+static void debug_exit(struct session *s, unsigned v)
+{
+	log_info("guest wrote %u to the debug-exit port", v);
+	end(s, HV_EXIT_DEBUG_BASE + (int)MIN(v, 62u), "%s", "");
+}
+
+static void handle_events(struct session *s)
+{
+	unsigned ev, value;
+
+	pthread_mutex_lock(&s->lock);
+	ev = s->events;
+	s->events = 0;
+	value = s->debug_value;
+	pthread_mutex_unlock(&s->lock);
+	if (ev & 1u << VM_EV_DEBUG_EXIT)
+		debug_exit(s, value);
+	if (ev & 1u << VM_EV_ENGINE_FAIL) {
+		vm_lock(s->vm);
+		end(s, HV_EXIT_ENGINE, "%s", s->vm->fail);
+		vm_unlock(s->vm);
+	}
+	if (ev & 1u << VM_EV_POWEROFF)
+		guest_ended(s);
+	if (ev & 1u << VM_EV_TRIPLE_FAULT)
+		triple_fault(s);
+	if (ev & 1u << VM_EV_RESET && s->cfg->reset_exits)
+		end(s, HV_EXIT_RESET, "the guest reset (--on-reset exit)");
+}
+
+static void handle_signals(struct session *s)
+{
+	struct signalfd_siginfo si;
+
+	while (read(s->sig_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		end(s, 128 + (int)si.ssi_signo, "stopped by signal %u", si.ssi_signo);
+}
+
+static void handle_deadlines(struct session *s)
+{
+	uint64_t now = host_now_ns();
+
+	if (s->deadline && now >= s->deadline)
+		end(s, HV_EXIT_TIMEOUT, s->script_done ? "--timeout ran out%s" :
+		    "--timeout ran out while waiting for %s",
+		    s->script_done ? "" : expect_why(s->expect));
+	if (s->shutdown_deadline && now >= s->shutdown_deadline)
+		end(s, HV_EXIT_TIMEOUT, "the guest did not shut down within 60 s");
+}
+
+bool session_step(struct session *s)
+{
+	uint64_t n;
+
+	if (read(s->news_fd, &n, sizeof(n)) < 0)
+		n = 0;	/* called for another reason */
+	feed(s);
+	handle_events(s);
+	handle_signals(s);
+	handle_deadlines(s);
+	if (!s->over)
+		return true;
+	if (s->exit_code == HV_EXIT_EXPECT || s->exit_code == HV_EXIT_TIMEOUT) {
+		const char *tail = expect_tail(s->expect, 20);
+
+		if (*tail)
+			log_info("last lines of the guest:\n%s", tail);
+	}
+	return false;
+}

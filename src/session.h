@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run of one machine as the user asked for it: the script of --expect and
+ * --send, the time limit, what a power-off or reset means, and the exit
+ * status.  The headless loop and the window both drive it.
+ *
+ * All calls from the main thread.  News (guest output, machine events,
+ * signals) make session_fd() readable.
+ */
+#ifndef HV_SESSION_H
+#define HV_SESSION_H
+
+#include "chardev.h"
+#include "config.h"
+#include "vm.h"
+
+struct session;
+
+/*
+ * Before vm_start(): hooks vm->notify and taps @console (COM1's back end; may
+ * be NULL when the configuration has no script).  Blocks SIGINT, SIGTERM and
+ * SIGHUP and takes them over.  NULL + @e.
+ */
+struct session *session_new(struct vm *vm, const struct config *cfg, struct chardev *console,
+			    struct err *e);
+void session_free(struct session *s);
+
+int session_fd(const struct session *s);
+/* Milliseconds until session_step() must be called again; -1: only on news. */
+int session_timeout_ms(const struct session *s);
+/* Called with no locks held on any thread when there is news; may only signal. */
+void session_set_wakeup(struct session *s, void (*fn)(void *opaque), void *opaque);
+
+/* Work off the news.  false: the run is over, session_exit_code() is final. */
+bool session_step(struct session *s);
+int session_exit_code(const struct session *s);
+/* End of the run asked by the user (window closed). */
+void session_quit(struct session *s, int exit_code);
+/* One line about the end that the user should read; "" when all went as asked. */
+const char *session_message(const struct session *s);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a user interface offers to main.c: run the session on the main
+ * thread until it ends, return the exit status.
+ */
+#ifndef HV_UI_H
+#define HV_UI_H
+
+#include "../src/session.h"
+
+/* No window.  Never fails. */
+int headless_run(struct session *s);
+
+/*
+ * A window (SDL2).  Opened before the guest starts so that a missing display
+ * is reported first; window_run() drives input and drawing until the end.
+ */
+struct window;
+struct window *window_open(struct vm *vm, const struct config *cfg, const char *title,
+			   struct err *e);
+int window_run(struct window *w, struct session *s);
+void window_close(struct window *w);
+
+#endif
