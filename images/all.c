@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* The disk formats, most specific first; raw takes what nothing else wants. */
+#include "formats.h"
+
+const struct block_format *const block_formats[] = {
+	&raw_format,
+	NULL,
+};

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests from controllers to worker threads and back.
+ *
+ * Each block has its own small pool, started on demand.  A worker takes the
+ * oldest request, performs it on the image and puts it on the done list; the
+ * first of a batch posts one piece of work to the loop, which calls every
+ * done() that has gathered by then.  Requests are not ordered against each
+ * other, as on real disks with a queue; a flush covers what was completed
+ * before it was submitted.
+ *
+ * NOTYET(block): pausing the machine on ENOSPC/EIO; errors go to the guest.
+ */
+#include "block.h"
+#include "image.h"
+#include "loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BLOCK_WORKERS 4
+
+struct req_list {
+	struct block_req *head, **tail;
+};
+
+struct block {
+	struct image *im;
+	struct block_info info;		/* immutable */
+	struct loop *loop;
+	struct loop_work work;
+	pthread_mutex_t lock;		/* protects everything below */
+	pthread_cond_t more, quiet;
+	struct req_list queue, done;
+	unsigned busy;			/* queued or with a worker */
+	unsigned idle, nthreads;
+	bool posted, quit, closed;
+	pthread_t threads[BLOCK_WORKERS];
+};
+
+static void list_init(struct req_list *l)
+{
+	l->head = NULL;
+	l->tail = &l->head;
+}
+
+static void list_add(struct req_list *l, struct block_req *r)
+{
+	r->next = NULL;
+	*l->tail = r;
+	l->tail = &r->next;
+}
+
+static struct block_req *list_take(struct req_list *l)
+{
+	struct block_req *r = l->head;
+
+	if (r) {
+		l->head = r->next;
+		if (!l->head)
+			l->tail = &l->head;
+		r->next = NULL;
+	}
+	return r;
+}
+
+static void finish(struct block *b, struct block_req *r, int error, bool counted)
+{
+	bool post;
+
+	pthread_mutex_lock(&b->lock);
+	r->error = error;
+	list_add(&b->done, r);
+	post = !b->posted;
+	b->posted = true;
+	if (counted && --b->busy == 0)
+		pthread_cond_broadcast(&b->quiet);
+	pthread_mutex_unlock(&b->lock);
+	if (post)
+		loop_post(b->loop, &b->work);
+}
+
+static void *worker(void *arg)
+{
+	struct block *b = arg;
+	struct block_req *r;
+
+	pthread_mutex_lock(&b->lock);
+	while (!b->quit) {
+		r = list_take(&b->queue);
+		if (!r) {
+			b->idle++;
+			pthread_cond_wait(&b->more, &b->lock);
+			b->idle--;
+			continue;
+		}
+		pthread_mutex_unlock(&b->lock);
+		finish(b, r, image_io(b->im, r->op, r->off, r->len, r->iov, r->niov), true);
+		pthread_mutex_lock(&b->lock);
+	}
+	pthread_mutex_unlock(&b->lock);
+	return NULL;
+}
+
+/* Under b->lock.  Signals stay with the main thread. */
+static int start_worker(struct block *b)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&b->threads[b->nthreads], NULL, worker, b);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		return err;
+	pthread_setname_np(b->threads[b->nthreads++], "hv-block");
+	return 0;
+}
+
+/* Deliver completions, one at a time so that a done() may drain or submit. */
+static void deliver(struct block *b)
+{
+	struct block_req *r;
+
+	pthread_mutex_lock(&b->lock);
+	while ((r = list_take(&b->done)) != NULL) {
+		pthread_mutex_unlock(&b->lock);
+		r->done(r, r->error);
+		pthread_mutex_lock(&b->lock);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+static void block_free(struct block *b)
+{
+	pthread_mutex_destroy(&b->lock);
+	pthread_cond_destroy(&b->more);
+	pthread_cond_destroy(&b->quiet);
+	free(b);
+}
+
+static void completion_work(void *opaque)
+{
+	struct block *b = opaque;
+	bool closed;
+
+	pthread_mutex_lock(&b->lock);
+	b->posted = false;
+	closed = b->closed;
+	pthread_mutex_unlock(&b->lock);
+	if (closed)
+		block_free(b);
+	else
+		deliver(b);
+}
+
+static struct block *block_new(struct image *im, struct loop *loop)
+{
+	struct block *b = hv_zalloc(sizeof(*b));
+
+	b->im = im;
+	b->loop = loop;
+	b->work.fn = completion_work;
+	b->work.opaque = b;
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->more, NULL);
+	pthread_cond_init(&b->quiet, NULL);
+	list_init(&b->queue);
+	list_init(&b->done);
+	b->info.size = im->size;
+	b->info.readonly = im->flags & BLOCK_RDONLY;
+	b->info.format = im->flags & BLOCK_THROWAWAY ? im->backing->fmt->name : im->fmt->name;
+	snprintf(b->info.path, sizeof(b->info.path), "%s", im->path);
+	return b;
+}
+
+struct block *block_open(const char *path, const char *format, unsigned flags,
+			 struct loop *loop, struct err *e)
+{
+	struct image *im = image_open(path, format, flags, e);
+	struct block *b;
+	int err;
+
+	if (!im)
+		return NULL;
+	b = block_new(im, loop);
+	pthread_mutex_lock(&b->lock);
+	err = start_worker(b);
+	pthread_mutex_unlock(&b->lock);
+	if (err) {
+		err_errno(e, HV_EXIT_HOST, err, "%s: cannot start a disk thread", path);
+		image_close(im);
+		block_free(b);
+		return NULL;
+	}
+	return b;
+}
+
+const struct block_info *block_info(const struct block *b)
+{
+	return &b->info;
+}
+
+static bool aligned(uint64_t v)
+{
+	return (v & (BLOCK_SECTOR - 1)) == 0;
+}
+
+static int check_request(const struct block *b, const struct block_req *r)
+{
+	switch (r->op) {
+	case BLOCK_FLUSH:
+		return 0;
+	case BLOCK_READ:
+	case BLOCK_WRITE:
+		if (r->len > BLOCK_MAX_BYTES || iov_total(r->iov, r->niov) != r->len)
+			return EINVAL;
+		break;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		break;
+	default:
+		return ENOTSUP;
+	}
+	if (r->op != BLOCK_READ && b->info.readonly)
+		return EROFS;
+	if (!aligned(r->off) || !aligned(r->len) || !range_ok(r->off, r->len, b->info.size))
+		return EINVAL;
+	return 0;
+}
+
+void block_submit(struct block *b, struct block_req *r)
+{
+	int err = check_request(b, r);
+
+	r->block = b;
+	if (err) {
+		finish(b, r, err, false);
+		return;
+	}
+	pthread_mutex_lock(&b->lock);
+	list_add(&b->queue, r);
+	b->busy++;
+	/* More threads are a bonus: with one already running a failure to start is no error. */
+	if (b->idle == 0 && b->nthreads < BLOCK_WORKERS)
+		start_worker(b);
+	pthread_cond_signal(&b->more);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void block_drain(struct block *b)
+{
+	bool again;
+
+	do {
+		pthread_mutex_lock(&b->lock);
+		while (b->busy)
+			pthread_cond_wait(&b->quiet, &b->lock);
+		pthread_mutex_unlock(&b->lock);
+		deliver(b);
+		pthread_mutex_lock(&b->lock);
+		again = b->busy || b->done.head;
+		pthread_mutex_unlock(&b->lock);
+	} while (again);
+}
+
+void block_close(struct block *b)
+{
+	bool posted;
+
+	if (!b)
+		return;
+	block_drain(b);
+	pthread_mutex_lock(&b->lock);
+	b->quit = true;
+	pthread_cond_broadcast(&b->more);
+	pthread_mutex_unlock(&b->lock);
+	for (unsigned i = 0; i < b->nthreads; i++)
+		pthread_join(b->threads[i], NULL);
+	image_close(b->im);
+	/* A notice still in the loop's queue points at b: then the loop frees it. */
+	pthread_mutex_lock(&b->lock);
+	b->closed = true;
+	posted = b->posted;
+	pthread_mutex_unlock(&b->lock);
+	if (!posted)
+		block_free(b);
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Host file access for image formats: full transfers over preadv/pwritev,
+ * holes by fallocate(2), sticky fdatasync(2) failure, scatter-gather helpers.
+ */
+#include "hostfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HF_IOVS 64
+#define HF_ZERO_CHUNK (64u * 1024)
+
+int (*hostfile_fault)(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len);
+
+static int fault(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
+{
+	return unlikely(hostfile_fault != NULL) ? hostfile_fault(f, op, off, len) : 0;
+}
+
+void hf_init(struct hostfile *f, int fd, bool blockdev)
+{
+	memset(f, 0, sizeof(*f));
+	f->fd = fd;
+	f->blockdev = blockdev;
+}
+
+void hf_close(struct hostfile *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+int hf_size(struct hostfile *f, uint64_t *size)
+{
+	off_t end = lseek(f->fd, 0, SEEK_END);	/* works for block devices too */
+
+	if (end < 0)
+		return errno;
+	*size = (uint64_t)end;
+	return 0;
+}
+
+uint64_t iov_total(const struct iovec *iov, unsigned niov)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < niov; i++)
+		sum += iov[i].iov_len;
+	return sum;
+}
+
+unsigned iov_slice(const struct iovec *src, unsigned niov, uint64_t off, uint64_t len,
+		   struct iovec *dst, unsigned max, uint64_t *got)
+{
+	unsigned n = 0;
+
+	*got = 0;
+	for (unsigned i = 0; i < niov && n < max && *got < len; i++) {
+		if (off >= src[i].iov_len) {
+			off -= src[i].iov_len;
+			continue;
+		}
+		dst[n].iov_base = (uint8_t *)src[i].iov_base + off;
+		dst[n].iov_len = MIN(src[i].iov_len - off, len - *got);
+		*got += dst[n++].iov_len;
+		off = 0;
+	}
+	return n;
+}
+
+enum iov_dir { IOV_ZERO, IOV_FROM, IOV_TO };
+
+static void iov_copy(const struct iovec *iov, unsigned niov, uint64_t off, uint8_t *buf,
+		     uint64_t len, enum iov_dir dir)
+{
+	for (unsigned i = 0; i < niov && len; i++) {
+		if (off >= iov[i].iov_len) {
+			off -= iov[i].iov_len;
+			continue;
+		}
+		uint8_t *at = (uint8_t *)iov[i].iov_base + off;
+		size_t n = MIN(iov[i].iov_len - off, len);
+
+		if (dir == IOV_ZERO)
+			memset(at, 0, n);
+		else if (dir == IOV_FROM)
+			memcpy(at, buf, n);
+		else
+			memcpy(buf, at, n);
+		buf = buf ? buf + n : NULL;
+		len -= n;
+		off = 0;
+	}
+}
+
+void iov_zero(const struct iovec *iov, unsigned niov, uint64_t off, uint64_t len)
+{
+	iov_copy(iov, niov, off, NULL, len, IOV_ZERO);
+}
+
+void iov_from_buf(const struct iovec *iov, unsigned niov, uint64_t off, const void *buf,
+		  uint64_t len)
+{
+	iov_copy(iov, niov, off, (uint8_t *)buf, len, IOV_FROM);
+}
+
+void iov_to_buf(const struct iovec *iov, unsigned niov, uint64_t off, void *buf, uint64_t len)
+{
+	iov_copy(iov, niov, off, buf, len, IOV_TO);
+}
+
+int hf_preadv(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off)
+{
+	uint64_t len = iov_total(iov, niov), pos = 0;
+	int err = fault(f, HF_READ, off, len);
+
+	if (err)
+		return err;
+	if (off > INT64_MAX || len > INT64_MAX - off)
+		return EINVAL;
+	while (pos < len) {
+		struct iovec v[HF_IOVS];
+		uint64_t got;
+		unsigned n = iov_slice(iov, niov, pos, len - pos, v, HF_IOVS, &got);
+		ssize_t r = preadv(f->fd, v, (int)n, (off_t)(off + pos));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return errno;
+		if (r == 0) {
+			iov_zero(iov, niov, pos, len - pos);
+			break;
+		}
+		pos += (uint64_t)r;
+	}
+	return 0;
+}
+
+int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off)
+{
+	uint64_t len = iov_total(iov, niov), pos = 0;
+	int err = fault(f, HF_WRITE, off, len);
+
+	if (err)
+		return err;
+	if (off > INT64_MAX || len > INT64_MAX - off)
+		return EFBIG;
+	while (pos < len) {
+		struct iovec v[HF_IOVS];
+		uint64_t got;
+		unsigned n = iov_slice(iov, niov, pos, len - pos, v, HF_IOVS, &got);
+		ssize_t r = pwritev(f->fd, v, (int)n, (off_t)(off + pos));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return errno;
+		if (r == 0)
+			return ENOSPC;
+		pos += (uint64_t)r;
+	}
+	return 0;
+}
+
+int hf_pread(struct hostfile *f, void *buf, size_t len, uint64_t off)
+{
+	struct iovec v = { buf, len };
+
+	return hf_preadv(f, &v, 1, off);
+}
+
+int hf_pwrite(struct hostfile *f, const void *buf, size_t len, uint64_t off)
+{
+	struct iovec v = { (void *)buf, len };
+
+	return hf_pwritev(f, &v, 1, off);
+}
+
+int hf_sync(struct hostfile *f)
+{
+	int err = fault(f, HF_SYNC, 0, 0);
+
+	/* After one failure the page cache may have dropped the data: no later success counts. */
+	if (atomic_load(&f->sync_failed))
+		return EIO;
+	if (!err && fdatasync(f->fd) < 0)
+		err = errno;
+	if (err == EINVAL || err == EROFS)	/* special file without a sync */
+		err = 0;
+	if (err)
+		atomic_store(&f->sync_failed, true);
+	return err;
+}
+
+static int do_fallocate(struct hostfile *f, int mode, uint64_t off, uint64_t len)
+{
+	int r;
+
+	do
+		r = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? errno : 0;
+}
+
+static bool not_supported(int err)
+{
+	return err == EOPNOTSUPP || err == ENOSYS || err == EINVAL || err == ENODEV;
+}
+
+int hf_punch(struct hostfile *f, uint64_t off, uint64_t len)
+{
+	int err = fault(f, HF_PUNCH, off, len);
+
+	if (err || !len || atomic_load(&f->no_punch))
+		return err;
+	err = do_fallocate(f, FALLOC_FL_PUNCH_HOLE, off, len);
+	if (not_supported(err)) {
+		atomic_store(&f->no_punch, true);
+		return 0;
+	}
+	return err;
+}
+
+static int write_zeros(struct hostfile *f, uint64_t off, uint64_t len)
+{
+	static const uint8_t zeros[HF_ZERO_CHUNK];
+	int err = 0;
+
+	while (len && !err) {
+		size_t n = MIN(len, sizeof(zeros));
+
+		err = hf_pwrite(f, zeros, n, off);
+		off += n;
+		len -= n;
+	}
+	return err;
+}
+
+int hf_zero(struct hostfile *f, uint64_t off, uint64_t len, bool unmap)
+{
+	uint64_t end = 0;
+	int err = fault(f, HF_ZERO, off, len);
+
+	if (err || !len)
+		return err;
+	/* fallocate() keeps the size; a range past the end must be written to exist. */
+	if (hf_size(f, &end) || off > end || len > end - off)
+		return write_zeros(f, off, len);
+	if (unmap && !atomic_load(&f->no_punch) &&
+	    !do_fallocate(f, FALLOC_FL_PUNCH_HOLE, off, len))
+		return 0;
+	if (!atomic_load(&f->no_zero)) {
+		err = do_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
+		if (!not_supported(err))
+			return err;
+		atomic_store(&f->no_zero, true);
+	}
+	return write_zeros(f, off, len);
+}
+
+int hf_truncate(struct hostfile *f, uint64_t size)
+{
+	int err = fault(f, HF_TRUNCATE, size, 0);
+
+	if (err)
+		return err;
+	if (size > INT64_MAX)
+		return EFBIG;
+	return ftruncate(f->fd, (off_t)size) < 0 ? errno : 0;
+}

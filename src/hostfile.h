@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A host file as image formats see it: whole transfers or an errno, reads
+ * past the end give zeros, a failed sync is never forgotten.
+ *
+ * Safe from several threads at once, except hf_truncate() (the format's own
+ * lock).  All functions return 0 or a positive errno.
+ */
+#ifndef HV_HOSTFILE_H
+#define HV_HOSTFILE_H
+
+#include "util.h"
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+struct hostfile {
+	int fd;
+	bool blockdev;			/* immutable */
+	atomic_bool sync_failed;	/* sticky: the kernel forgets, we do not */
+	atomic_bool no_punch, no_zero;	/* the file system cannot */
+};
+
+enum hf_op { HF_READ, HF_WRITE, HF_SYNC, HF_ZERO, HF_PUNCH, HF_TRUNCATE };
+
+/* Tests: asked before every call when set; a non-zero answer is the result. */
+extern int (*hostfile_fault)(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len);
+
+void hf_init(struct hostfile *f, int fd, bool blockdev);
+void hf_close(struct hostfile *f);
+int hf_size(struct hostfile *f, uint64_t *size);
+int hf_preadv(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off);
+int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off);
+int hf_pread(struct hostfile *f, void *buf, size_t len, uint64_t off);
+int hf_pwrite(struct hostfile *f, const void *buf, size_t len, uint64_t off);
+int hf_sync(struct hostfile *f);
+/* Make [off, off+len) read as zeros; with @unmap its space is given back where possible. */
+int hf_zero(struct hostfile *f, uint64_t off, uint64_t len, bool unmap);
+/* Advice: give the space back; content afterwards is zeros or unchanged. */
+int hf_punch(struct hostfile *f, uint64_t off, uint64_t len);
+int hf_truncate(struct hostfile *f, uint64_t size);
+
+/* The bytes [off, off+len) of @src as at most @max elements of @dst; *got = bytes described. */
+unsigned iov_slice(const struct iovec *src, unsigned niov, uint64_t off, uint64_t len,
+		   struct iovec *dst, unsigned max, uint64_t *got);
+uint64_t iov_total(const struct iovec *iov, unsigned niov);
+void iov_zero(const struct iovec *iov, unsigned niov, uint64_t off, uint64_t len);
+void iov_from_buf(const struct iovec *iov, unsigned niov, uint64_t off, const void *buf,
+		  uint64_t len);
+void iov_to_buf(const struct iovec *iov, unsigned niov, uint64_t off, void *buf, uint64_t len);
+
+#endif

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening a disk image: the host's answers turned into plain words, lock
+ * before parse, format by name or content, backing files confined to the
+ * directory of the image that names them (and below), no chain deeper than
+ * IMAGE_MAX_DEPTH, no loops.
+ */
+#include "image.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Formats known by sight, to be refused by name instead of taken for raw. */
+static const struct {
+	uint32_t at;
+	uint8_t len;
+	const char *magic, *name;
+} unsupported[] = {
+	{ 0, 4, "KDMV", "VMDK" },
+	{ 0, 21, "# Disk DescriptorFile", "VMDK" },
+	{ 0, 4, "COWD", "VMDK" },
+	{ 0x40, 4, "\x7f\x10\xda\xbe", "VDI" },
+	{ 0, 8, "vhdxfile", "VHDX" },
+	{ 0, 8, "conectix", "VHD" },
+	{ 0, 4, "QED\0", "QED" },
+	{ 0, 8, "QFI\xfb\0\0\0\1", "qcow (version 1)" },
+	{ 0, 6, "LUKS\xba\xbe", "LUKS (encrypted)" },
+	{ 0, 16, "WithoutFreeSpace", "Parallels" },
+	{ 0, 16, "WithouFreSpacExt", "Parallels" },
+};
+
+static bool refuse_unsupported(const char *path, const uint8_t *head, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
+		if (unsupported[i].at + unsupported[i].len <= n &&
+		    !memcmp(head + unsupported[i].at, unsupported[i].magic, unsupported[i].len))
+			return err_set(e, HV_EXIT_IMAGE, "%s: this is a %s image, which hvrun does "
+				       "not read; convert it: qemu-img convert -O qcow2 '%s' "
+				       "NEW.qcow2", path, unsupported[i].name, path);
+	return true;
+}
+
+static const struct block_format *format_by_name(const char *name, struct err *e)
+{
+	for (unsigned i = 0; block_formats[i]; i++)
+		if (!strcmp(block_formats[i]->name, name))
+			return block_formats[i];
+	err_set(e, HV_EXIT_IMAGE, "unknown disk format '%.32s'; raw and qcow2 are known", name);
+	return NULL;
+}
+
+static const struct block_format *format_by_content(struct image *im, struct err *e)
+{
+	uint8_t head[IMAGE_HEAD] = { 0 };
+	const struct block_format *best = NULL;
+	uint64_t size;
+	int sure = -1, err = hf_size(&im->file, &size);
+
+	if (!err)
+		err = hf_pread(&im->file, head, sizeof(head), 0);
+	if (err) {
+		err_errno(e, HV_EXIT_IMAGE, err, "%s: cannot read the image", im->path);
+		return NULL;
+	}
+	if (!refuse_unsupported(im->path, head, sizeof(head), e))
+		return NULL;
+	for (unsigned i = 0; block_formats[i]; i++) {
+		int p = block_formats[i]->probe(head, sizeof(head), size);
+
+		if (p > sure) {
+			sure = p;
+			best = block_formats[i];
+		}
+	}
+	return best;
+}
+
+static bool open_failed(const char *path, int errnum, bool rdonly, struct err *e)
+{
+	switch (errnum) {
+	case ENOENT:
+		return err_set(e, HV_EXIT_IMAGE, "%s: no such file; check the name", path);
+	case ENOTDIR:
+		return err_set(e, HV_EXIT_IMAGE, "%s: a part of this path is not a directory; "
+			       "check the name", path);
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return err_set(e, HV_EXIT_IMAGE, "%s: no permission to %s it; %s", path,
+			       rdonly ? "read" : "read and write", rdonly ?
+			       "change its owner or mode" :
+			       "change its owner or mode, or attach it read-only");
+	case EISDIR:
+		return err_set(e, HV_EXIT_IMAGE, "%s: is a directory, not a disk image; name a "
+			       "file in it", path);
+	case ETXTBSY:
+		return err_set(e, HV_EXIT_LOCKED, "%s: in use as a program or swap file", path);
+	default:
+		return err_errno(e, HV_EXIT_IMAGE, errnum, "%s: cannot open the image", path);
+	}
+}
+
+/* What kind of thing was opened, and is there anything in it. */
+static bool check_file(struct image *im, struct err *e)
+{
+	struct stat st;
+	uint64_t size = 0;
+	int err;
+
+	if (fstat(im->file.fd, &st))
+		return err_errno(e, HV_EXIT_IMAGE, errno, "%s: cannot stat", im->path);
+	if (S_ISDIR(st.st_mode))
+		return open_failed(im->path, EISDIR, true, e);
+	im->file.blockdev = S_ISBLK(st.st_mode);
+	im->dev = im->file.blockdev ? st.st_rdev : st.st_dev;
+	im->ino = im->file.blockdev ? 0 : st.st_ino;
+	if (!S_ISREG(st.st_mode) && !im->file.blockdev)
+		return err_set(e, HV_EXIT_IMAGE, "%s: is neither a file nor a block device; a disk "
+			       "image must be one of them", im->path);
+	err = hf_size(&im->file, &size);
+	if (err)
+		return err_errno(e, HV_EXIT_IMAGE, err, "%s: cannot find its size", im->path);
+	if (size == 0)
+		return err_set(e, HV_EXIT_IMAGE, "%s: the file is empty (0 bytes), so there is no "
+			       "disk in it; create one: qemu-img create -f qcow2 '%s' 20G",
+			       im->path, im->path);
+	return true;
+}
+
+static bool check_loop(const struct image *im, struct err *e)
+{
+	if (im->depth >= IMAGE_MAX_DEPTH)
+		return err_set(e, HV_EXIT_IMAGE, "%s: more than %d images in the backing chain; "
+			       "shorten it with qemu-img commit or convert", im->path,
+			       IMAGE_MAX_DEPTH);
+	for (const struct image *up = im->over; up; up = up->over)
+		if (up->dev == im->dev && up->ino == im->ino)
+			return err_set(e, HV_EXIT_IMAGE, "%s: the backing chain comes back to this "
+				       "file (a loop)", im->path);
+	return true;
+}
+
+static bool check_size(const struct image *im, struct err *e)
+{
+	if (im->size == 0)
+		return err_set(e, HV_EXIT_IMAGE, "%s: the disk inside has size 0", im->path);
+	if (im->size > IMAGE_MAX_SIZE)
+		return err_set(e, HV_EXIT_IMAGE, "%s: the disk inside claims %llu bytes; more than "
+			       "1 PiB is not supported (is the header damaged?)", im->path,
+			       (unsigned long long)im->size);
+	return true;
+}
+
+/* Owns @fd in every case. */
+static struct image *image_from_fd(int fd, const char *path, const char *format, unsigned flags,
+				   const struct image *over, struct err *e)
+{
+	struct image *im = hv_zalloc(sizeof(*im));
+
+	hf_init(&im->file, fd, false);
+	im->path = hv_strdup(path);
+	im->flags = flags;
+	im->over = over;
+	im->depth = over ? over->depth + 1 : 0;
+	if (!check_file(im, e) || !check_loop(im, e))
+		goto fail;
+	if (!(flags & BLOCK_NO_LOCK) && !image_lock(fd, path, flags & BLOCK_RDONLY, e))
+		goto fail;
+	im->fmt = format ? format_by_name(format, e) : format_by_content(im, e);
+	if (!im->fmt)
+		goto fail;
+	if (!im->fmt->open(im, e))
+		goto fail_backing;
+	if (!check_size(im, e)) {
+		im->fmt->close(im);
+		goto fail_backing;
+	}
+	return im;
+fail_backing:
+	image_close(im->backing);
+fail:
+	hf_close(&im->file);
+	free(im->path);
+	free(im);
+	return NULL;
+}
+
+struct image *image_open(const char *path, const char *format, unsigned flags, struct err *e)
+{
+	bool throwaway = flags & BLOCK_THROWAWAY, rdonly = throwaway || (flags & BLOCK_RDONLY);
+	unsigned base = (flags & ~BLOCK_THROWAWAY) | (rdonly ? BLOCK_RDONLY : 0);
+	struct image *im;
+	/* Not O_NONBLOCK's meaning for files: it keeps a FIFO from hanging us. */
+	int fd = open(path, (rdonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0) {
+		open_failed(path, errno, rdonly, e);
+		return NULL;
+	}
+	im = image_from_fd(fd, path, format, base, NULL, e);
+	return im && throwaway ? image_throwaway(im, e) : im;
+}
+
+void image_close(struct image *im)
+{
+	if (!im)
+		return;
+	im->fmt->close(im);
+	image_close(im->backing);
+	hf_close(&im->file);
+	free(im->path);
+	free(im);
+}
+
+int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
+	     const struct iovec *iov, unsigned niov)
+{
+	if (op == BLOCK_DISCARD && !(im->flags & (BLOCK_DISCARD_ON | BLOCK_THROWAWAY)))
+		return 0;
+	return im->fmt->io(im, op, off, len, iov, niov);
+}
+
+int image_read(struct image *im, uint64_t off, void *buf, size_t len)
+{
+	size_t n = off >= im->size ? 0 : MIN(len, im->size - off);
+	struct iovec v = { buf, n };
+
+	memset((uint8_t *)buf + n, 0, len - n);
+	return n ? im->fmt->io(im, BLOCK_READ, off, n, &v, 1) : 0;
+}
+
+/* "proto:rest" before any slash is not a file name (nbd:, json:, file: ...). */
+static bool is_url(const char *name)
+{
+	return name[strcspn(name, ":/")] == ':';
+}
+
+/* Open @rel below @dir without leaving it by "..", symbolic or magic links. */
+static int open_beneath(const char *dir, const char *rel)
+{
+	struct open_how how = {
+		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	};
+	int dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, err;
+
+	if (dfd < 0)
+		return -1;
+	fd = (int)syscall(SYS_openat2, dfd, rel, &how, sizeof(how));
+	/* A kernel before 5.6: a plain name in the same directory is still safe. */
+	if (fd < 0 && errno == ENOSYS && !strchr(rel, '/') && strcmp(rel, ".."))
+		fd = openat(dfd, rel, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+	err = errno;
+	close(dfd);
+	errno = err;
+	return fd;
+}
+
+static bool outside(const struct image *im, const char *name, struct err *e)
+{
+	return err_set(e, HV_EXIT_IMAGE, "%s: its backing file '%.128s' is not in the same "
+		       "directory or below; move it there, or: qemu-img rebase -u", im->path, name);
+}
+
+/* Absolute names count when they lead into the image's own directory. */
+static const char *strip_directory(const char *dir, const char *name)
+{
+	char real[4096];
+	size_t n;
+
+	if (name[0] != '/')
+		return name;
+	if (!realpath(dir, real))
+		return NULL;
+	n = strlen(real);
+	if (!strncmp(name, real, n) && name[n] == '/')
+		return name + n + 1;
+	n = strlen(dir);
+	return !strncmp(name, dir, n) && name[n] == '/' ? name + n + 1 : NULL;
+}
+
+bool image_open_backing(struct image *im, const char *name, const char *format, struct err *e)
+{
+	unsigned flags = BLOCK_RDONLY | (im->flags & BLOCK_NO_LOCK);
+	char *copy = hv_strdup(im->path), *dir = dirname(copy), path[8192];
+	const char *rel = strip_directory(dir, name);
+	bool ok = false;
+	int fd;
+
+	if (is_url(name)) {
+		err_set(e, HV_EXIT_IMAGE, "%s: its backing file '%.128s' is an address, not a file "
+			"name; hvrun opens files only", im->path, name);
+		goto out;
+	}
+	if (!rel || !*rel) {
+		outside(im, name, e);
+		goto out;
+	}
+	snprintf(path, sizeof(path), "%.4095s/%.4000s", dir, rel);
+	fd = open_beneath(dir, rel);
+	if (fd < 0 && (errno == EXDEV || errno == ELOOP)) {
+		outside(im, name, e);
+		goto out;
+	}
+	if (fd < 0)
+		open_failed(path, errno, true, e);
+	else
+		im->backing = image_from_fd(fd, path, format, flags, im, e);
+	ok = im->backing != NULL;
+	if (!ok)
+		err_prefix(e, "%s: backing file", im->path);
+out:
+	free(copy);
+	return ok;
+}

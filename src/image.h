@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One open disk image and the chain below it: what src/block.c, the formats
+ * in images/ and the tests use.  Devices use block.h only.
+ *
+ * image_io() may be called from several threads at once; formats lock
+ * themselves.  Opening and closing belong to one set-up thread.
+ */
+#ifndef HV_IMAGE_H
+#define HV_IMAGE_H
+
+#include "block.h"
+#include "hostfile.h"
+
+#define IMAGE_MAX_DEPTH 8		/* images in a backing chain */
+#define IMAGE_MAX_SIZE (1ull << 50)	/* bytes the guest may see */
+#define IMAGE_HEAD 4096			/* bytes a probe gets */
+
+struct image {
+	const struct block_format *fmt;
+	struct hostfile file;		/* fd -1: no file of its own */
+	char *path;
+	unsigned flags;			/* enum block_flags */
+	uint64_t size;			/* bytes the guest sees; set by open() */
+	void *priv;			/* the format's */
+	struct image *backing;		/* owned; closed after the format's close() */
+	const struct image *over;	/* the image this one backs, NULL for the top */
+	unsigned depth;			/* 0 = top */
+	uint64_t dev, ino;
+};
+
+struct block_format {
+	const char *name;
+	/* 0..100: how sure, from the first @n bytes (n <= 4096) and the file size. */
+	int (*probe)(const uint8_t *head, size_t n, uint64_t file_size);
+	/* im->file is open and locked, path and flags are set; fills size and priv. */
+	bool (*open)(struct image *im, struct err *e);
+	/* Any thread: one request, already inside [0, size); 0 or a positive errno. */
+	int (*io)(struct image *im, enum block_op op, uint64_t off, uint64_t len,
+		  const struct iovec *iov, unsigned niov);
+	void (*close)(struct image *im);	/* flushes caches; may block */
+};
+
+/* Table of the formats, NULL-terminated, raw last; in images/all.c. */
+extern const struct block_format *const block_formats[];
+
+struct image *image_open(const char *path, const char *format, unsigned flags, struct err *e);
+void image_close(struct image *im);
+int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
+	     const struct iovec *iov, unsigned niov);
+/* Read for an image above: zeros past the end. */
+int image_read(struct image *im, uint64_t off, void *buf, size_t len);
+
+/*
+ * Open the backing file @name of @im (format by name, or NULL: by content)
+ * read-only, confined to the directory of @im.
+ */
+bool image_open_backing(struct image *im, const char *name, const char *format, struct err *e);
+
+/* A writable image over @base whose changes vanish; owns @base, also on failure. */
+struct image *image_throwaway(struct image *base, struct err *e);
+
+/*
+ * Take the lock that keeps hvrun and QEMU off each other's images; @shared
+ * for read-only use.  Held until the descriptor is closed.  A refusal names
+ * the holder (HV_EXIT_LOCKED).
+ */
+bool image_lock(int fd, const char *path, bool shared, struct err *e);
+
+#endif
