@@ -56,9 +56,47 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIBOBJS) $(LIB)
 
 tests: $(TESTS)
 
+# ---- what people type ------------------------------------------------------
+
+SYSTESTS := $(sort $(wildcard tests/system/test_*.sh))
+QUICK := $(filter-out $(B)/tests/guest/% $(B)/tests/engine/test_soft_diff,$(TESTS))
+
+# Everything: installs what is missing, builds, runs all tests.
+test:
+	$(Q)scripts/deps test
+	$(Q)+$(MAKE) --no-print-directory all tests
+	$(Q)B=$(B) scripts/run-tests $(B)/test-logs $(TESTS) $(SYSTESTS)
+
+# Under a minute, no KVM, no display, no guests.
+check: all
+	$(Q)+$(MAKE) --no-print-directory $(QUICK)
+	$(Q)B=$(B) scripts/run-tests $(B)/check-logs $(QUICK)
+
+demo:
+	$(Q)scripts/deps
+	$(Q)+$(MAKE) --no-print-directory all
+	$(Q)scripts/make-demo-disk build/demo.img
+	$(Q)echo "Booting build/demo.img"
+	$(Q)build/hvrun build/demo.img $(DEMO_ARGS)
+
+lint:
+	$(Q)scripts/check-deps
+	$(Q)scripts/check-style
+	$(Q)scripts/check-headers
+
+bench: all
+	$(Q)scripts/bench
+
+install: all build/hvrun.1
+	install -D -m 755 build/release/hvrun $(DESTDIR)$(PREFIX)/bin/hvrun
+	install -D -m 644 build/hvrun.1 $(DESTDIR)$(PREFIX)/share/man/man1/hvrun.1
+
+build/hvrun.1: all scripts/make-man
+	$(Q)scripts/make-man build/hvrun >$@
+
 clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d)
-.PHONY: all tests clean
+.PHONY: all tests test check demo lint bench install clean
 .SECONDARY:
