@@ -447,11 +447,3 @@ bool virtio_pci_realize(struct virtio_dev *v, struct err *e)
 	v->pci.cfg_read = window_read;
 	return true;
 }
-
-void virtio_pci_reset(struct virtio_dev *v)
-{
-	uint8_t *c = v->pci.cfg + v->cfg_cap;
-
-	c[4] = 0;
-	memset(c + 8, 0, 12);
-}

@@ -249,7 +249,6 @@ void virtio_reset(struct device *d)
 
 	quiesce(v);
 	pci_reset(&v->pci);
-	virtio_pci_reset(v);
 	reset_registers(v);
 }
 

@@ -146,7 +146,6 @@ void virtio_write_config(struct virtio_dev *v, unsigned off, unsigned size, uint
 struct virtq *virtio_selected(struct virtio_dev *v);	/* NULL: no such queue */
 
 bool virtio_pci_realize(struct virtio_dev *v, struct err *e);
-void virtio_pci_reset(struct virtio_dev *v);
 void virtio_pci_irq(struct virtio_dev *v, uint16_t vector, uint8_t isr);
 uint16_t virtio_pci_vector(const struct virtio_dev *v, uint16_t vector);
 void virtio_pci_update_irq(struct virtio_dev *v);
