@@ -6,6 +6,10 @@
  * Keys are Linux-independent "hv keys": USB HID usage ids of page 7
  * (Universal Serial Bus HID Usage Tables 1.12, section 10), which is also
  * what SDL scancodes are.  The PS/2 keyboard maps them to set 2/1.
+ *
+ * Motion: dx to the right, dy down, dz > 0 = wheel away from the user (up).
+ * buttons is the whole state, MOUSE_*.  An event goes to the device added
+ * last that takes its kind.
  */
 #ifndef HV_INPUT_H
 #define HV_INPUT_H
