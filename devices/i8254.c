@@ -16,6 +16,7 @@
 
 #define PIT_HZ 1193182ull
 #define MAX_OWED 16u
+#define MIN_TICK_NS 40000u	/* a faster rate only costs host time */
 
 #define CTRL_LATCH 0
 #define RW_WORD 3
@@ -170,6 +171,8 @@ static void irq0_rearm(struct i8254 *s)
 	}
 	if (s->owed)
 		next = MIN(next, pit_now(s) + ticks_to_ns(s->chan[0].reload / 4));
+	if (chan_periodic(&s->chan[0]))
+		next = MAX(next, pit_now(s) + MIN_TICK_NS);
 	vtimer_arm(&s->timer, next);
 }
 
@@ -208,6 +211,31 @@ static void irq0_tick(void *opaque)
 	irq0_rearm(s);
 }
 
+/* Modes 2 and 3 while counting: @count is for the periods after the current one. */
+static void chan_defer(struct i8254 *s, unsigned n, uint32_t count)
+{
+	struct pit_chan *c = &s->chan[n];
+	uint64_t periods = chan_ticks(c, pit_now(s)) / c->reload;
+
+	if (periods)
+		c->start += ticks_to_ns(periods * c->reload);
+	c->next_reload = count;
+	if (n)
+		return;
+	if (periods > s->edges)
+		s->owed = (uint32_t)MIN(s->owed + periods - s->edges, MAX_OWED);
+	s->edges = 0;
+	irq0_rearm(s);
+}
+
+static void pit_sync(struct i8254 *s, unsigned n)
+{
+	if (n)
+		chan_sync(&s->chan[n], pit_now(s));
+	else if (s->chan[0].next_reload && chan_ticks(&s->chan[0], pit_now(s)) >= s->chan[0].reload)
+		irq0_tick(s);	/* its timer is late */
+}
+
 static void chan_load(struct i8254 *s, unsigned n, uint32_t count)
 {
 	struct pit_chan *c = &s->chan[n];
@@ -220,7 +248,7 @@ static void chan_load(struct i8254 *s, unsigned n, uint32_t count)
 	if (!count)
 		count = c->bcd ? 10000 : 65536;
 	if (chan_periodic(c) && c->counting) {
-		c->next_reload = count;
+		chan_defer(s, n, count);
 		return;
 	}
 	c->null_count = gated;
@@ -238,7 +266,7 @@ static void chan_write(struct i8254 *s, unsigned n, uint8_t val)
 {
 	struct pit_chan *c = &s->chan[n];
 
-	chan_sync(c, pit_now(s));
+	pit_sync(s, n);
 	c->null_count = true;
 	if (c->rw == RW_WORD && !c->write_high) {
 		c->low_byte = val;
@@ -256,8 +284,6 @@ static void chan_write(struct i8254 *s, unsigned n, uint8_t val)
 		chan_load(s, n, (uint32_t)val << 8 | c->low_byte);
 	else
 		chan_load(s, n, c->rw == 2 ? (uint32_t)val << 8 : val);
-	if (!c->next_reload && c->counting)
-		c->null_count = false;
 }
 
 static void chan_set_mode(struct i8254 *s, unsigned n, uint8_t val)
@@ -301,7 +327,7 @@ static void pit_control(struct i8254 *s, uint8_t val)
 	unsigned n = val >> 6;
 
 	if (n < 3) {
-		chan_sync(&s->chan[n], pit_now(s));
+		pit_sync(s, n);
 		if ((val >> 4 & 3) == CTRL_LATCH)
 			latch_count(s, n);
 		else
@@ -311,7 +337,7 @@ static void pit_control(struct i8254 *s, uint8_t val)
 	for (n = 0; n < 3; n++) {	/* read-back command */
 		if (!(val & 2u << n))
 			continue;
-		chan_sync(&s->chan[n], pit_now(s));
+		pit_sync(s, n);
 		if (!(val & 0x20))
 			latch_count(s, n);
 		if (!(val & 0x10))
@@ -325,7 +351,7 @@ static uint8_t chan_read(struct i8254 *s, unsigned n)
 	bool high = c->rw == 2 || (c->rw == RW_WORD && c->read_high);
 	uint16_t v;
 
-	chan_sync(c, pit_now(s));
+	pit_sync(s, n);
 	if (c->status_latched) {
 		c->status_latched = false;
 		return c->status;
@@ -440,6 +466,7 @@ static bool i8254_post_load(struct device *d, struct err *e)
 			return err_set(e, HV_EXIT_IMAGE, "8254: channel %u out of range", n);
 	}
 	s->owed = MIN(s->owed, MAX_OWED);
+	s->edges = MIN(s->edges, 1ull << 36);
 	return true;
 }
 
