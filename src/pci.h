@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PCI: configuration space, BARs, INTx, MSI and MSI-X (PCI Local Bus 3.0).
+ * PCI: configuration space, BARs, INTx and MSI-X (PCI Local Bus 3.0).
  *
  * A PCI function embeds struct pci_dev (which begins with struct device).
  * In realize it calls pci_init() with its identity, then pci_bar() for each
@@ -35,6 +35,8 @@ struct pci_dev;
 #define PCI_REVISION 0x08
 #define PCI_CLASS_PROG 0x09
 #define PCI_CLASS_DEVICE 0x0a
+#define PCI_CACHE_LINE 0x0c
+#define PCI_LATENCY 0x0d
 #define PCI_HEADER_TYPE 0x0e
 #define PCI_BAR0 0x10
 #define PCI_SUBSYS_VENDOR 0x2c
@@ -43,6 +45,8 @@ struct pci_dev;
 #define PCI_CAP_PTR 0x34
 #define PCI_INT_LINE 0x3c
 #define PCI_INT_PIN 0x3d
+
+#define PCI_CAP_MSIX 0x11
 
 struct pci_id {
 	uint16_t vendor, device, subsys_vendor, subsys_id;
@@ -64,18 +68,19 @@ struct pci_bar {
 	uint64_t mapped_at;	/* UINT64_MAX: not decoded now */
 };
 
+#define PCI_MSIX_MAX 128	/* vectors of one function */
+
 struct pci_msix {
-	uint8_t *table, *pba;	/* nvec * 16 bytes; (nvec + 63) / 64 * 8 bytes */
-	unsigned nvec;
+	uint8_t table[PCI_MSIX_MAX * 16], pba[PCI_MSIX_MAX / 8];
+	unsigned nvec;		/* 0: no MSI-X */
 	uint8_t cap, bar;
-	struct io_region region;	/* table + PBA inside the BAR */
-	uint32_t table_off, pba_off;
 };
 
 struct pci_dev {
 	struct device dev;	/* must stay first */
 	struct pci_bus *bus;	/* set before realize by whoever creates the device */
 	uint8_t devfn;		/* likewise */
+	struct pci_id id;	/* immutable after pci_init() */
 	uint8_t cfg[PCI_CFG_SIZE];
 	uint8_t wmask[PCI_CFG_SIZE];	/* guest-writable bits */
 	uint8_t w1c[PCI_CFG_SIZE];	/* write-1-to-clear bits */
@@ -83,6 +88,7 @@ struct pci_dev {
 	struct pci_msix msix;
 	uint8_t next_cap_off;
 	bool intx_level;	/* the function's own request, before masking */
+	bool intx_out;		/* pci.c only: what the bus sees now */
 	/* Optional hooks, for functions with registers of their own in config space. */
 	void (*cfg_written)(struct pci_dev *d, unsigned off, unsigned size, uint32_t old);
 	uint32_t (*cfg_read)(struct pci_dev *d, unsigned off, unsigned size, uint32_t val);
@@ -117,10 +123,15 @@ void pci_msix_notify(struct pci_dev *d, unsigned vec);
 /* True if the function may read and write guest memory (bus master enable). */
 bool pci_master(const struct pci_dev *d);
 
-/* Bus: created by the host bridge.  @intx[4] are the links PIRQA-D#; swizzle (slot + pin) & 3. */
+/* Bus: created by the host bridge.  @intx[4] are the links PIRQA-D#. */
 struct pci_bus *pci_bus_new(struct vm *vm);
 void pci_bus_free(struct pci_bus *b);
 void pci_bus_set_intx(struct pci_bus *b, const struct irq_line intx[4]);
+/* Link 0-3 (PIRQA-D#) of @pin (1 = INTA#) of @slot, as PC firmware expects on the PIIX3. */
+static inline unsigned pci_intx_link(unsigned slot, unsigned pin)
+{
+	return (slot + pin + 2) & 3;
+}
 /* Host-bridge side: configuration cycles.  Missing functions read all-ones. */
 uint32_t pci_cfg_read(struct pci_bus *b, uint8_t devfn, unsigned off, unsigned size);
 void pci_cfg_write(struct pci_bus *b, uint8_t devfn, unsigned off, unsigned size, uint32_t val);
