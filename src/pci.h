@@ -98,6 +98,15 @@ struct pci_dev {
 extern const struct state_field pci_state_fields[];
 #define PCI_STATE(T, m) STATE_STRUCT(T, m, pci_state_fields)
 
+/* After device_create(), before device_realize(): where the function sits. */
+static inline void pci_place(struct device *d, struct pci_bus *bus, uint8_t devfn)
+{
+	struct pci_dev *p = container_of(d, struct pci_dev, dev);
+
+	p->bus = bus;
+	p->devfn = devfn;
+}
+
 void pci_init(struct pci_dev *d, const struct pci_id *id);
 /* Register BAR @n: accesses go to @ops with offsets relative to the BAR; size power of two. */
 bool pci_bar_io(struct pci_dev *d, unsigned n, enum pci_bar_type type, uint64_t size,
