@@ -33,7 +33,7 @@ struct i440fx {
 	uint32_t config_addr;
 	uint8_t rcr;
 };
-DEVICE_CHECK(struct i440fx);
+PCI_DEVICE_CHECK(struct i440fx);
 
 static const struct state_field i440fx_state[] = {
 	PCI_STATE(struct i440fx, pci),

@@ -26,7 +26,7 @@ struct piix3 {
 	uint8_t pirq_level;	/* one bit a link */
 	bool sci_level;
 };
-DEVICE_CHECK(struct piix3);
+PCI_DEVICE_CHECK(struct piix3);
 
 static const struct state_field piix3_state[] = {
 	PCI_STATE(struct piix3, pci),

@@ -45,7 +45,7 @@ struct piix4_pm {
 	uint16_t pm1_sts, pm1_en, pm1_cnt, gpe_sts, gpe_en;
 	uint8_t apmc, apms;
 };
-DEVICE_CHECK(struct piix4_pm);
+PCI_DEVICE_CHECK(struct piix4_pm);
 
 static const struct state_field piix4_pm_state[] = {
 	PCI_STATE(struct piix4_pm, pci),

@@ -94,6 +94,9 @@ struct pci_dev {
 	uint32_t (*cfg_read)(struct pci_dev *d, unsigned off, unsigned size, uint32_t val);
 };
 
+#define PCI_DEVICE_CHECK(T) \
+	_Static_assert(offsetof(T, pci) == 0, #T " must begin with struct pci_dev pci")
+
 /* Rows for the state table of every PCI function; put PCI_STATE(T, pci) first. */
 extern const struct state_field pci_state_fields[];
 #define PCI_STATE(T, m) STATE_STRUCT(T, m, pci_state_fields)
