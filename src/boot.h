@@ -43,6 +43,7 @@ struct boot_e820 {
 	uint32_t type;		/* 1 RAM, 2 reserved, 3 ACPI data, 4 NVS */
 };
 #define BOOT_MAX_E820 16
+#define BOOT_MAX_MODULES 16
 
 struct boot_config {
 	const char *kernel;
