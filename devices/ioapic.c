@@ -77,8 +77,8 @@ static void ioapic_send(struct ioapic *s, unsigned pin)
 		rte |= (uint64_t)x->inta(x->opaque) & 0xff;
 	}
 	rte_message(rte, &addr, &data);
-	if (rte & RTE_LEVEL)
-		s->rte[pin] |= RTE_REMOTE_IRR;
+	if (rte & RTE_LEVEL && rte_mode(rte) <= MODE_LOWEST)
+		s->rte[pin] |= RTE_REMOTE_IRR;	/* the others have no EOI */
 	msi_send(&s->dev.vm->msi, addr, data);
 }
 
