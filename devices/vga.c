@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Standard VGA with the Bochs VBE extensions, PCI 1234:1111: the registers.
+ *
+ * IBM VGA Technical Reference (PS/2 Hardware Interface, 1990) for ports
+ * 3B0-3DF; the Bochs "VBE Display API" (index 1CE, data 1CF/1D0; id B0C5)
+ * for linear modes.  BAR 0 is the frame buffer, BAR 2 repeats the ports at
+ * 400h and the VBE registers at 500h, as SeaVGABIOS and Linux know it.
+ * Left out: the vertical interrupt, DDC/EDID.
+ */
+#include "vga_int.h"
+
+_Static_assert(offsetof(struct vga, pci) == 0, "struct vga must begin with its PCI function");
+
+#define FRAME_NS (NS_PER_SEC / 70)
+
+/* ---- VBE ------------------------------------------------------------------ */
+
+static bool vbe_mode_ok(const struct vga *v)
+{
+	unsigned bpp = v->vbe[VBE_BPP];
+	uint64_t pitch = (uint64_t)v->vbe[VBE_XRES] * ((bpp + 7) / 8);
+
+	if (bpp != 8 && bpp != 15 && bpp != 16 && bpp != 24 && bpp != 32)
+		return false;
+	return v->vbe[VBE_XRES] && v->vbe[VBE_YRES] && v->vbe[VBE_XRES] <= DISPLAY_MAX_DIM &&
+	       v->vbe[VBE_YRES] <= DISPLAY_MAX_DIM &&
+	       pitch * v->vbe[VBE_YRES] <= VGA_VRAM_SIZE;
+}
+
+static void vbe_clear(struct vga *v)
+{
+	static const uint8_t zero[65536];
+
+	for (uint64_t off = 0; off < VGA_VRAM_SIZE; off += sizeof(zero))
+		if (!gm_block_write(v->vram, off, zero, sizeof(zero)))
+			return;
+}
+
+static void vbe_enable(struct vga *v, uint16_t val)
+{
+	bool was = vga_vbe_on(v);
+
+	if (val & VBE_EN && !was) {
+		if (!vbe_mode_ok(v)) {
+			dev_guest_error(&v->pci.dev, "VBE mode %ux%ux%u is impossible", v->vbe[VBE_XRES],
+					v->vbe[VBE_YRES], v->vbe[VBE_BPP]);
+			return;
+		}
+		v->vbe[VBE_VIRT_W] = v->vbe[VBE_XRES];
+		v->vbe[VBE_X_OFF] = v->vbe[VBE_Y_OFF] = 0;
+		if (!(val & VBE_NOCLEAR))
+			vbe_clear(v);
+	}
+	v->vbe[VBE_ENABLE] = val & (VBE_EN | VBE_CAPS | VBE_DAC8 | VBE_LFB | VBE_NOCLEAR);
+	v->vbe[VBE_BANK] = 0;
+	v->redraw = true;
+}
+
+static uint16_t vbe_read(struct vga *v)
+{
+	unsigned bpp = v->vbe[VBE_BPP], pitch;
+
+	if (v->vbe[VBE_ENABLE] & VBE_CAPS && v->vbe_idx >= VBE_XRES && v->vbe_idx <= VBE_BPP)
+		return v->vbe_idx == VBE_XRES ? 2560 : v->vbe_idx == VBE_YRES ? 1600 : 32;
+	switch (v->vbe_idx) {
+	case VBE_VIRT_H:
+		pitch = v->vbe[VBE_VIRT_W] * ((bpp + 7) / 8);
+		return pitch ? (uint16_t)MIN(VGA_VRAM_SIZE / pitch, 0xffffu) : 0;
+	case VBE_MEM_64K:
+		return (uint16_t)(VGA_VRAM_SIZE >> 16);
+	default:
+		return v->vbe_idx < VBE_NUM ? v->vbe[v->vbe_idx] : 0;
+	}
+}
+
+static void vbe_write(struct vga *v, uint16_t val)
+{
+	switch (v->vbe_idx) {
+	case VBE_ID:
+		if (val >= 0xb0c0 && val <= 0xb0c5)
+			v->vbe[VBE_ID] = val;
+		break;
+	case VBE_XRES:
+	case VBE_YRES:
+	case VBE_BPP:
+		if (!vga_vbe_on(v))
+			v->vbe[v->vbe_idx] = v->vbe_idx == VBE_BPP && val == 4 ? 8 : val;
+		break;
+	case VBE_ENABLE:
+		vbe_enable(v, val);
+		break;
+	case VBE_BANK:
+		v->vbe[VBE_BANK] = val & (VGA_VRAM_SIZE / 0x10000 - 1);
+		break;
+	case VBE_VIRT_W:
+		if (val >= v->vbe[VBE_XRES] && val <= DISPLAY_MAX_DIM)
+			v->vbe[VBE_VIRT_W] = val;
+		break;
+	case VBE_X_OFF:
+	case VBE_Y_OFF:
+		v->vbe[v->vbe_idx] = val;
+		break;
+	default:
+		break;
+	}
+}
+
+static uint64_t dispi_read(struct device *d, uint64_t off, unsigned size)
+{
+	struct vga *v = (struct vga *)d;
+
+	return off == 0 ? v->vbe_idx : vbe_read(v);
+}
+
+static void dispi_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
+{
+	struct vga *v = (struct vga *)d;
+
+	if (off == 0)
+		v->vbe_idx = (uint16_t)val;
+	else
+		vbe_write(v, (uint16_t)val);
+}
+
+/* Ports 1CE (index), 1CF and 1D0 (data): word registers at byte distance. */
+static const struct io_ops dispi_ops = { dispi_read, dispi_write, 1, 2 };
+
+/* ---- VGA ports -------------------------------------------------------------- */
+
+static uint8_t status1(struct vga *v)
+{
+	uint64_t in_frame = vclock_now(dev_clock(&v->pci.dev)) % FRAME_NS;
+	bool vretrace = in_frame > FRAME_NS * 95 / 100;
+	bool hblank = in_frame % 31778 > 25422;	/* line of 31.5 kHz: 80 % displayed */
+
+	v->st_flip = 0;
+	return (uint8_t)(vretrace ? 9 : hblank);
+}
+
+static uint8_t dac_data_read(struct vga *v)
+{
+	uint8_t b = v->dac[v->dac_read * 3 + v->dac_sub];
+
+	if (++v->dac_sub == 3) {
+		v->dac_sub = 0;
+		v->dac_read++;
+	}
+	return b;
+}
+
+static void dac_data_write(struct vga *v, uint8_t b)
+{
+	v->dac_cache[v->dac_sub] = b;
+	if (++v->dac_sub < 3)
+		return;
+	v->dac_sub = 0;
+	memcpy(&v->dac[v->dac_write * 3], v->dac_cache, 3);
+	v->dac_write++;
+}
+
+static void attr_write(struct vga *v, uint8_t b)
+{
+	if (!v->st_flip)
+		v->at_idx = b & 0x3f;
+	else
+		v->at[v->at_idx & 31] = b;
+	v->st_flip ^= 1;
+}
+
+static void crtc_write(struct vga *v, uint8_t b)
+{
+	unsigned i = v->cr_idx;
+
+	if (i >= CR_NUM)
+		return;
+	if (i <= CR_OVERFLOW && v->cr[CR_VSYNC_END] & 0x80) {	/* write protection */
+		if (i == CR_OVERFLOW)
+			v->cr[i] = (uint8_t)((v->cr[i] & ~0x10) | (b & 0x10));
+		return;
+	}
+	v->cr[i] = b;
+}
+
+/* Colour decodes the CRTC at 3D4, monochrome at 3B4 (misc output bit 0). */
+static bool wrong_crtc(const struct vga *v, unsigned port)
+{
+	bool mono = port >= 0x3b0 && port < 0x3c0, colour = port >= 0x3d0;
+
+	return (mono && v->misc & 1) || (colour && !(v->misc & 1));
+}
+
+static uint8_t port_read(struct vga *v, unsigned port)
+{
+	if (wrong_crtc(v, port))
+		return 0xff;
+	switch (port) {
+	case 0x3c0:
+		return v->at_idx;
+	case 0x3c1:
+		return v->at[v->at_idx & 31];
+	case 0x3c2:
+		return 0x10;	/* a colour monitor answers the sense */
+	case 0x3c4:
+		return v->seq_idx;
+	case 0x3c5:
+		return v->seq_idx < SEQ_NUM ? v->seq[v->seq_idx] : 0;
+	case 0x3c6:
+		return v->dac_mask;
+	case 0x3c7:
+		return v->dac_state;
+	case 0x3c8:
+		return v->dac_write;
+	case 0x3c9:
+		return dac_data_read(v);
+	case 0x3ca:
+		return v->feature;
+	case 0x3cc:
+		return v->misc;
+	case 0x3ce:
+		return v->gr_idx;
+	case 0x3cf:
+		return v->gr_idx < GR_NUM ? v->gr[v->gr_idx] : 0;
+	case 0x3b4:
+	case 0x3d4:
+		return v->cr_idx;
+	case 0x3b5:
+	case 0x3d5:
+		return v->cr_idx < CR_NUM ? v->cr[v->cr_idx] : 0;
+	case 0x3ba:
+	case 0x3da:
+		return status1(v);
+	default:
+		return 0xff;
+	}
+}
+
+static void port_write(struct vga *v, unsigned port, uint8_t b)
+{
+	if (wrong_crtc(v, port))
+		return;
+	switch (port) {
+	case 0x3c0:
+		attr_write(v, b);
+		break;
+	case 0x3c2:
+		v->misc = b & 0xef;
+		break;
+	case 0x3c4:
+		v->seq_idx = b;
+		break;
+	case 0x3c5:
+		if (v->seq_idx < SEQ_NUM)
+			v->seq[v->seq_idx] = b;
+		break;
+	case 0x3c6:
+		v->dac_mask = b;
+		break;
+	case 0x3c7:
+		v->dac_read = b;
+		v->dac_sub = 0;
+		v->dac_state = 3;
+		break;
+	case 0x3c8:
+		v->dac_write = b;
+		v->dac_sub = 0;
+		v->dac_state = 0;
+		break;
+	case 0x3c9:
+		dac_data_write(v, b);
+		break;
+	case 0x3ce:
+		v->gr_idx = b;
+		break;
+	case 0x3cf:
+		if (v->gr_idx < GR_NUM)
+			v->gr[v->gr_idx] = b;
+		break;
+	case 0x3b4:
+	case 0x3d4:
+		v->cr_idx = b;
+		break;
+	case 0x3b5:
+	case 0x3d5:
+		crtc_write(v, b);
+		break;
+	case 0x3ba:
+	case 0x3da:
+		v->feature = b & 3;
+		break;
+	default:
+		break;
+	}
+}
+
+static uint64_t ports_read(struct device *d, uint64_t off, unsigned size)
+{
+	return port_read((struct vga *)d, 0x3b0 + (unsigned)off);
+}
+
+static void ports_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
+{
+	port_write((struct vga *)d, 0x3b0 + (unsigned)off, (uint8_t)val);
+}
+
+static const struct io_ops ports_ops = { ports_read, ports_write, 1, 1 };
+
+/* BAR 2: 400h + n = port 3C0 + n, 500h + 2 n = VBE register n. */
+static uint64_t mmio_read(struct device *d, uint64_t off, unsigned size)
+{
+	struct vga *v = (struct vga *)d;
+	uint16_t idx = v->vbe_idx, val;
+
+	if (off >= 0x400 && off < 0x420)
+		return port_read(v, 0x3c0 + (unsigned)off - 0x400) |
+		       (size == 2 ? (uint64_t)port_read(v, 0x3c1 + (unsigned)off - 0x400) << 8 : 0);
+	if (off < 0x500 || off >= 0x500 + 2 * VBE_NUM)
+		return 0xffff;
+	v->vbe_idx = (uint16_t)((off - 0x500) / 2);
+	val = vbe_read(v);
+	v->vbe_idx = idx;
+	return off & 1 ? val >> 8 : val;
+}
+
+static void mmio_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
+{
+	struct vga *v = (struct vga *)d;
+	uint16_t idx = v->vbe_idx;
+
+	if (off >= 0x400 && off < 0x420) {
+		for (unsigned i = 0; i < size; i++)
+			port_write(v, 0x3c0 + (unsigned)off - 0x400 + i, (uint8_t)(val >> i * 8));
+		return;
+	}
+	if (off < 0x500 || off >= 0x500 + 2 * VBE_NUM || off & 1)
+		return;
+	v->vbe_idx = (uint16_t)((off - 0x500) / 2);
+	vbe_write(v, (uint16_t)val);
+	v->vbe_idx = idx;
+}
+
+static const struct io_ops mmio_ops = { mmio_read, mmio_write, 1, 2 };
+
+/* ---- life -------------------------------------------------------------------- */
+
+static const struct state_field vga_state[] = {
+	PCI_STATE(struct vga, pci),
+	STATE_U8(struct vga, misc), STATE_U8(struct vga, feature), STATE_U8(struct vga, st_flip),
+	STATE_U8(struct vga, seq_idx), STATE_U8(struct vga, gr_idx), STATE_U8(struct vga, cr_idx),
+	STATE_U8(struct vga, at_idx), STATE_U8S(struct vga, seq), STATE_U8S(struct vga, gr),
+	STATE_U8S(struct vga, cr), STATE_U8S(struct vga, at), STATE_U8S(struct vga, latch),
+	STATE_U8(struct vga, dac_mask), STATE_U8(struct vga, dac_state),
+	STATE_U8(struct vga, dac_read), STATE_U8(struct vga, dac_write),
+	STATE_U8(struct vga, dac_sub), STATE_U8S(struct vga, dac), STATE_U8S(struct vga, dac_cache),
+	STATE_U16(struct vga, vbe_idx), STATE_U16S(struct vga, vbe),
+	STATE_END
+};
+
+bool vga_set_rom(struct device *d, const uint8_t *rom, size_t len, struct err *e)
+{
+	struct vga *v = (struct vga *)d;
+	uint64_t size = 4096;
+	struct gm_block *b;
+
+	if (!rom || !len)
+		return true;
+	if (len > KiB(256))
+		return err_set(e, HV_EXIT_GENERIC, "the VGA BIOS is larger than 256 KiB");
+	while (size < len)
+		size *= 2;
+	b = gm_block_new(dev_mem(d), "vgarom", size, e);
+	if (!b)
+		return false;
+	v->pci.bars[PCI_ROM_SLOT].block = b;
+	return gm_block_write(b, 0, rom, len);
+}
+
+static bool vga_realize(struct device *d, struct err *e)
+{
+	static const struct pci_id id = { .vendor = 0x1234, .device = 0x1111, .subsys_vendor = 0x1af4,
+					  .subsys_id = 0x1100, .class_code = 0x0300, .revision = 2 };
+	struct vga *v = (struct vga *)d;
+	struct gm_block *rom = v->pci.bars[PCI_ROM_SLOT].block;
+
+	v->vram = gm_block_new(dev_mem(d), "vram", VGA_VRAM_SIZE, e);
+	if (!v->vram)
+		return false;
+	v->pci.bars[PCI_ROM_SLOT].block = NULL;
+	pci_init(&v->pci, &id);
+	if (!pci_bar_mem(&v->pci, 0, PCI_BAR_PREF32, v->vram, GM_DIRTY_LOG, e) ||
+	    !pci_bar_io(&v->pci, 2, PCI_BAR_MEM32, 4096, &mmio_ops, e) ||
+	    (rom && !pci_bar_mem(&v->pci, PCI_ROM_SLOT, PCI_BAR_MEM32, rom, GM_READONLY, e)))
+		return false;
+	v->ports = (struct io_region){ .kind = BUS_PIO, .base = 0x3b0, .len = 0x30, .ops = &ports_ops,
+				       .name = "vga" };
+	v->dispi = (struct io_region){ .kind = BUS_PIO, .base = 0x1ce, .len = 3, .ops = &dispi_ops,
+				       .name = "vbe" };
+	v->window = (struct io_region){ .kind = BUS_MMIO, .base = 0xa0000, .len = 0x20000,
+					.ops = &vga_window_ops, .name = "vga-window" };
+	if (d->vm->display) {
+		struct display_source src = { .refresh = vga_refresh, .text = vga_text, .dev = v };
+
+		display_set_source(d->vm->display, &src);
+	}
+	return dev_add_region(d, &v->ports, e) && dev_add_region(d, &v->dispi, e) &&
+	       dev_add_region(d, &v->window, e);
+}
+
+static void vga_reset(struct device *d)
+{
+	struct vga *v = (struct vga *)d;
+	size_t from = offsetof(struct vga, misc), to = offsetof(struct vga, redraw);
+
+	pci_reset(&v->pci);
+	memset((char *)v + from, 0, to - from);
+	v->misc = 1;
+	v->dac_mask = 0xff;
+	v->vbe[VBE_ID] = 0xb0c5;
+	v->redraw = true;
+}
+
+static void vga_unrealize(struct device *d)
+{
+	struct display_source none = { 0 };
+
+	if (d->vm->display)
+		display_set_source(d->vm->display, &none);
+}
+
+static bool vga_post_load(struct device *d, struct err *e)
+{
+	struct vga *v = (struct vga *)d;
+
+	if (v->dac_sub > 2 || v->st_flip > 1 || v->vbe[VBE_BANK] >= VGA_VRAM_SIZE / 0x10000 ||
+	    (vga_vbe_on(v) && !vbe_mode_ok(v)))
+		return err_set(e, HV_EXIT_IMAGE, "impossible VGA register values");
+	v->redraw = true;
+	return pci_post_load(&v->pci, e);
+}
+
+const struct device_ops vga_ops = {
+	.name = "vga", .size = sizeof(struct vga), .realize = vga_realize, .reset = vga_reset,
+	.unrealize = vga_unrealize, .state = vga_state, .state_version = 1,
+	.post_load = vga_post_load,
+};
