@@ -10,7 +10,7 @@
  */
 #include "vga_int.h"
 
-_Static_assert(offsetof(struct vga, pci) == 0, "struct vga must begin with its PCI function");
+PCI_DEVICE_CHECK(struct vga);
 
 #define FRAME_NS (NS_PER_SEC / 70)
 

@@ -192,7 +192,6 @@ struct soft {
 	int64_t budget;		/* instructions until the next visit to the run loop */
 	struct block *cur;	/* block being executed, NULL outside */
 	bool intr_latched;	/* INTR request seen while masked: ask the APIC when IF is set */
-	bool triple_fault;	/* soft_deliver(): set it and return; run() leaves */
 	struct block_cache *blocks;	/* block.c */
 	struct soft_fpu *fpu;		/* fpu.c: anything beyond the image */
 };
