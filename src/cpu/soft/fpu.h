@@ -54,6 +54,7 @@ static inline __m128i *xmm(struct soft *s, unsigned n)
 	return &fx(s)->xmm[n];
 }
 
+void soft_mx_install(void);
 void soft_mx_load(struct soft *s);
 HV_NORETURN void soft_mx_fault(struct soft *s, const struct uop *u);
 
@@ -71,15 +72,16 @@ static inline void mx_check(struct soft *s, const struct uop *u)
 }
 
 /* ---- memory --------------------------------------------------------------- */
+__m128i soft_ld128_slow(struct soft *s, const struct uop *u, uint64_t lin);
+void soft_st128_slow(struct soft *s, const struct uop *u, uint64_t lin, __m128i v);
+
 static inline __m128i ld128(struct soft *s, const struct uop *u, uint64_t lin)
 {
 	const struct soft_tlbe *e = &s->tlb[lin >> 12 & (TLB_SIZE - 1)];
-	__m128i v;
 
 	if (likely(e->tag_r == ((lin + 15) & ~0xfffull)))
 		return _mm_loadu_si128((const __m128i *)(uintptr_t)(lin + e->delta));
-	soft_ld_buf(s, u, lin, &v, 16);
-	return v;
+	return soft_ld128_slow(s, u, lin);
 }
 
 static inline void st128(struct soft *s, const struct uop *u, uint64_t lin, __m128i v)
@@ -89,7 +91,7 @@ static inline void st128(struct soft *s, const struct uop *u, uint64_t lin, __m1
 	if (likely(e->tag_w == ((lin + 15) & ~0xfffull)))
 		_mm_storeu_si128((__m128i *)(uintptr_t)(lin + e->delta), v);
 	else
-		soft_st_buf(s, u, lin, &v, 16);
+		soft_st128_slow(s, u, lin, v);
 }
 
 /* Linear address of a 16-byte operand that must be aligned. */
@@ -156,6 +158,9 @@ static inline uint64_t mmx_read(const struct soft *s, unsigned n)
 	return s->fpu->img.st[n & 7].mant;
 }
 void soft_mxcsr_write(struct soft *s, uint32_t v);
+
+/* MASKMOVDQU, MASKMOVQ: bytes whose mask bit 7 is set, at DS:rDI. */
+void soft_mask_store(struct soft *s, const struct uop *u, const void *val, const void *msk, unsigned n);
 
 /* Stubs "insn $i, %xmm1, %xmm0; ret", 8 bytes each, for i = 0, 1, 2...: a C function each. */
 typedef __m128i (*stub2)(__m128i a, __m128i b);
