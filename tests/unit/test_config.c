@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line: roles, values, and the one-line answer to wrong use. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "../../src/config.h"
+
+static struct config cfg;
+static struct err err;
+
+static bool parse(const char *line)
+{
+	static char *argv[64], buf[1024];
+	int argc = 1;
+
+	snprintf(buf, sizeof(buf), "%s", line);
+	argv[0] = (char *)(uintptr_t)"hvrun";
+	for (char *p = strtok(buf, "|"); p; p = strtok(NULL, "|"))
+		argv[argc++] = p;
+	memset(&err, 0, sizeof(err));
+	return config_parse(&cfg, argc, argv, &err);
+}
+
+static void test_values(void **st)
+{
+	assert_true(parse("-m|2G|--cpus=4|--engine|soft|disk.img|--disk|a,,b.img,if=ide,readonly=on"));
+	assert_true(cfg.memory == GiB(2) && cfg.cpus == 4);
+	assert_string_equal(cfg.files[0], "disk.img");
+	assert_string_equal(cfg.disks[0].path, "a,b.img");
+	assert_true(cfg.disks[0].ide && cfg.disks[0].readonly);
+	assert_true(parse("-m512|--timeout|1.5m|--expect|a|--send|b\\n|--expect|c|--then|shutdown"));
+	assert_true(cfg.memory == MiB(512) && cfg.timeout_ms == 90000 && cfg.nsteps == 3);
+	assert_true(cfg.steps[1].send && !cfg.steps[2].send && cfg.then == THEN_SHUTDOWN);
+	assert_true(parse("--forward|tcp:2222:22|--forward|udp:0.0.0.0:53:5353"));
+	assert_string_equal(cfg.forwards[0].host_addr, "127.0.0.1");
+	assert_true(cfg.forwards[1].udp && cfg.forwards[1].guest_port == 5353);
+	assert_true(parse("--|-odd-name.img"));
+	assert_string_equal(cfg.files[0], "-odd-name.img");
+	assert_true(parse("--debug-exit|0xf4|--discard|k"));
+	assert_true(cfg.debug_exit == 0xf4 && cfg.discard);
+}
+
+/* Wrong use: refused with exit status 64 and a line that names the option. */
+static void test_refused(void **st)
+{
+	static const char *const bad[][2] = {
+		{ "--memroy|1G", "did you mean --memory" }, { "--nonsense", "hvrun --help" },
+		{ "-m|0", "--memory 0" }, { "-m|-1", "--memory" }, { "-m|12Q", "not a size" },
+		{ "-m|99999T", "impossible" }, { "-m|99999999999999999999", "--memory" }, { "-m", "needs a value" },
+		{ "--cpus|0", "--cpus 0" }, { "--cpus|65", "between 1 and 64" }, { "--cpus|two", "--cpus two" },
+		{ "--engine|qemu", "auto, kvm or soft" }, { "--disk|a.img,if=scsi", "if=virtio" },
+		{ "--disk|a.img,foo", "KEY=VALUE" }, { "--disk|a.img,colour=red", "unknown key" },
+		{ "--disk|,readonly=on", "file name" }, { "--serial|tty", "stdio" },
+		{ "--timeout|soon", "--timeout soon" }, { "--timeout|0", "--timeout 0" },
+		{ "--forward|tcp:1:99999", "HOSTPORT" }, { "--forward|22", "HOSTPORT" },
+		{ "--debug-exit|0", "I/O port" }, { "--display|sdl", "window or none" },
+		{ "--then|explode", "poweroff" }, { "--discard=yes", "takes no value" },
+		{ "--initrd|x", "needs --kernel" }, { "--net|none|--forward|tcp:1:1", "--net none" },
+		{ "--firmware|uefi", "uefi" }, { "--boot|floppy", "disk, cd or menu" }, { "--expect|", "needs a" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		if (parse(bad[i][0]))
+			fail_msg("accepted: %s", bad[i][0]);
+		assert_int_equal(err.exit_code, HV_EXIT_USAGE);
+		if (!strstr(err.msg, bad[i][1]))
+			fail_msg("%s: '%s' does not say '%s'", bad[i][0], err.msg, bad[i][1]);
+		assert_null(strchr(err.msg, '\n'));
+	}
+}
+
+static void test_unescape(void **st)
+{
+	char out[32];
+
+	assert_int_equal(config_unescape("a\\n\\x41\\e\\\\\\q\\", out), 8);
+	assert_memory_equal(out, "a\nA\x1b\\\\q\\", 8);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_values), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_unescape),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
