@@ -5,7 +5,7 @@
  * Order for the composition root: vm_new(), open the back ends,
  * vm_set_engine(), pc_create(), vm_start().  The description, and everything
  * it points to, must live as long as the machine; back ends are closed by
- * whoever opened them, after vm_free().
+ * whoever opened them, after vm_stop() and before vm_free().
  */
 #ifndef HV_PC_H
 #define HV_PC_H

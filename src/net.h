@@ -62,6 +62,7 @@ struct net_user_config {
 /* NAT by libslirp: guest 10.0.2.15, gateway/host 10.0.2.2, DNS 10.0.2.3.  NULL + @e. */
 struct net *net_user_open(const struct net_user_config *cfg, struct loop *loop,
 			  struct vclock *clk, struct err *e);
+/* After vm_stop() (the loop must be still) and before vm_free() (timers live in its clock). */
 void net_close(struct net *n);
 
 #endif
