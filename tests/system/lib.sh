@@ -1,0 +1,34 @@
+# Helpers for the system tests: sourced, not run.
+# A case prints "ok NAME", "not ok NAME" with what went wrong, or "skip NAME: REASON".
+B=${B:-build/release}
+HVRUN=$B/hvrun
+export PATH="$PATH:/sbin:/usr/sbin"
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/hvrun-test.XXXXXX")
+pids=""
+cleanup() {
+	for p in $pids; do kill "$p" 2>/dev/null; done
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; shift; [ $# = 0 ] || printf '    %s\n' "$@"; }
+skip() { echo "skip $1: $2"; }
+
+# expect_exit NAME STATUS TEXT COMMAND...: exit status and a text in the output.
+expect_exit() {
+	name=$1 want=$2 text=$3
+	shift 3
+	timeout -k 5 "${LIMIT:-60}" "$@" >"$tmp/out" 2>&1 </dev/null
+	rc=$?
+	if [ "$rc" != "$want" ]; then
+		not_ok "$name" "exit status $rc instead of $want" "$(tail -n 15 "$tmp/out")"
+		return 1
+	fi
+	if ! grep -qF -- "$text" "$tmp/out"; then
+		not_ok "$name" "no '$text' in:" "$(tail -n 15 "$tmp/out")"
+		return 1
+	fi
+	ok "$name"
+}
