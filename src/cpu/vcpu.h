@@ -74,6 +74,9 @@ struct cpu_ops {
 	/* 8259 INTR pin, for engines whose local APIC is not ours (NULL: lapic LINT0). */
 	void (*extint)(struct vm *vm, bool level);
 	bool has_lapic;			/* in-kernel local APIC: the board makes no lapic devices */
+	/* Optional, see doorbell.h.  Under dev_lock. */
+	bool (*doorbell)(struct vm *vm, enum bus_kind kind, uint64_t addr, unsigned len,
+			 int eventfd, const uint64_t *match, bool add);
 };
 
 extern const struct cpu_ops soft_cpu_ops, kvm_cpu_ops;
