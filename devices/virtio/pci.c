@@ -125,7 +125,9 @@ static uint32_t common_read(struct virtio_dev *v, unsigned off, unsigned size)
 
 static void set_half(uint64_t *reg, bool high, uint32_t val)
 {
-	*reg = high ? (*reg & UINT32_MAX) | (uint64_t)val << 32 : (*reg & ~(uint64_t)UINT32_MAX) | val;
+	uint64_t mask = (uint64_t)UINT32_MAX << (high ? 32 : 0);
+
+	*reg = (*reg & ~mask) | (uint64_t)val << (high ? 32 : 0);
 }
 
 static void write_accepted(struct virtio_dev *v, uint32_t val)
