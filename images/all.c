@@ -3,6 +3,7 @@
 #include "formats.h"
 
 const struct block_format *const block_formats[] = {
+	&qcow2_format,
 	&raw_format,
 	NULL,
 };

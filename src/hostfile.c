@@ -18,6 +18,9 @@ int (*hostfile_fault)(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t 
 
 static int fault(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
 {
+	/* After a failed sync the page cache may have dropped data: no later success counts. */
+	if (op != HF_READ && atomic_load(&f->sync_failed))
+		return EIO;
 	return unlikely(hostfile_fault != NULL) ? hostfile_fault(f, op, off, len) : 0;
 }
 
@@ -186,9 +189,6 @@ int hf_sync(struct hostfile *f)
 {
 	int err = fault(f, HF_SYNC, 0, 0);
 
-	/* After one failure the page cache may have dropped the data: no later success counts. */
-	if (atomic_load(&f->sync_failed))
-		return EIO;
 	if (!err && fdatasync(f->fd) < 0)
 		err = errno;
 	if (err == EINVAL || err == EROFS)	/* special file without a sync */

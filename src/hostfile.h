@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A host file as image formats see it: whole transfers or an errno, reads
- * past the end give zeros, a failed sync is never forgotten.
+ * past the end give zeros, a failed sync is never forgotten (nothing is
+ * written after it).
  *
  * Safe from several threads at once, except hf_truncate() (the format's own
  * lock).  All functions return 0 or a positive errno.

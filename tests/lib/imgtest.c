@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Helpers of the image tests, see imgtest.h. */
+#include "imgtest.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+/* last: it needs the four above */
+#include <cmocka.h>
+
+static char dir[64];
+static pid_t dir_owner;
+
+uint64_t rng_next(struct rng *r)
+{
+	uint64_t z = r->s += 0x9e3779b97f4a7c15ull;	/* splitmix64 */
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+uint64_t rng_below(struct rng *r, uint64_t n)
+{
+	return rng_next(r) % n;
+}
+
+static void remove_dir(void)
+{
+	if (dir[0] && getpid() == dir_owner)
+		it_run("rm -rf '%s'", dir);
+}
+
+const char *it_dir(void)
+{
+	if (!dir[0]) {
+		snprintf(dir, sizeof(dir), "/tmp/hvrun-img-XXXXXX");
+		HV_BUG_ON(!mkdtemp(dir));
+		dir_owner = getpid();
+		atexit(remove_dir);
+	}
+	return dir;
+}
+
+const char *it_path(const char *name)
+{
+	static char buf[8][256];
+	static unsigned next;
+	char *p = buf[next++ % 8];
+
+	snprintf(p, sizeof(buf[0]), "%s/%s", it_dir(), name);
+	return p;
+}
+
+int it_run(const char *fmt, ...)
+{
+	char cmd[4096], full[4200];
+	va_list ap;
+	int st;
+
+	va_start(ap, fmt);
+	vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	va_end(ap);
+	snprintf(full, sizeof(full), "{ %s; } >/dev/null 2>&1", cmd);
+	st = system(full);
+	return st >= 0 && WIFEXITED(st) ? WEXITSTATUS(st) : -1;
+}
+
+bool it_have(const char *tool)
+{
+	return it_run("command -v %s", tool) == 0;
+}
+
+void it_skip_without(const char *tool)
+{
+	if (!it_have(tool)) {
+		print_message("skipped: %s is not installed\n", tool);
+		skip();
+	}
+}
+
+void it_write_file(const char *path, const void *data, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		assert_true(n > 0);
+		data = (const uint8_t *)data + n;
+		len -= (size_t)n;
+	}
+	close(fd);
+}
+
+uint8_t *it_read_file(const char *path, size_t *len)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY);
+	uint8_t *p;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	*len = (size_t)st.st_size;
+	p = malloc(*len + 1);
+	assert_int_equal(read(fd, p, *len), *len);
+	close(fd);
+	return p;
+}
+
+int it_read(struct image *im, uint64_t off, void *buf, uint64_t len)
+{
+	struct iovec v = { buf, len };
+
+	return image_io(im, BLOCK_READ, off, len, &v, 1);
+}
+
+int it_write(struct image *im, uint64_t off, const void *buf, uint64_t len)
+{
+	struct iovec v = { (void *)buf, len };
+
+	return image_io(im, BLOCK_WRITE, off, len, &v, 1);
+}
+
+int it_op(struct image *im, enum block_op op, uint64_t off, uint64_t len)
+{
+	return image_io(im, op, off, len, NULL, 0);
+}
+
+struct image *it_open(const char *path, const char *fmt, unsigned flags)
+{
+	struct err e = { 0 };
+	struct image *im = image_open(path, fmt, flags, &e);
+
+	if (!im)
+		fail_msg("%s", e.msg);
+	return im;
+}
