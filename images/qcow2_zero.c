@@ -22,7 +22,7 @@ static bool replacement(const struct qcow2 *q, const struct qc_map *m, bool disc
 	*v = backed ? L2_ZERO : 0;
 	switch (m->type) {
 	case QC_UNALLOCATED:
-		return !discard && backed;
+		return backed;	/* a discarded cluster must not show the backing file */
 	case QC_ZEROS:
 		return discard && m->host;
 	case QC_DATA:
@@ -87,7 +87,7 @@ static int zero_step(struct qcow2 *q, uint64_t off, uint64_t clusters, bool disc
 
 	if (err)
 		return err;
-	if (!q->l1[off / table] && (discard || !q->im->backing)) {
+	if (!q->l1[off / table] && !q->im->backing) {
 		*done = MIN(clusters << q->cluster_bits, table - off % table);
 		return 0;
 	}

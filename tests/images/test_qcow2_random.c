@@ -37,6 +37,12 @@ static uint64_t env_number(const char *name, uint64_t def)
 	return v && *v ? strtoull(v, NULL, 0) : def;
 }
 
+/* MIN() would draw its random argument twice. */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static struct shape pick_shape(struct rng *r)
 {
 	struct shape s = { .version = rng_below(r, 4) ? 3 : 2 };
@@ -46,7 +52,7 @@ static struct shape pick_shape(struct rng *r)
 	s.backed = rng_below(r, 3) == 0;
 	s.discard = rng_below(r, 2);
 	s.snapshot = s.refcount_bits > 1 && rng_below(r, 4) == 0;
-	s.size = MIN((1ull << s.cluster_bits) * (40 + rng_below(r, 400)), 16ull << 20);
+	s.size = least((1ull << s.cluster_bits) * (40 + rng_below(r, 400)), 16ull << 20);
 	s.size = (s.size - rng_below(r, 3) * 512) & ~511ull;
 	s.backing_size = (s.size / 2 + rng_below(r, s.size)) & ~511ull;
 	return s;
@@ -116,7 +122,7 @@ static void do_write(struct model *m, uint64_t off, uint64_t len)
 
 	fill(m->r, m->data + off, len);
 	while (pos < len) {
-		uint64_t k = n == 3 ? len - pos : MIN(len - pos, 512 * (1 + rng_below(m->r, 64)));
+		uint64_t k = n == 3 ? len - pos : least(len - pos, 512 * (1 + rng_below(m->r, 64)));
 
 		v[n++] = (struct iovec){ m->data + off + pos, k };
 		pos += k;
@@ -137,7 +143,7 @@ static void do_read(struct model *m, uint64_t off, uint64_t len)
 static void one_op(struct model *m)
 {
 	uint64_t sectors = m->sh.size / 512, at = rng_below(m->r, sectors);
-	uint64_t n = 1 + rng_below(m->r, MIN(sectors - at, 1 + rng_below(m->r, 2048)));
+	uint64_t n = 1 + rng_below(m->r, least(sectors - at, 1 + rng_below(m->r, 2048)));
 	uint64_t off = at * 512, len = n * 512;
 
 	switch (rng_below(m->r, 12)) {

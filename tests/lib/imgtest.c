@@ -32,7 +32,7 @@ uint64_t rng_below(struct rng *r, uint64_t n)
 
 static void remove_dir(void)
 {
-	if (dir[0] && getpid() == dir_owner)
+	if (dir[0] && getpid() == dir_owner && !getenv("HV_TEST_KEEP"))
 		it_run("rm -rf '%s'", dir);
 }
 
