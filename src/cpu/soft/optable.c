@@ -74,9 +74,69 @@ static void parse_row(const struct optable_row *r, struct optable_info *inf)
 	}
 }
 
-void soft_optable_parse(void);
-void soft_optable_parse(void)
+/* ---- rows by opcode -------------------------------------------------------- */
+static uint16_t first[MAPS][256];		/* start of the opcode's list in lists[] */
+static uint16_t lists[MAPS * 256 + 8 * ARRAY_SIZE(soft_optable)];
+
+const uint16_t *soft_opcode_rows(unsigned map, uint8_t opcode)
 {
+	return &lists[first[map][opcode]];
+}
+
+static bool row_covers(unsigned i, unsigned map, unsigned opcode)
+{
+	const struct optable_row *r = &soft_optable[i];
+
+	if (r->map != map)
+		return false;
+	for (unsigned k = 0; k < infos[i].n; k++)
+		if (infos[i].opd[k].kind == K_Z)
+			return opcode >= r->opcode && opcode < r->opcode + 8u;
+	return r->opcode == opcode;
+}
+
+/* Lower is tried first. */
+static unsigned row_rank(const struct optable_row *r)
+{
+	unsigned rank = r->prefix == P_ANY ? 8 : 0;
+
+	if (r->ext & 0x100 && r->ext != X_NONE)
+		return rank;
+	if (r->ext == X_NONE)
+		return rank + 4;
+	if (r->ext == X_MEM || r->ext == X_REG)
+		return rank + 3;
+	return rank + (r->ext < 8 ? 2 : 1);
+}
+
+static unsigned list_opcode(unsigned pos, unsigned map, unsigned opcode)
+{
+	first[map][opcode] = (uint16_t)pos;
+	for (unsigned rank = 0; rank < 16; rank++)
+		for (unsigned i = 0; i < soft_optable_rows; i++)
+			if (row_rank(&soft_optable[i]) == rank && row_covers(i, map, opcode) &&
+			    soft_has_feat(soft_optable[i].feat)) {
+				HV_BUG_ON(pos + 2 > ARRAY_SIZE(lists));
+				lists[pos++] = (uint16_t)i;
+			}
+	lists[pos++] = ROW_END;
+	return pos;
+}
+
+static void init_once(void)
+{
+	unsigned pos = 0;
+
 	for (unsigned i = 0; i < soft_optable_rows; i++)
 		parse_row(&soft_optable[i], &infos[i]);
+	for (unsigned map = 0; map < MAPS; map++)
+		for (unsigned opcode = 0; opcode < 256; opcode++)
+			pos = list_opcode(pos, map, opcode);
+}
+
+void soft_optable_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, init_once);
 }

@@ -64,7 +64,8 @@ struct uop {
 	uop_fn fn;
 	uint64_t imm;		/* immediate, sign-extended to 64 bits; branch: target offset from
 				 * the block's first byte; far pointer: offset | selector << 32 */
-	int64_t disp;		/* RIP-relative: already made relative to the block's first byte */
+	int64_t disp;		/* RIP-relative: already made relative to the block's first byte;
+				 * branch: mask for the new instruction pointer */
 	uint16_t row;		/* index into soft_optable[] */
 	uint16_t off;		/* of this instruction from the first byte of its block */
 	uint8_t reg, rm;
@@ -131,7 +132,7 @@ enum soft_mode {
 	MODE_FLAT = 1 << 7,	/* ES, SS, DS have base 0 and no effective limit (or CS64) */
 	MODE_LMA = 1 << 8,
 	MODE_CODE_BP = 1 << 9,	/* a breakpoint is armed in DR7: one instruction a block */
-	MODE_FPU_OFF = 1 << 10,	/* CR0.EM or CR0.TS */
+	MODE_FPU_OFF = 1 << 10,	/* CR0.EM, CR0.TS or no CR4.OSFXSR: check each FP instruction */
 	MODE_A20_OFF = 1 << 11,
 };
 
@@ -161,7 +162,6 @@ struct soft {
 	uint64_t mtrr_def, mtrr_fix[11], mtrr_var[16];
 	uint64_t pdpte[4];	/* PAE: cached at MOV CR3 */
 	bool wait_sipi;
-	bool triple_fault;	/* run() returns EXIT_TRIPLE_FAULT */
 	bool rf_loaded;		/* the instruction just executed loaded EFLAGS.RF */
 	uint8_t dr_hit;		/* data breakpoints met by the current instruction */
 	uint32_t tlb_gen;	/* changes whenever any translation was dropped */
@@ -190,7 +190,9 @@ struct soft {
 	/* dispatch.c */
 	_Atomic uint32_t *req;	/* &vcpu->req */
 	int64_t budget;		/* instructions until the next visit to the run loop */
-	struct block *cur;	/* block being executed, NULL outside */
+	struct block *cur;	/* block being executed */
+	bool split_locked;	/* holds the lock for what host atomics cannot do */
+	bool nmi_latched;	/* NMI taken from the request word, not delivered yet */
 	bool intr_latched;	/* INTR request seen while masked: ask the APIC when IF is set */
 	struct block_cache *blocks;	/* block.c */
 	struct soft_fpu *fpu;		/* fpu.c: anything beyond the image */
@@ -272,6 +274,8 @@ static inline uint64_t uop_lin(struct soft *s, const struct uop *u, unsigned len
 
 	if (likely(u->flags & UOP_FLATSEG))
 		return ea;
+	if (s->mode & MODE_CS64)
+		return ea + s->seg[u->seg].base;
 	return soft_seg_lin(s, u, u->seg, ea, len, write);
 }
 
@@ -314,10 +318,13 @@ uint64_t soft_bus_read(struct soft *s, enum bus_kind k, uint64_t addr, unsigned 
 void soft_bus_write(struct soft *s, enum bus_kind k, uint64_t addr, unsigned size, uint64_t v);
 /* From cpu_ops.vm_init, after gm_code_enable(); v->impl must be the struct soft. */
 void soft_mmu_vm_init(struct vm *vm);
-/* block.c: a store by @u hit marked code (gm_code_written() was called): when the page may
- * hold the block being executed, leave it right after @u. */
-void soft_code_hit(struct soft *s, const struct uop *u, struct gm_block *b, uint64_t block_off,
-		   size_t len);
+/*
+ * Host address for a locked read-modify-write, code pages included, so that
+ * it stays atomic there; NULL if the access crosses a page, is not plain RAM
+ * or meets a breakpoint.  Call soft_rmw_done() after the write.
+ */
+void *soft_rmw_ptr(struct soft *s, const struct uop *u, uint64_t lin, unsigned size);
+void soft_rmw_done(struct soft *s, const struct uop *u, unsigned size);
 
 /* ---- system.c, msr.c, cpuid.c --------------------------------------------- */
 /* System registers as after power-on (init_only: as after INIT); softcpu.c does the rest. */
@@ -385,6 +392,9 @@ void soft_wr_gpr(struct soft *s, unsigned off, unsigned size, uint64_t v);
  */
 void soft_code_store(struct soft *s, const struct uop *u, struct gm_block *b, uint64_t off,
 		     size_t len);
+enum vcpu_exit soft_run(struct vcpu *v);
+void soft_init_signal(struct soft *s);
+void soft_sipi(struct soft *s, uint8_t vector);
 bool soft_blocks_init(struct soft *s);
 void soft_blocks_free(struct soft *s);
 void soft_blocks_flush(struct soft *s);		/* drop everything (set_state, tests) */
@@ -397,6 +407,9 @@ void soft_blocks_flush(struct soft *s);		/* drop everything (set_state, tests) *
  * plus @off.  Needs soft_optable_init().
  */
 int soft_decode(const uint8_t *p, size_t n, unsigned mode, unsigned off, struct uop *u);
+/* Rows for an opcode in the order of trial, closed by ROW_END. */
+#define ROW_END 0xffff
+const uint16_t *soft_opcode_rows(unsigned map, uint8_t opcode);
 void soft_optable_init(void);	/* idempotent; any thread; after it soft_has_feat() is fixed */
 
 /* ---- optable ------------------------------------------------------------- */
