@@ -194,6 +194,7 @@ struct soft {
 	bool split_locked;	/* holds the lock for what host atomics cannot do */
 	bool nmi_latched;	/* NMI taken from the request word, not delivered yet */
 	bool intr_latched;	/* INTR request seen while masked: ask the APIC when IF is set */
+	bool triple_fault;	/* soft_deliver(): set it and return; run() leaves */
 	struct block_cache *blocks;	/* block.c */
 	struct soft_fpu *fpu;		/* fpu.c: anything beyond the image */
 };
