@@ -54,6 +54,19 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIBOBJS) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $< $(TESTLIBOBJS) $(LIB) $(LDLIBS) -lcmocka
 
+# Guest programs: flat binaries, loaded where their names say (tests/lib/guestrun.h).
+GUESTS := $(patsubst %.S,$(B)/%.bin,$(sort $(wildcard tests/guest/*.S)))
+
+$(B)/tests/guest/%.bin: tests/guest/%.S tests/guest/guest.h
+	@mkdir -p $(@D)
+	@echo "  AS    $<"
+	$(Q)gcc -c -Itests/guest -o $(@:.bin=.o) $<
+	$(Q)ld -m elf_x86_64 -e 0 -Ttext $(if $(filter real_%,$*),0x7c00,0x10000) \
+		-o $(@:.bin=.elf) $(@:.bin=.o)
+	$(Q)objcopy -O binary -j .text $(@:.bin=.elf) $@
+
+$(B)/tests/guest/test_guests: $(GUESTS)
+
 tests: $(TESTS)
 
 # ---- what people type ------------------------------------------------------
