@@ -29,7 +29,7 @@
 #define RTE_LEVEL (1ull << 15)
 #define RTE_MASKED (1ull << 16)
 #define RTE_RO (1ull << 12 | RTE_REMOTE_IRR)
-#define RTE_RW 0xff0000000001efffull	/* bits 12 and 14 are read only */
+#define RTE_RW 0xff0000000001afffull	/* bits 12 and 14 are read only */
 
 #define MODE_LOWEST 1
 #define MODE_EXTINT 7

@@ -150,8 +150,8 @@ static void put_set3(struct ps2kbd *k, uint16_t hid, bool down)
 {
 	uint8_t c = set3[hid] ? set3[hid] : (uint8_t)set2[hid];
 
-	if (!c || (hid >= 0x68 && hid <= 0x73) || hid == 0x7f)
-		return;
+	if (!c || (!set3[hid] && set2[hid] & EXT) || (hid >= 0x68 && hid <= 0x73))
+		return;		/* no such key on that keyboard */
 	if (!down)
 		put(k, 0xf0);
 	put(k, c);
