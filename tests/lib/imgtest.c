@@ -49,9 +49,9 @@ const char *it_dir(void)
 
 const char *it_path(const char *name)
 {
-	static char buf[8][256];
+	static char buf[256][128];
 	static unsigned next;
-	char *p = buf[next++ % 8];
+	char *p = buf[next++ % 256];
 
 	snprintf(p, sizeof(buf[0]), "%s/%s", it_dir(), name);
 	return p;

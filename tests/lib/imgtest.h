@@ -13,7 +13,7 @@ uint64_t rng_next(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n);	/* n > 0 */
 
 const char *it_dir(void);			/* created on first use, removed at exit */
-const char *it_path(const char *name);		/* in it_dir(); one of 8 static buffers */
+const char *it_path(const char *name);		/* in it_dir(); valid for the next 255 calls */
 /* Shell command, output discarded; its exit status (-1: did not run). */
 int it_run(const char *fmt, ...) HV_PRINTF(1, 2);
 bool it_have(const char *tool);
