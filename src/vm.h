@@ -106,6 +106,17 @@ void vm_debug_exit(struct vm *vm, unsigned value);
 /* ACPI power button (host request). */
 void vm_power_button(struct vm *vm);
 
+/*
+ * CPU wiring for the board, which does not see struct vcpu (src/cpu/wire.c).
+ */
+bool vm_has_lapic(const struct vm *vm);		/* local APICs are the engine's */
+struct cpu_signal vm_cpu_signal(struct vm *vm, unsigned cpu);
+void vm_set_apic(struct vm *vm, unsigned cpu, struct apic a);
+/* INTR of the 8259 pair, for engines with local APICs of their own. */
+struct irq_line vm_extint_line(struct vm *vm);
+/* Guest TSC of the CPU whose cpu_signal.cpu is @cpu; NULL: the engine offers none. */
+uint64_t (*vm_cpu_tsc(struct vm *vm, uint64_t *hz))(void *cpu);
+
 static inline void vm_lock(struct vm *vm) { pthread_mutex_lock(&vm->dev_lock); }
 static inline void vm_unlock(struct vm *vm) { pthread_mutex_unlock(&vm->dev_lock); }
 

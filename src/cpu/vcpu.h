@@ -73,6 +73,9 @@ struct cpu_ops {
 	bool (*set_state)(struct vcpu *v, const struct x86_state *s, struct err *e);
 	/* 8259 INTR pin, for engines whose local APIC is not ours (NULL: lapic LINT0). */
 	void (*extint)(struct vm *vm, bool level);
+	/* The TSC as the guest reads it, and its rate, for our local APICs; may be NULL. */
+	uint64_t (*read_tsc)(struct vcpu *v);
+	uint64_t (*tsc_hz)(void);
 	bool has_lapic;			/* in-kernel local APIC: the board makes no lapic devices */
 	/* Optional, see doorbell.h.  Under dev_lock. */
 	bool (*doorbell)(struct vm *vm, enum bus_kind kind, uint64_t addr, unsigned len,

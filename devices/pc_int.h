@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to devices/pc*.c: the board's own struct. */
+#ifndef HV_PC_INT_H
+#define HV_PC_INT_H
+
+#include "acpi.h"
+#include "chipset.h"
+#include "lapic.h"
+#include "pc.h"
+#include "smbios.h"
+#include "../src/boot.h"
+
+#define PC_BOOT_PATHS 2048
+
+/* A device like any other, so that it ends with the machine; created first, freed last. */
+struct pc {
+	struct device dev;
+	const struct pc_config *cfg;
+	uint64_t ram_low, ram_high;	/* below and from 4 GiB */
+	struct gm_block *ram, *bios;
+	struct pci_bus *bus;
+	struct device *i440fx, *piix3, *pm, *ide, *pic, *ioapic, *rtc, *fwcfg;
+	struct lapic_bus lapics;
+	struct irq_fanout isa[16];	/* each to the 8259 and the IOAPIC */
+	struct irq_fanin com[2];	/* IRQ 4 and 3, two ports each */
+	unsigned next_slot;		/* PCI */
+	char boot_disks[PC_BOOT_PATHS], boot_cds[PC_BOOT_PATHS];	/* firmware paths, a line each */
+	struct acpi_tables acpi;
+	struct smbios smbios;
+	/* Direct boot */
+	struct boot *boot;
+	uint64_t tables_at;		/* ACPI, then SMBIOS tables, to the end of ram_low */
+};
+
+/* Firmware's data by fw_cfg. */
+bool pc_make_fwcfg(struct pc *pc, struct err *e);
+
+/* Direct boot: open the kernel; the reset hook does what firmware would have done. */
+bool pc_direct_setup(struct pc *pc, struct err *e);
+void pc_direct_reset(void *opaque);
+
+#endif
