@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The board: memory map, devices and who is wired to which interrupt of an
+ * i440FX/PIIX3 PC.
+ *
+ *	0-9FFFF		RAM
+ *	A0000-BFFFF	VGA window
+ *	C0000-FFFFF	RAM or firmware ROM, by the i440FX's PAM registers
+ *	100000-		RAM, at most to 3 GiB; the rest from 4 GiB
+ *	top of 4 GiB	firmware ROM
+ *
+ * Every ISA interrupt leaves the PIIX3 and goes to the 8259 pair and to the
+ * IOAPIC pin of the same number, but the timer's (IRQ 0) to pin 2.
+ *
+ * Left out: floppy controller, parallel port, ISA DMA, HPET.
+ */
+#include "pc_int.h"
+#include "debugport.h"
+#include "i8042.h"
+#include "i8254.h"
+#include "i8259.h"
+#include "ioapic.h"
+#include "mc146818.h"
+#include "ns16550.h"
+#include "vga.h"
+#include "virtio/virtio.h"
+#include "../src/block.h"
+#include "../src/display.h"
+#include "../src/input.h"
+#include "../src/vm.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define RAM_LOW_MAX GiB(3)
+#define FIRMWARE_MAX MiB(8)
+#define DEBUGCON_PORT 0x402
+#define FIRST_FREE_SLOT 3
+
+/* ---- The board as a device ---- */
+
+static bool pc_realize(struct device *d, struct err *e)
+{
+	return true;
+}
+
+static void pc_unrealize(struct device *d)
+{
+	struct pc *pc = container_of(d, struct pc, dev);
+
+	boot_close(pc->boot);
+	acpi_free(&pc->acpi);
+	smbios_free(&pc->smbios);
+	input_free(d->vm->input);
+	display_free(d->vm->display);
+	d->vm->input = NULL;
+	d->vm->display = NULL;
+}
+
+/* No state of its own: everything here is wiring, made again from the configuration. */
+static const struct device_ops pc_ops = {
+	.name = "pc",
+	.size = sizeof(struct pc),
+	.realize = pc_realize,
+	.unrealize = pc_unrealize,
+};
+
+/* ---- Memory ---- */
+
+static bool read_file(const char *path, const char *what, const char *hint, size_t max,
+		      uint8_t **data, size_t *len, struct err *e)
+{
+	FILE *f = fopen(path, "rbe");
+	struct stat st;
+
+	if (!f || fstat(fileno(f), &st) < 0) {
+		err_errno(e, HV_EXIT_GENERIC, errno, "cannot open the %s %s%s", what, path, hint);
+		if (f)
+			fclose(f);
+		return false;
+	}
+	if (!S_ISREG(st.st_mode) || st.st_size <= 0 || (uint64_t)st.st_size > max) {
+		fclose(f);
+		return err_set(e, HV_EXIT_IMAGE, "%s cannot be a %s: a file of up to %zu MiB is"
+			       " needed", path, what, max >> 20);
+	}
+	*len = st.st_size;
+	*data = hv_zalloc(*len);
+	if (fread(*data, 1, *len, f) != *len) {
+		free(*data);
+		fclose(f);
+		return err_set(e, HV_EXIT_IMAGE, "cannot read the %s %s", what, path);
+	}
+	fclose(f);
+	return true;
+}
+
+static bool add_firmware(struct pc *pc, struct err *e)
+{
+	const char *path = pc->cfg->firmware ? pc->cfg->firmware : PC_FIRMWARE;
+	struct guest_mem *gm = dev_mem(&pc->dev);
+	uint8_t *data;
+	size_t len;
+	bool ok;
+
+	if (!read_file(path, "firmware", pc->cfg->firmware ? "" :
+		       " (from the package seabios; --firmware names another)",
+		       FIRMWARE_MAX, &data, &len, e))
+		return false;
+	if (len % KiB(64)) {
+		free(data);
+		return err_set(e, HV_EXIT_IMAGE, "%s is no PC firmware: its size is not a multiple"
+			       " of 64 KiB", path);
+	}
+	pc->bios = gm_block_new(gm, "bios", len, e);
+	ok = pc->bios && gm_block_write(pc->bios, 0, data, len);
+	free(data);
+	return ok && gm_slot_add(gm, GPA(GiB(4) - len), len, pc->bios, 0, GM_READONLY, e);
+}
+
+static bool add_ram(struct pc *pc, struct err *e)
+{
+	struct guest_mem *gm = dev_mem(&pc->dev);
+	uint64_t ram = pc->cfg->ram;
+	struct gm_block *high;
+
+	if (ram < PC_MIN_RAM || ram > PC_MAX_RAM || ram % MiB(1))
+		return err_set(e, HV_EXIT_USAGE, "memory must be %llu MiB to %llu GiB, in whole MiB",
+			       (unsigned long long)(PC_MIN_RAM >> 20),
+			       (unsigned long long)(PC_MAX_RAM >> 30));
+	pc->ram_low = MIN(ram, RAM_LOW_MAX);
+	pc->ram_high = ram - pc->ram_low;
+	gm_set_ram_size(gm, ram, pc->ram_low);
+	pc->ram = gm_block_new(gm, "guestram", pc->ram_low, e);
+	if (!pc->ram || !gm_slot_add(gm, GPA(0), 0xa0000, pc->ram, 0, 0, e) ||
+	    !gm_slot_add(gm, GPA(MiB(1)), pc->ram_low - MiB(1), pc->ram, MiB(1), 0, e))
+		return false;
+	if (!pc->ram_high)
+		return true;
+	high = gm_block_new(gm, "guestram-high", pc->ram_high, e);
+	return high && gm_slot_add(gm, GPA(GiB(4)), pc->ram_high, high, 0, 0, e);
+}
+
+/* ---- Devices ---- */
+
+static bool add_chipset(struct pc *pc, struct err *e)
+{
+	struct vm *vm = pc->dev.vm;
+	struct irq_line pirq[4];
+
+	pc->i440fx = device_create(vm, &i440fx_ops, "host");
+	i440fx_set_memory(pc->i440fx, pc->ram, pc->bios);
+	if (!device_realize(pc->i440fx, e))
+		return false;
+	pc->bus = i440fx_bus(pc->i440fx);
+	pc->piix3 = device_create(vm, &piix3_ops, "isa");
+	pci_place(pc->piix3, pc->bus, CHIPSET_PIIX3_DEVFN);
+	if (!device_realize(pc->piix3, e))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		pirq[i] = piix3_pirq_line(pc->piix3, i);
+	pci_bus_set_intx(pc->bus, pirq);
+	pc->pm = device_create(vm, &piix4_pm_ops, "pm");
+	pci_place(pc->pm, pc->bus, CHIPSET_PM_DEVFN);
+	piix4_pm_set_sci(pc->pm, piix3_sci_line(pc->piix3));
+	return device_realize(pc->pm, e);
+}
+
+static bool add_lapics(struct pc *pc, struct err *e)
+{
+	struct vm *vm = pc->dev.vm;
+
+	for (unsigned i = 0; i < vm->ncpus; i++) {
+		struct lapic_wiring w = { .bus = &pc->lapics, .apic_id = i, .bsp = i == 0,
+					  .sig = vm_cpu_signal(vm, i) };
+		struct device *d;
+		char id[16];
+
+		snprintf(id, sizeof(id), "%u", i);
+		d = device_create(vm, &lapic_ops, id);
+		w.tsc = vm_cpu_tsc(vm, &w.tsc_hz);
+		lapic_wire(d, &w);
+		if (!device_realize(d, e))
+			return false;
+		vm_set_apic(vm, i, lapic_apic(d));
+	}
+	vm->msi = lapic_msi_sink(&pc->lapics);
+	return true;
+}
+
+static bool add_interrupts(struct pc *pc, struct err *e)
+{
+	struct vm *vm = pc->dev.vm;
+
+	if (!vm_has_lapic(vm) && !add_lapics(pc, e))
+		return false;
+	pc->pic = device_create(vm, &i8259_ops, "pic");
+	i8259_set_intr(pc->pic, vm_has_lapic(vm) ? vm_extint_line(vm) :
+					lapic_extint_line(&pc->lapics));
+	vm->extint = (struct extint){ i8259_inta, pc->pic };
+	pc->ioapic = device_create(vm, &ioapic_ops, "ioapic");
+	if (!device_realize(pc->pic, e) || !device_realize(pc->ioapic, e))
+		return false;
+	for (unsigned i = 0; i < 16; i++) {
+		struct irq_fanout *f = &pc->isa[i];
+
+		f->out[f->n++] = i8259_line(pc->pic, i);
+		if (i != 2)
+			f->out[f->n++] = ioapic_line(pc->ioapic, i ? i : 2);
+		piix3_set_irq_out(pc->piix3, i, irq_fanout_line(f));
+	}
+	return true;
+}
+
+static struct irq_line isa_irq(struct pc *pc, unsigned irq)
+{
+	return piix3_isa_line(pc->piix3, irq);
+}
+
+/* CMOS bytes that firmware and old systems read. */
+static void fill_cmos(struct pc *pc)
+{
+	uint64_t ext = MIN((pc->ram_low >> 10) - 1024, 0xffff);
+	uint64_t above16 = pc->ram_low > MiB(16) ? MIN((pc->ram_low - MiB(16)) >> 16, 0xffff) : 0;
+	struct { uint8_t index, val; } rows[] = {
+		{ 0x14, 0x06 },				/* FPU, mouse, no floppy */
+		{ 0x15, 640 & 0xff }, { 0x16, 640 >> 8 },
+		{ 0x17, ext & 0xff }, { 0x18, ext >> 8 },
+		{ 0x30, ext & 0xff }, { 0x31, ext >> 8 },
+		{ 0x34, above16 & 0xff }, { 0x35, above16 >> 8 },
+		{ 0x38, 0x01 },				/* no floppy signature check */
+		{ 0x3d, pc->cfg->boot == PC_BOOT_CD ? 0x23 : 0x32 },
+		{ 0x5b, pc->ram_high >> 16 & 0xff }, { 0x5c, pc->ram_high >> 24 & 0xff },
+		{ 0x5d, pc->ram_high >> 32 & 0xff },
+		{ 0x5f, pc->dev.vm->ncpus - 1 },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		rtc_set_cmos(pc->rtc, rows[i].index, rows[i].val);
+}
+
+static bool add_serial(struct pc *pc, struct err *e)
+{
+	static const uint16_t ports[PC_MAX_SERIAL] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
+
+	pc->com[0].out = isa_irq(pc, 4);
+	pc->com[1].out = isa_irq(pc, 3);
+	for (unsigned i = 0; i < PC_MAX_SERIAL; i++) {
+		struct device *d;
+		char id[8];
+
+		if (!pc->cfg->serial[i])
+			continue;
+		snprintf(id, sizeof(id), "com%u", i + 1);
+		d = device_create(pc->dev.vm, &ns16550_ops, id);
+		ns16550_wire(d, ports[i], irq_fanin_line(&pc->com[i & 1], i / 2),
+			     pc->cfg->serial[i]);
+		if (!device_realize(d, e))
+			return false;
+	}
+	return true;
+}
+
+static bool add_isa(struct pc *pc, struct err *e)
+{
+	struct vm *vm = pc->dev.vm;
+	struct device *pit = device_create(vm, &i8254_ops, "pit");
+	struct device *kbc;
+
+	i8254_set_irq0(pit, isa_irq(pc, 0));
+	pc->rtc = device_create(vm, &mc146818_ops, "rtc");
+	rtc_wire(pc->rtc, isa_irq(pc, 8), 0);
+	kbc = device_create(vm, &i8042_ops, "kbc");
+	i8042_wire(kbc, isa_irq(pc, 1), isa_irq(pc, 12));
+	if (!device_realize(pit, e) || !device_realize(pc->rtc, e) || !device_realize(kbc, e))
+		return false;
+	fill_cmos(pc);
+	return add_serial(pc, e);
+}
+
+static bool add_debug_ports(struct pc *pc, struct err *e)
+{
+	struct device *d;
+
+	if (pc->cfg->debugcon) {
+		d = device_create(pc->dev.vm, &debugcon_ops, "debugcon");
+		debugcon_wire(d, DEBUGCON_PORT, pc->cfg->debugcon);
+		if (!device_realize(d, e))
+			return false;
+	}
+	if (pc->cfg->debug_exit <= 0)
+		return true;
+	if (pc->cfg->debug_exit > 0xfffc)
+		return err_set(e, HV_EXIT_USAGE, "the debug-exit port must be 1 to 0xfffc");
+	d = device_create(pc->dev.vm, &debugexit_ops, "debugexit");
+	debugexit_wire(d, pc->cfg->debug_exit, 4);
+	return device_realize(d, e);
+}
+
+/* A function on the next free slot. */
+static struct device *pci_create(struct pc *pc, const struct device_ops *ops, const char *prefix,
+				 unsigned n, struct err *e)
+{
+	struct device *d;
+	char id[32];
+
+	if (pc->next_slot > 31) {
+		err_set(e, HV_EXIT_USAGE, "too many devices: all PCI slots are in use");
+		return NULL;
+	}
+	snprintf(id, sizeof(id), "%s%u", prefix, n);
+	d = device_create(pc->dev.vm, ops, id);
+	pci_place(d, pc->bus, PCI_DEVFN(pc->next_slot++, 0));
+	return d;
+}
+
+static bool add_display(struct pc *pc, struct err *e)
+{
+	const char *path = pc->cfg->vgabios ? pc->cfg->vgabios : PC_VGABIOS;
+	struct device *d;
+	uint8_t *rom;
+	size_t len;
+	bool ok;
+
+	if (!pc->cfg->display)
+		return true;
+	if (!read_file(path, "VGA BIOS", "", KiB(256), &rom, &len, e))
+		return false;
+	d = device_create(pc->dev.vm, &vga_ops, "vga");
+	pci_place(d, pc->bus, PCI_DEVFN(2, 0));
+	ok = vga_set_rom(d, rom, len, e);
+	free(rom);
+	return ok && device_realize(d, e);
+}
+
+static void HV_PRINTF(2, 3) boot_path(char *list, const char *fmt, ...)
+{
+	size_t have = strlen(list);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(list + have, PC_BOOT_PATHS - have, fmt, ap);
+	va_end(ap);
+}
+
+static bool add_virtio_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
+{
+	struct device *d = pci_create(pc, &virtio_blk_ops, "disk", n, e);
+	char serial[21];
+
+	if (!d)
+		return false;
+	snprintf(serial, sizeof(serial), "HV%05u", n);
+	virtio_blk_setup(d, disk->block, disk->serial[0] ? disk->serial : serial, disk->queues);
+	boot_path(pc->boot_disks, "/pci@i0cf8/scsi@%x/disk@0,0\n", pc->next_slot - 1);
+	return device_realize(d, e);
+}
+
+/* Disks from the first IDE position on, CD drives on the secondary channel's first. */
+static bool take_ide_unit(unsigned *used, bool cdrom, unsigned *unit)
+{
+	static const uint8_t order[2][4] = { { 0, 1, 2, 3 }, { 2, 3, 1, 0 } };
+
+	for (unsigned i = 0; i < 4; i++) {
+		*unit = order[cdrom][i];
+		if (!(*used & 1u << *unit)) {
+			*used |= 1u << *unit;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool add_ide_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, unsigned *used,
+			 struct err *e)
+{
+	char serial[21];
+	unsigned unit;
+
+	if (!take_ide_unit(used, disk->cdrom, &unit))
+		return err_set(e, HV_EXIT_USAGE, "too many IDE drives: there is room for 4");
+	if (!pc->ide) {
+		pc->ide = device_create(pc->dev.vm, &piix3_ide_ops, "ide");
+		pci_place(pc->ide, pc->bus, CHIPSET_IDE_DEVFN);
+		ide_set_irqs(pc->ide, isa_irq(pc, 14), isa_irq(pc, 15));
+	}
+	snprintf(serial, sizeof(serial), "HV%05u", n);
+	ide_set_drive(pc->ide, unit, disk->block, disk->cdrom, disk->readonly || disk->cdrom,
+		      disk->serial[0] ? disk->serial : serial);
+	boot_path(disk->cdrom ? pc->boot_cds : pc->boot_disks,
+		  "/pci@i0cf8/ide@1,1/drive@%u/disk@%u\n", unit / 2, unit & 1);
+	return true;
+}
+
+static bool add_disks(struct pc *pc, struct err *e)
+{
+	unsigned used = 0;
+
+	for (unsigned i = 0; i < pc->cfg->ndisks; i++) {
+		const struct pc_disk *disk = &pc->cfg->disks[i];
+		bool ok;
+
+		if (!disk->block && !disk->cdrom)
+			return err_set(e, HV_EXIT_USAGE, "disk %u has no image", i);
+		if (disk->cdrom || disk->bus == PC_DISK_IDE)
+			ok = add_ide_disk(pc, disk, i, &used, e);
+		else
+			ok = add_virtio_disk(pc, disk, i, e);
+		if (!ok)
+			return false;
+	}
+	return !pc->ide || device_realize(pc->ide, e);
+}
+
+static bool add_nics(struct pc *pc, struct err *e)
+{
+	for (unsigned i = 0; i < pc->cfg->nnics; i++) {
+		struct device *d = pci_create(pc, &virtio_net_ops, "net", i, e);
+		uint8_t mac[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 + i };
+		static const uint8_t none[6];
+
+		if (!d)
+			return false;
+		if (memcmp(pc->cfg->nics[i].mac, none, 6))
+			memcpy(mac, pc->cfg->nics[i].mac, 6);
+		virtio_net_setup(d, pc->cfg->nics[i].net, mac);
+		if (!device_realize(d, e))
+			return false;
+	}
+	return true;
+}
+
+static bool add_rng(struct pc *pc, struct err *e)
+{
+	struct device *d;
+
+	if (pc->cfg->no_rng)
+		return true;
+	d = pci_create(pc, &virtio_rng_ops, "rng", 0, e);
+	return d && device_realize(d, e);
+}
+
+static void make_tables(struct pc *pc)
+{
+	struct acpi_config a = { .ncpus = pc->dev.vm->ncpus, .ram = pc->cfg->ram,
+				 .ram_below_4g = pc->ram_low, .display = pc->cfg->display };
+	struct smbios_config s = { .name = pc->cfg->name, .ncpus = pc->dev.vm->ncpus,
+				   .ram = pc->cfg->ram, .ram_below_4g = pc->ram_low };
+
+	for (unsigned i = 0; i < PC_MAX_SERIAL; i++)
+		a.com_ports |= (pc->cfg->serial[i] != NULL) << i;
+	acpi_build(&a, &pc->acpi);
+	smbios_build(&s, &pc->smbios);
+}
+
+bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
+{
+	struct pc *pc = container_of(device_create(vm, &pc_ops, "pc"), struct pc, dev);
+
+	HV_BUG_ON(cfg->ndisks > PC_MAX_DISKS || cfg->nnics > PC_MAX_NICS ||
+		  cfg->nmodules > PC_MAX_MODULES);
+	pc->cfg = cfg;
+	pc->next_slot = FIRST_FREE_SLOT;
+	if (!device_realize(&pc->dev, e))
+		return false;
+	if (!vm->input)
+		vm->input = input_new();
+	if (cfg->display && !vm->display)
+		vm->display = display_new();
+	if (!add_ram(pc, e) || (!cfg->kernel && !add_firmware(pc, e)) || !add_chipset(pc, e) ||
+	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
+	    !add_display(pc, e) || !add_nics(pc, e) || !add_disks(pc, e) || !add_rng(pc, e))
+		return false;
+	make_tables(pc);
+	if (!cfg->kernel)
+		return pc_make_fwcfg(pc, e);
+	if (!pc_direct_setup(pc, e))
+		return false;
+	vm->board_reset = pc_direct_reset;
+	vm->board_opaque = pc;
+	return true;
+}
