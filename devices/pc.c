@@ -273,7 +273,8 @@ static bool add_isa(struct pc *pc, struct err *e)
 	pc->rtc = device_create(vm, &mc146818_ops, "rtc");
 	rtc_wire(pc->rtc, isa_irq(pc, 8), 0);
 	kbc = device_create(vm, &i8042_ops, "kbc");
-	i8042_wire(kbc, isa_irq(pc, 1), isa_irq(pc, 12));
+	i8042_wire(kbc, &(struct i8042_wiring){ .irq1 = isa_irq(pc, 1), .irq12 = isa_irq(pc, 12),
+						.a20 = vm_a20_line(vm) });
 	if (!device_realize(pit, e) || !device_realize(pc->rtc, e) || !device_realize(kbc, e))
 		return false;
 	fill_cmos(pc);

@@ -114,6 +114,8 @@ struct cpu_signal vm_cpu_signal(struct vm *vm, unsigned cpu);
 void vm_set_apic(struct vm *vm, unsigned cpu, struct apic a);
 /* INTR of the 8259 pair, for engines with local APICs of their own. */
 struct irq_line vm_extint_line(struct vm *vm);
+/* Address line 20: true lets it pass.  Engines without the mask ignore it. */
+struct irq_line vm_a20_line(struct vm *vm);
 /* Guest TSC of the CPU whose cpu_signal.cpu is @cpu; NULL: the engine offers none. */
 uint64_t (*vm_cpu_tsc(struct vm *vm, uint64_t *hz))(void *cpu);
 

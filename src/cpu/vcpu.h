@@ -73,6 +73,8 @@ struct cpu_ops {
 	bool (*set_state)(struct vcpu *v, const struct x86_state *s, struct err *e);
 	/* 8259 INTR pin, for engines whose local APIC is not ours (NULL: lapic LINT0). */
 	void (*extint)(struct vm *vm, bool level);
+	/* Mask of address line 20, under dev_lock; may be NULL (KVM cannot). */
+	void (*set_a20)(struct vm *vm, bool pass);
 	/* The TSC as the guest reads it, and its rate, for our local APICs; may be NULL. */
 	uint64_t (*read_tsc)(struct vcpu *v);
 	uint64_t (*tsc_hz)(void);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the board needs of the CPUs without knowing them: signals from local
- * APICs, the 8259's INTR for engines with APICs of their own, the TSC.
+ * APICs, the 8259's INTR for engines with APICs of their own,
+ * address line 20, the TSC.
  */
 #include "vcpu.h"
 
@@ -48,6 +49,20 @@ struct irq_line vm_extint_line(struct vm *vm)
 	if (!vm->engine->extint)
 		return (struct irq_line){ 0 };
 	return (struct irq_line){ extint_set, vm, 0 };
+}
+
+static void a20_set(void *sink, unsigned pin, bool level)
+{
+	struct vm *vm = sink;
+
+	vm->engine->set_a20(vm, level);
+}
+
+struct irq_line vm_a20_line(struct vm *vm)
+{
+	if (!vm->engine->set_a20)
+		return (struct irq_line){ 0 };
+	return (struct irq_line){ a20_set, vm, 0 };
 }
 
 static uint64_t read_tsc(void *cpu)
