@@ -23,12 +23,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Below the local APIC page and above the PCI window: for Intel hosts in real mode. */
-#define KVM_IDENTITY_MAP 0xfeffc000ull
-#define KVM_TSS_ADDR 0xfeffd000ull
-
-#define KICK_SIGNAL SIGRTMIN
-
 #define MSI_ADDR 0xfee00000u
 #define MSI_DELIVERY_NMI (4u << 8)
 #define MSI_TRIGGER_LEVEL (1u << 15)
@@ -214,7 +208,7 @@ static bool kvm_vm_init(struct vm *vm, struct err *e)
 		return false;
 	}
 	/* SA_RESTART does not restart KVM_RUN, but spares the devices an EINTR. */
-	sigaction(KICK_SIGNAL, &sa, NULL);
+	sigaction(KVM_KICK_SIGNAL, &sa, NULL);
 	vm->msi = (struct msi_sink){ .send = msi_send_kvm, .route = msi_route_kvm, .opaque = kv };
 	vm->nmi = (struct irq_line){ .set = nmi_set, .sink = kv };
 	kvm_mem_attach(kv);
@@ -295,7 +289,7 @@ static void kvm_kick(struct vcpu *v)
 
 	set_immediate_exit(c, 1);
 	if (atomic_load(&c->in_run) && atomic_load(&c->tid) != gettid())
-		syscall(SYS_tgkill, getpid(), atomic_load(&c->tid), KICK_SIGNAL);
+		syscall(SYS_tgkill, getpid(), atomic_load(&c->tid), KVM_KICK_SIGNAL);
 }
 
 static void do_pio(struct kvm_cpu *c)
@@ -451,7 +445,7 @@ static void thread_enter(struct kvm_cpu *c)
 	if (atomic_load(&c->tid) == gettid())
 		return;
 	sigemptyset(&set);
-	sigaddset(&set, KICK_SIGNAL);
+	sigaddset(&set, KVM_KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	atomic_store(&c->tid, gettid());
 }

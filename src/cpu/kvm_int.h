@@ -13,6 +13,12 @@
 
 #define KVM_IOAPIC_PINS 24
 
+/* Below the local APIC page and above the PCI window: for Intel hosts in real mode. */
+#define KVM_IDENTITY_MAP 0xfeffc000ull
+#define KVM_TSS_ADDR 0xfeffd000ull
+
+#define KVM_KICK_SIGNAL SIGRTMIN
+
 /* What the kernel was told about one slot; address 0 length 0: nothing. */
 struct kvm_slot {
 	uint64_t gpa, len;
