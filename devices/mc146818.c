@@ -394,6 +394,8 @@ static void rtc_reset(struct device *d)
 	s->index = 0;
 	s->cmos[R_B] &= ~(B_PIE | B_AIE | B_UIE | 0x08);
 	s->cmos[R_C] = 0;
+	if (rtc_running(s))
+		rtc_to_regs(s);
 	s->seen_sec = rtc_now_ns(s) / NS_PER_SEC;
 	s->seen_tick = rtc_period(s) ? rtc_now_ns(s) / rtc_period(s) : 0;
 	rtc_update_irq(s);
