@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The request layer: completions only through the loop or drain, refusals,
+ * drain from inside a completion, close with notices under way, many
+ * requests at once on qcow2.
+ */
+#include "../lib/imgtest.h"
+
+#include "../../src/clock.h"
+#include "../../src/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+struct fixture {
+	pthread_mutex_t lock;
+	struct vclock *clk;
+	struct loop *loop;
+	struct block *b;
+};
+
+static void setup(struct fixture *x, const char *path, const char *fmt, unsigned flags)
+{
+	struct err e = { 0 };
+
+	pthread_mutex_init(&x->lock, NULL);
+	x->clk = vclock_new(true);
+	x->loop = loop_new(&x->lock, x->clk, &e);
+	assert_non_null(x->loop);
+	x->b = block_open(path, fmt, flags, x->loop, &e);
+	if (!x->b)
+		fail_msg("%s", e.msg);
+}
+
+static void teardown(struct fixture *x)
+{
+	pthread_mutex_lock(&x->lock);
+	block_close(x->b);
+	pthread_mutex_unlock(&x->lock);
+	loop_poll(x->loop, 0);	/* a late notice frees what close could not */
+	loop_free(x->loop);
+	vclock_free(x->clk);
+	pthread_mutex_destroy(&x->lock);
+}
+
+static const char *raw_file(size_t n)
+{
+	const char *f = it_path("blk.raw");
+	uint8_t *d = calloc(1, n);
+
+	it_write_file(f, d, n);
+	free(d);
+	return f;
+}
+
+struct result {
+	int error, calls;
+	struct block *drain_in_done;
+};
+
+static void done(struct block_req *r, int error)
+{
+	struct result *res = r->opaque;
+
+	res->error = error;
+	res->calls++;
+	if (res->drain_in_done)
+		block_drain(res->drain_in_done);
+}
+
+static void submit(struct fixture *x, struct block_req *r)
+{
+	pthread_mutex_lock(&x->lock);
+	block_submit(x->b, r);
+	pthread_mutex_unlock(&x->lock);
+}
+
+static void drain(struct fixture *x)
+{
+	pthread_mutex_lock(&x->lock);
+	block_drain(x->b);
+	pthread_mutex_unlock(&x->lock);
+}
+
+static void test_completion_through_loop(void **state)
+{
+	uint8_t w[1024], g[1024] = { 0 };
+	struct iovec wv[2] = { { w, 100 }, { w + 100, 924 } }, gv = { g, 1024 };
+	struct result res = { -1, 0, NULL };
+	struct fixture x;
+	struct block_req r = { .op = BLOCK_WRITE, .off = 512, .len = 1024, .iov = wv, .niov = 2,
+			       .done = done, .opaque = &res };
+
+	memset(w, 0x77, sizeof(w));
+	setup(&x, raw_file(8192), NULL, 0);
+	assert_int_equal(block_info(x.b)->size, 8192);
+	assert_string_equal(block_info(x.b)->format, "raw");
+	submit(&x, &r);
+	assert_int_equal(res.calls, 0);	/* never from inside submit */
+	while (!res.calls)
+		loop_poll(x.loop, 1000);
+	assert_int_equal(res.error, 0);
+	r = (struct block_req){ .op = BLOCK_READ, .off = 512, .len = 1024, .iov = &gv, .niov = 1,
+				.done = done, .opaque = &res };
+	submit(&x, &r);
+	drain(&x);
+	assert_int_equal(res.calls, 2);
+	assert_memory_equal(w, g, sizeof(w));
+	loop_poll(x.loop, 0);
+	assert_int_equal(res.calls, 2);
+	teardown(&x);
+}
+
+static void expect_error(struct fixture *x, enum block_op op, uint64_t off, uint64_t len,
+			 unsigned iov_len, int error)
+{
+	static uint8_t buf[8192];
+	struct iovec v = { buf, iov_len };
+	struct result res = { -1, 0, NULL };
+	struct block_req r = { .op = op, .off = off, .len = len, .iov = &v, .niov = 1,
+			       .done = done, .opaque = &res };
+
+	submit(x, &r);
+	assert_int_equal(res.calls, 0);
+	drain(x);
+	assert_int_equal(res.calls, 1);
+	assert_int_equal(res.error, error);
+}
+
+static void test_refusals(void **state)
+{
+	struct fixture x;
+
+	setup(&x, raw_file(8192), NULL, 0);
+	expect_error(&x, BLOCK_READ, 8192, 512, 512, EINVAL);
+	expect_error(&x, BLOCK_READ, UINT64_MAX - 511, 512, 512, EINVAL);
+	expect_error(&x, BLOCK_READ, UINT64_MAX - 511, 1024, 1024, EINVAL);
+	expect_error(&x, BLOCK_WRITE, 0, UINT64_MAX - 511, 512, EINVAL);
+	expect_error(&x, BLOCK_WRITE, 1, 512, 512, EINVAL);
+	expect_error(&x, BLOCK_WRITE, 0, 513, 513, EINVAL);
+	expect_error(&x, BLOCK_WRITE, 0, 1024, 512, EINVAL);
+	expect_error(&x, BLOCK_DISCARD, 0, 16384, 0, EINVAL);
+	expect_error(&x, (enum block_op)99, 0, 512, 512, ENOTSUP);
+	expect_error(&x, BLOCK_FLUSH, 12345, 7, 0, 0);
+	expect_error(&x, BLOCK_DISCARD, 0, 8192, 0, 0);
+	teardown(&x);
+	setup(&x, raw_file(8192), NULL, BLOCK_RDONLY);
+	assert_true(block_info(x.b)->readonly);
+	expect_error(&x, BLOCK_WRITE, 0, 512, 512, EROFS);
+	expect_error(&x, BLOCK_WRITE_ZEROES, 0, 512, 0, EROFS);
+	expect_error(&x, BLOCK_READ, 0, 512, 512, 0);
+	expect_error(&x, BLOCK_FLUSH, 0, 0, 0, 0);
+	teardown(&x);
+	setup(&x, raw_file(8192), NULL, BLOCK_THROWAWAY);
+	assert_false(block_info(x.b)->readonly);
+	assert_string_equal(block_info(x.b)->format, "raw");
+	expect_error(&x, BLOCK_WRITE, 0, 512, 512, 0);
+	teardown(&x);
+}
+
+static void test_drain_in_completion(void **state)
+{
+	struct fixture x;
+	struct result res[4];
+	struct block_req r[4];
+
+	setup(&x, raw_file(8192), NULL, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		res[i] = (struct result){ -1, 0, i == 0 ? x.b : NULL };
+		r[i] = (struct block_req){ .op = BLOCK_FLUSH, .done = done, .opaque = &res[i] };
+		submit(&x, &r[i]);
+	}
+	drain(&x);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(res[i].calls, 1);
+	teardown(&x);
+}
+
+/* Close right after submit: everything is delivered, nothing after. */
+static void test_close_in_flight(void **state)
+{
+	for (unsigned round = 0; round < 50; round++) {
+		struct fixture x;
+		struct result res[8];
+		struct block_req r[8];
+
+		setup(&x, raw_file(8192), NULL, 0);
+		for (unsigned i = 0; i < 8; i++) {
+			res[i] = (struct result){ -1, 0, NULL };
+			r[i] = (struct block_req){ .op = BLOCK_WRITE_ZEROES, .off = i * 512, .len = 512,
+						   .done = done, .opaque = &res[i] };
+			submit(&x, &r[i]);
+		}
+		teardown(&x);
+		for (unsigned i = 0; i < 8; i++) {
+			assert_int_equal(res[i].calls, 1);
+			assert_int_equal(res[i].error, 0);
+		}
+	}
+}
+
+#define PIECE 24576u	/* not a divisor of the cluster: neighbours share clusters */
+#define PIECES 256
+
+static void test_parallel_qcow2(void **state)
+{
+	static uint8_t data[PIECES][PIECE], back[PIECES][PIECE];
+	static struct block_req r[PIECES];
+	static struct iovec v[PIECES];
+	struct result res = { -1, 0, NULL };
+	struct fixture x;
+
+	it_skip_without("qemu-img");
+	assert_int_equal(it_run("qemu-img create -f qcow2 '%s' %u", it_path("par.qcow2"),
+				PIECES * PIECE), 0);
+	setup(&x, it_path("par.qcow2"), NULL, BLOCK_DISCARD_ON);
+	for (unsigned pass = 0; pass < 4; pass++) {
+		for (unsigned i = 0; i < PIECES; i++) {
+			bool rd = pass % 2;
+
+			memset(rd ? back[i] : data[i], (int)(i + pass), PIECE);
+			v[i] = (struct iovec){ rd ? back[i] : data[i], PIECE };
+			r[i] = (struct block_req){ .op = rd ? BLOCK_READ : BLOCK_WRITE,
+				.off = (uint64_t)(i * 37 % PIECES) * PIECE, .len = PIECE, .iov = &v[i],
+				.niov = 1, .done = done, .opaque = &res };
+			submit(&x, &r[i]);
+		}
+		drain(&x);
+		assert_int_equal(res.calls, (pass + 1) * PIECES);
+		if (pass % 2)
+			assert_memory_equal(data, back, sizeof(data));
+	}
+	teardown(&x);
+	assert_int_equal(it_run("qemu-img check '%s'", it_path("par.qcow2")), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_completion_through_loop),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_drain_in_completion),
+		cmocka_unit_test(test_close_in_flight),
+		cmocka_unit_test(test_parallel_qcow2),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
