@@ -48,12 +48,6 @@ const struct uop_spec *const soft_spec_mov[] = {
 	&sp_movsx16, &sp_movsxd, NULL,
 };
 
-HN(h_movnti)
-{
-	soft_st(s, u, uop_lin(s, u, u->osize, true), u->osize, soft_rd_gpr(s, u->reg, u->osize));
-	NEXT(s, u);
-}
-
 /* Store of a selector: 16 bits to memory, zero-extended to a register. */
 HN(h_mov_es)
 {

@@ -57,6 +57,17 @@ static struct opd parse_operand(const char *p, size_t n)
 	return o;
 }
 
+static bool has_modrm(unsigned kind)
+{
+	switch (kind) {
+	case K_E: case K_G: case K_M: case K_S: case K_C: case K_D: case K_V: case K_W: case K_U: case K_P:
+	case K_Q: case K_N: case K_R: case K_STI:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void parse_row(const struct optable_row *r, struct optable_info *inf)
 {
 	const char *p = r->operands;
@@ -67,7 +78,7 @@ static void parse_row(const struct optable_row *r, struct optable_info *inf)
 
 		HV_BUG_ON(inf->n == 4);
 		inf->opd[inf->n] = parse_operand(p, n);
-		if (strchr("EGMSCDVWUPQNR", *p) || *p == 'm' || !strncmp(p, "STi", 3))
+		if (has_modrm(inf->opd[inf->n].kind))
 			inf->attr |= A_MODRM;
 		inf->n++;
 		p += n + strspn(p + n, ", ");
