@@ -22,7 +22,9 @@ static void debugexit_write(struct device *d, uint64_t off, unsigned size, uint6
 	vm_debug_exit(d->vm, (unsigned)val);
 }
 
-static const struct io_ops debugexit_io = { .write = debugexit_write, .min_size = 1, .max_size = 4 };
+static const struct io_ops debugexit_io = {
+	.write = debugexit_write, .min_size = 1, .max_size = 4,
+};
 
 static bool debugexit_realize(struct device *d, struct err *e)
 {

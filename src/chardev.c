@@ -427,7 +427,7 @@ static bool open_unix(struct chardev *c, const char *path, struct err *e)
 	if (!c->loop || strlen(path) >= sizeof(sa.sun_path))
 		return err_set(e, HV_EXIT_USAGE, "socket path too long (at most %zu bytes): %s",
 			       sizeof(sa.sun_path) - 1, path);
-	strcpy(sa.sun_path, path);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
 	if (lstat(path, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode))
 			return err_set(e, HV_EXIT_USAGE, "%s exists and is no socket; name another",

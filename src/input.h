@@ -24,7 +24,7 @@ struct input_ops {
 	void (*key)(void *dev, uint16_t hid, bool down);		/* or NULL */
 	void (*rel)(void *dev, int dx, int dy, int dz, unsigned buttons);	/* or NULL */
 	/* x, y in 0..32767 */
-	void (*abs)(void *dev, unsigned x, unsigned y, int dz, unsigned buttons);	/* or NULL */
+	void (*abs)(void *dev, unsigned x, unsigned y, int dz, unsigned buttons); /* or NULL */
 };
 
 struct input *input_new(void);

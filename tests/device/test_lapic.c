@@ -80,7 +80,10 @@ static void w(unsigned n, unsigned off, uint32_t v) { ap[n].ops->mmio_write(ap[n
 static uint32_t r(unsigned n, unsigned off) { return ap[n].ops->mmio_read(ap[n].opaque, off); }
 static int ack(unsigned n) { return ap[n].ops->ack(ap[n].opaque); }
 static bool has(unsigned n) { return ap[n].ops->has_intr(ap[n].opaque); }
-static bool wrmsr(unsigned n, uint32_t m, uint64_t v) { return ap[n].ops->wrmsr(ap[n].opaque, m, v); }
+static bool wrmsr(unsigned n, uint32_t m, uint64_t v)
+{
+	return ap[n].ops->wrmsr(ap[n].opaque, m, v);
+}
 
 static uint64_t rdmsr(unsigned n, uint32_t m)
 {

@@ -215,7 +215,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_autoconfig), T(test_transmit), T(test_receive_plain),
 		T(test_trigger_and_timeout), T(test_fifo_depth), T(test_loopback_overrun),
-		T(test_modem_status), cmocka_unit_test(test_roundtrip), cmocka_unit_test(test_reset),
+		T(test_modem_status), cmocka_unit_test(test_roundtrip),
+		cmocka_unit_test(test_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

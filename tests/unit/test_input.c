@@ -38,7 +38,8 @@ static void abs_(void *dev, unsigned x, unsigned y, int dz, unsigned buttons)
 	r->y = y;
 }
 
-static const struct input_ops kbd = { .key = key }, mouse = { .rel = rel }, tablet = { .abs = abs_ };
+static const struct input_ops kbd = { .key = key }, mouse = { .rel = rel };
+static const struct input_ops tablet = { .abs = abs_ };
 
 /* The device added last takes the event. */
 static void test_routing(void **state)
