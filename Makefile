@@ -57,11 +57,11 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIBOBJS) $(LIB)
 # Guest programs: flat binaries, loaded where their names say (tests/lib/guestrun.h).
 GUESTS := $(patsubst %.S,$(B)/%.bin,$(sort $(wildcard tests/guest/*.S)))
 
-$(B)/tests/guest/%.bin: tests/guest/%.S tests/guest/guest.h
+$(B)/tests/guest/%.bin: tests/guest/%.S tests/guest/guest.h tests/guest/guest64.h
 	@mkdir -p $(@D)
 	@echo "  AS    $<"
 	$(Q)gcc -c -Itests/guest -o $(@:.bin=.o) $<
-	$(Q)ld -m elf_x86_64 -e 0 -Ttext $(if $(filter real_%,$*),0x7c00,0x10000) \
+	$(Q)ld -m elf_x86_64 -e 0 -Ttext $(if $(filter real_% boot_%,$*),0x7c00,0x10000) \
 		-o $(@:.bin=.elf) $(@:.bin=.o)
 	$(Q)objcopy -O binary -j .text $(@:.bin=.elf) $@
 

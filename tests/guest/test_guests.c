@@ -39,6 +39,11 @@ static const struct program programs[] = {
 	{ "long_smc", 1, 0, "" },
 	{ "long_sse", 1, 0, "" },
 	{ "long_popcnt", 1, 0, "" },
+	{ "long_pit", 1, 0, "" },
+	{ "long_lapic", 1, 0, "" },
+	{ "long_ipi", 1, 0, "" },
+	{ "long_ioapic", 1, 0, "" },
+	{ "long_smp", 2, 0, "" },
 };
 
 /* Both engines, when the program is there with one. */

@@ -71,7 +71,7 @@ static uint64_t exit_read(struct device *d, uint64_t off, unsigned size)
 }
 
 static const struct io_ops console_io = { console_read, console_write, 1, 1 };
-static const struct io_ops exit_io = { exit_read, exit_write, 1, 4 };
+static const struct io_ops exit_io = { exit_read, exit_write, 1, 1 };
 
 static bool ports_realize(struct device *d, struct err *e)
 {
@@ -79,7 +79,7 @@ static bool ports_realize(struct device *d, struct err *e)
 
 	p->console = (struct io_region){ .kind = BUS_PIO, .base = CONSOLE_PORT, .len = 1,
 					 .ops = &console_io, .dev = d, .name = "console" };
-	p->exit = (struct io_region){ .kind = BUS_PIO, .base = EXIT_PORT, .len = 4,
+	p->exit = (struct io_region){ .kind = BUS_PIO, .base = EXIT_PORT, .len = 1,
 				      .ops = &exit_io, .dev = d, .name = "exit" };
 	return dev_add_region(d, &p->console, e) && dev_add_region(d, &p->exit, e);
 }
