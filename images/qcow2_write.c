@@ -220,7 +220,7 @@ static bool l2_private(const struct qcow2 *q, uint64_t off)
 static int write_step(struct qcow2 *q, struct span *s, const struct iovec *iov, unsigned niov,
 		      uint64_t iov_off, uint64_t *done)
 {
-	uint64_t host;
+	uint64_t host = 0;
 	unsigned n = 0;
 	int err;
 

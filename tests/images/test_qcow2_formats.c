@@ -156,6 +156,36 @@ static void test_back_and_forth(void **state)
 	free(d);
 }
 
+/* A lazy-refcounts image whose writer died: the counts are rebuilt before the first write. */
+static void test_dirty(void **state)
+{
+	static const char *const shapes[] = { "cluster_size=512,refcount_bits=64",
+					      "cluster_size=4096", "cluster_size=65536" };
+	const char *img = it_path("dirty.qcow2");
+	struct rng r = { 11 };
+
+	it_skip_without("qemu-io");
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		uint8_t *d = calloc(1, SIZE), *raw;
+		size_t n;
+
+		assert_int_equal(it_run("qemu-img create -f qcow2 -o lazy_refcounts=on,%s '%s' %u",
+					shapes[i], img, SIZE), 0);
+		it_run("ulimit -c 0; qemu-io -c 'write -P 0x42 64k 1M' -c flush -c abort '%s'", img);
+		memset(d + 65536, 0x42, 1 << 20);
+		raw = it_read_file(img, &n);
+		assert_int_equal(raw[79] & 1, 1);	/* incompatible bit 0: dirty */
+		free(raw);
+		expect_content(img, BLOCK_RDONLY, d);
+		expect_content(img, 0, d);
+		raw = it_read_file(img, &n);
+		assert_int_equal(raw[79] & 1, 0);
+		free(raw);
+		write_and_judge(img, &r, d, "dirty");
+		free(d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +193,7 @@ int main(void)
 		cmocka_unit_test(test_compressed),
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_back_and_forth),
+		cmocka_unit_test(test_dirty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
