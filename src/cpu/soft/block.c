@@ -279,13 +279,15 @@ static void add_insn(struct builder *w, struct uop *u, unsigned len)
 	w->bytes += len;
 }
 
-static void add_bad(struct builder *w, int why)
+/* Its bytes count too: other bytes there make another block. */
+static void add_bad(struct builder *w, int why, unsigned len)
 {
 	struct uop u = { .fn = why == -EXC_UD ? h_undefined : h_too_long,
 			 .off = (uint16_t)w->bytes };
 
 	add_uop(w, &u);
 	w->ninsns++;
+	w->bytes += len;
 	w->ended = true;
 }
 
@@ -315,7 +317,7 @@ static void build_page(struct builder *w, unsigned avail)
 		if (r == 0)
 			break;
 		if (r < 0)
-			add_bad(w, r);
+			add_bad(w, r, MIN(avail - w->bytes, 15u));
 		else
 			add_insn(w, &u, (unsigned)r);
 	}

@@ -317,6 +317,9 @@ static void immediate(struct dec *d, const struct opd *o, struct uop *u, bool se
 /* AL, rAX...: the partner of a memory or register operand, else in rm's place. */
 static void fixed_operand(const struct optable_info *inf, const struct opd *o, struct uop *u)
 {
+	for (unsigned i = 0; i < inf->n; i++)	/* SHLD Ev,Gv,CL */
+		if (inf->opd[i].kind == K_G)
+			return;
 	for (unsigned i = 0; i < inf->n; i++)
 		if (inf->opd[i].kind == K_O || inf->opd[i].kind == K_E || inf->opd[i].kind == K_Z ||
 		    inf->opd[i].kind == K_X || inf->opd[i].kind == K_Y) {

@@ -134,8 +134,9 @@ HN(h_cmpxchg)
 
 	if (u->flags & UOP_MOD3) {
 		a = soft_rd_gpr(s, u->rm, u->osize);
-		/* A 32-bit destination is written either way. */
-		soft_wr_gpr(s, u->rm, u->osize, a == acc ? v : a);
+		/* Not written if unequal: a 32-bit destination keeps its upper half. */
+		if (a == acc)
+			soft_wr_gpr(s, u->rm, u->osize, v);
 	} else {
 		a = rmw_begin(s, u, &r, uop_lin(s, u, u->osize, true), u->osize,
 			      u->flags & UOP_LOCK);

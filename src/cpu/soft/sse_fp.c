@@ -117,9 +117,9 @@ static uint64_t mm_src(struct soft *s, const struct uop *u)
 		mx_enter(s); \
 		asm volatile(SKIP "movq %1, %%mm0\n\t" #name " %%mm0, %0\n1:\temms" \
 			     : "+x"(a) : "r"(v) : "r11", "memory", "mm0"); \
-		mx_check(s, u); \
 		if (enter_for_mem || u->flags & UOP_MOD3) \
-			soft_mmx_enter(s); \
+			soft_mmx_enter(s);	/* also if the conversion faults */ \
+		mx_check(s, u); \
 		*d = a; \
 		return u + 1; \
 	}
@@ -135,8 +135,8 @@ F_PI2(cvtpi2ps, true) F_PI2(cvtpi2pd, false)
 		mx_enter(s); \
 		asm volatile(SKIP #name " %1, %%mm0\n1:\tmovq %%mm0, %0\n\temms" \
 			     : "=r"(v) : "x"(b) : "r11", "memory", "mm0"); \
+		soft_mmx_enter(s);	/* also if the conversion faults */ \
 		mx_check(s, u); \
-		soft_mmx_enter(s); \
 		mmx_write(s, u->reg, v); \
 		return u + 1; \
 	}
