@@ -163,6 +163,8 @@ struct soft {
 	uint64_t pdpte[4];	/* PAE: cached at MOV CR3 */
 	bool wait_sipi;
 	bool rf_loaded;		/* the instruction just executed loaded EFLAGS.RF */
+	bool no_step;		/* ... was INT n: no single-step trap after it */
+	bool ss_shadow;		/* intr_shadow is of MOV SS or POP SS: holds debug traps too */
 	uint8_t dr_hit;		/* data breakpoints met by the current instruction */
 	uint32_t tlb_gen;	/* changes whenever any translation was dropped */
 	/* Executing guest code, hence may use its write tags; cleared around dev_lock.  Any thread. */
@@ -170,6 +172,8 @@ struct soft {
 	uint64_t tlb_used[TLB_TABLES][TLB_SIZE / 64], tlb_global[TLB_TABLES][TLB_SIZE / 64];
 	struct { struct gm_block *block; uint64_t off; } dirty_tags[64];
 	unsigned n_dirty_tags;	/* write tags handed out for dirty-logged pages */
+	struct gm_block *rmw_block;	/* code page that soft_rmw_ptr() gave out */
+	uint64_t rmw_off;
 
 	/* XSAVE image: guest XMM in place; x87/MMX/MXCSR as fpu.c keeps them */
 	uint8_t fx[832] __attribute__((aligned(64)));
@@ -182,6 +186,7 @@ struct soft {
 		uint8_t vector;
 		bool has_code, soft_int, ext;
 		uint32_t code;
+		bool pending;	/* set by soft_fault(), cleared when its delivery begins */
 	} exc;
 	uint8_t delivering;	/* exception being delivered: double-fault logic */
 	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
@@ -227,13 +232,6 @@ void soft_debug_after(struct soft *s, uint32_t mode_before);
 /* RIP of the instruction after u. */
 #define UOP_NEXT_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off + (u)->len)
 #define UOP_RIP(s, u) ((s)->gpr[GPR_RIP] + (u)->off)
-
-/*
- * run() after a soft_fault(): soft_deliver(s, s->exc...) at s->rip; faults
- * inside it come back the same way (s->delivering tells).  A #DB single-step
- * trap is delivered by run() as soft_deliver(s, EXC_DB, false, 0, false) with
- * DR6 updated and s->rip behind the instruction.
- */
 
 /* Recompute mode, cpl's TLB table and cached predicates after any change of CR0/4, EFER,
  * EFLAGS.VM/TF/AC, a segment register, DR7, A20. */
