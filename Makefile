@@ -72,7 +72,8 @@ tests: $(TESTS)
 # ---- what people type ------------------------------------------------------
 
 SYSTESTS := $(sort $(wildcard tests/system/test_*.sh))
-QUICK := $(filter-out $(B)/tests/guest/% $(B)/tests/engine/test_soft_diff,$(TESTS))
+KVMTESTS := $(B)/tests/engine/test_kvm
+QUICK := $(filter-out $(B)/tests/guest/% $(B)/tests/engine/test_soft_diff $(KVMTESTS),$(TESTS))
 
 # Everything: installs what is missing, builds, runs all tests.
 test:
@@ -84,6 +85,11 @@ test:
 check: all
 	$(Q)+$(MAKE) --no-print-directory $(QUICK)
 	$(Q)B=$(B) scripts/run-tests $(B)/check-logs $(QUICK)
+
+# What needs /dev/kvm; each test skips with one line where it is missing or refused.
+check-kvm: all
+	$(Q)+$(MAKE) --no-print-directory $(KVMTESTS) $(B)/tests/guest/test_guests
+	$(Q)B=$(B) scripts/run-tests $(B)/kvm-logs $(KVMTESTS) $(B)/tests/guest/test_guests
 
 demo:
 	$(Q)scripts/deps
@@ -111,5 +117,5 @@ clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d)
-.PHONY: all tests test check demo lint bench install clean
+.PHONY: all tests test check check-kvm demo lint bench install clean
 .SECONDARY:
