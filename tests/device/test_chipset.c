@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * i440FX (290549), PIIX3 (290550) and PIIX4 power management (290562)
+ * through the bus.
+ */
+#include "../lib/testvm.h"
+#include "../../devices/chipset.h"
+
+static struct vm *vm;
+static struct device *host, *isa, *pm;
+static struct test_irq irqs;
+static struct gm_block *ram, *bios;
+
+static void cfg_wr(uint8_t devfn, unsigned off, unsigned size, uint32_t v)
+{
+	tvm_outl(vm, 0xcf8, 0x80000000u | devfn << 8 | (off & 0xfc));
+	if (size == 4)
+		tvm_outl(vm, 0xcfc, v);
+	else if (size == 2)
+		tvm_outw(vm, 0xcfc + (off & 2), v);
+	else
+		tvm_outb(vm, 0xcfc + (off & 3), v);
+}
+
+static uint32_t cfg_rd(uint8_t devfn, unsigned off)
+{
+	tvm_outl(vm, 0xcf8, 0x80000000u | devfn << 8 | (off & 0xfc));
+	return tvm_inl(vm, 0xcfc);
+}
+
+static void set_memory(struct device *d)
+{
+	struct err e = { 0 };
+
+	ram = gm_block_new(d->vm->mem, "r", MiB(2), &e);
+	bios = gm_block_new(d->vm->mem, "b", KiB(256), &e);
+	assert_true(gm_block_write(bios, KiB(256) - 16, "\xea\x5b\xe0\x00\xf0", 5));
+	assert_true(gm_block_write(bios, KiB(128), "LOW!", 4));
+	i440fx_set_memory(d, ram, bios);
+}
+
+static void on_bus(struct device *d)
+{
+	struct device *h = device_find(d->vm, "i440fx", "host");
+
+	if (!h)
+		h = tvm_add(d->vm, &i440fx_ops, "host", NULL);
+	pci_place(d, i440fx_bus(h), d->ops == &piix3_ops ? CHIPSET_PIIX3_DEVFN : CHIPSET_PM_DEVFN);
+}
+
+static void wire_isa(struct device *d)
+{
+	on_bus(d);
+	for (unsigned i = 0; i < 16; i++)
+		piix3_set_irq_out(d, i, test_irq_line(&irqs, i));
+}
+
+static void wire_pm(struct device *d)
+{
+	on_bus(d);
+	if (isa)
+		piix4_pm_set_sci(d, piix3_sci_line(isa));
+}
+
+static int setup(void **st)
+{
+	struct irq_line l[4];
+
+	memset(&irqs, 0, sizeof(irqs));
+	vm = tvm_new(0);
+	host = tvm_add(vm, &i440fx_ops, "host", set_memory);
+	isa = tvm_add(vm, &piix3_ops, "isa", wire_isa);
+	pm = tvm_add(vm, &piix4_pm_ops, "pm", wire_pm);
+	for (unsigned i = 0; i < 4; i++)
+		l[i] = piix3_pirq_line(isa, i);
+	pci_bus_set_intx(i440fx_bus(host), l);
+	return 0;
+}
+
+static int teardown(void **st)
+{
+	tvm_free(vm);
+	isa = NULL;
+	return 0;
+}
+
+/* ---- i440FX ---- */
+
+static uint32_t peek(uint64_t at)
+{
+	uint32_t v = 0xffffffff;
+
+	return gm_read_le32(vm->mem, GPA(at), &v) ? v : 0xffffffff;
+}
+
+/* 3.2.18: PAM0 bits 4-5 are F0000-FFFFF; PAM1 low nibble is C0000-C3FFF ... */
+static void test_pam(void **st)
+{
+	static const uint32_t base[13] = { 0xf0000, 0xc0000, 0xc4000, 0xc8000, 0xcc000, 0xd0000,
+		0xd4000, 0xd8000, 0xdc000, 0xe0000, 0xe4000, 0xe8000, 0xec000 };
+
+	assert_int_equal(peek(0xffff0), 0xf000e05b << 8 | 0xea);	/* reset: ROM */
+	assert_int_equal(peek(0xe0000), ld_le32("LOW!"));
+	assert_int_equal(peek(0xc0000), 0xffffffff);			/* no ROM there */
+	assert_false(gm_write_le32(vm->mem, GPA(0xf0000), 1));
+	for (unsigned i = 0; i < 13; i++) {
+		unsigned reg = 0x59 + (i + 1) / 2, shift = i & 1 ? 0 : 4;
+
+		cfg_wr(0, reg, 1, 3u << shift);
+		assert_true(gm_write_le32(vm->mem, GPA(base[i]), 0x1000 + i));
+		assert_int_equal(peek(base[i]), 0x1000 + i);
+		cfg_wr(0, reg, 1, 1u << shift);		/* read-only RAM */
+		assert_int_equal(peek(base[i]), 0x1000 + i);
+		assert_false(gm_write_le32(vm->mem, GPA(base[i]), 0));
+		cfg_wr(0, reg, 1, 0);
+		assert_int_not_equal(peek(base[i]), 0x1000 + i);
+	}
+}
+
+static void test_identity(void **st)
+{
+	assert_int_equal(cfg_rd(0, 0), 0x12378086);
+	assert_int_equal(cfg_rd(0, 0x2c), 0x11001af4);
+	assert_int_equal(cfg_rd(CHIPSET_PIIX3_DEVFN, 0), 0x70008086);
+	assert_int_equal(cfg_rd(CHIPSET_PIIX3_DEVFN, 0x0c) >> 16 & 0xff, 0x80);
+	assert_int_equal(cfg_rd(CHIPSET_PM_DEVFN, 0), 0x71138086);
+	assert_int_equal(cfg_rd(0, 0x70) >> 16 & 0xff, 0x02);	/* SMRAM, 3.2.20 */
+	assert_int_equal(cfg_rd(CHIPSET_PIIX3_DEVFN, 0x60), 0x80808080);
+}
+
+/* PIIX3 2.4.1: a reset on the rising edge of bit 2. */
+static void test_reset_control(void **st)
+{
+	tvm_outb(vm, 0xcf9, 0x02);
+	assert_int_equal(vm->pending, 0);
+	tvm_outb(vm, 0xcf9, 0x06);
+	assert_int_not_equal(vm->pending, 0);
+	vm->pending = 0;
+	assert_int_equal(tvm_inb(vm, 0xcf9), 0x06);
+	tvm_outb(vm, 0xcf9, 0x06);
+	assert_int_equal(vm->pending, 0);
+}
+
+/* ---- PIIX3 ---- */
+
+/* 2.2.10: a link goes where PIRQRC says, and nowhere while bit 7 is set. */
+static void test_pirq(void **st)
+{
+	struct irq_line a = piix3_pirq_line(isa, 0), b = piix3_pirq_line(isa, 1);
+
+	irq_set(&a, true);
+	assert_int_equal(irqs.level, 0);
+	cfg_wr(CHIPSET_PIIX3_DEVFN, 0x60, 1, 10);
+	assert_int_equal(irqs.level, 1u << 10);
+	cfg_wr(CHIPSET_PIIX3_DEVFN, 0x61, 1, 10);
+	irq_set(&b, true);
+	irq_set(&a, false);
+	assert_int_equal(irqs.level, 1u << 10);		/* shared */
+	cfg_wr(CHIPSET_PIIX3_DEVFN, 0x61, 1, 11);
+	assert_int_equal(irqs.level, 1u << 11);
+	cfg_wr(CHIPSET_PIIX3_DEVFN, 0x61, 1, 8);	/* reserved */
+	assert_int_equal(irqs.level, 0);
+	cfg_wr(CHIPSET_PIIX3_DEVFN, 0x61, 1, 0x8b);
+	assert_int_equal(irqs.level, 0);
+}
+
+static void test_isa_shared(void **st)
+{
+	struct irq_line dev = piix3_isa_line(isa, 11), a = piix3_pirq_line(isa, 0);
+
+	cfg_wr(CHIPSET_PIIX3_DEVFN, 0x60, 1, 11);
+	irq_set(&dev, true);
+	irq_set(&a, true);
+	irq_set(&dev, false);
+	assert_int_equal(irqs.level, 1u << 11);
+	irq_set(&a, false);
+	assert_int_equal(irqs.level, 0);
+}
+
+/* ---- PIIX4 PM ---- */
+
+static void pm_on(void)
+{
+	cfg_wr(CHIPSET_PM_DEVFN, 0x40, 4, 0x601);
+	cfg_wr(CHIPSET_PM_DEVFN, 0x80, 1, 1);
+}
+
+static void test_pm_decode(void **st)
+{
+	assert_int_equal(tvm_inl(vm, 0x608), 0xffffffff);
+	pm_on();
+	assert_int_equal(cfg_rd(CHIPSET_PM_DEVFN, 0x40), 0x601);
+	assert_int_equal(tvm_inw(vm, 0x604), 0);
+	cfg_wr(CHIPSET_PM_DEVFN, 0x80, 1, 0);
+	assert_int_equal(tvm_inl(vm, 0x608), 0xffffffff);
+	assert_int_equal(cfg_rd(CHIPSET_PM_DEVFN, 0x58) >> 25 & 1, 1);	/* APMC_EN */
+}
+
+/* ACPI 6.5, 4.8.2.1, 4.8.3.3: 3.579545 MHz, 24 bits. */
+static void test_pm_timer(void **st)
+{
+	uint32_t t0, t1;
+
+	pm_on();
+	t0 = tvm_inl(vm, 0x608);
+	tvm_advance(vm, NS_PER_SEC);
+	t1 = tvm_inl(vm, 0x608);
+	assert_in_range((t1 - t0) & 0xffffff, 3579544, 3579546);
+	tvm_advance(vm, 10 * NS_PER_SEC);
+	assert_int_equal(tvm_inl(vm, 0x608) >> 24, 0);
+}
+
+/* 4.8.3.1.1: TMR_STS when the top bit changes; the SCI needs TMR_EN and SCI_EN. */
+static void test_pm_carry(void **st)
+{
+	pm_on();
+	tvm_outw(vm, 0x602, 1);
+	tvm_outb(vm, 0xb2, CHIPSET_ACPI_ENABLE);
+	assert_int_equal(tvm_inw(vm, 0x604) & 1, 1);
+	tvm_advance(vm, 2 * NS_PER_SEC);
+	assert_int_equal(irqs.level, 0);
+	tvm_advance(vm, NS_PER_SEC / 2);	/* 2^23 / 3.58 MHz = 2.34 s */
+	assert_int_equal(irqs.level, 1u << 9);
+	assert_int_equal(tvm_inw(vm, 0x600) & 1, 1);
+	tvm_outw(vm, 0x600, 1);
+	assert_int_equal(irqs.level, 0);
+	assert_int_equal(irqs.rises[9], 1);
+	tvm_advance(vm, 3 * NS_PER_SEC);
+	assert_int_equal(irqs.rises[9], 2);
+	tvm_outb(vm, 0xb2, CHIPSET_ACPI_DISABLE);
+	assert_int_equal(tvm_inw(vm, 0x604) & 1, 0);
+	assert_int_equal(irqs.level, 0);
+}
+
+static void test_power_button(void **st)
+{
+	pm_on();
+	tvm_outb(vm, 0xb2, CHIPSET_ACPI_ENABLE);
+	vm_power_button(vm);
+	assert_int_equal(irqs.level, 0);
+	assert_int_equal(tvm_inw(vm, 0x600) & 0x100, 0x100);
+	tvm_outw(vm, 0x602, 0x100);
+	assert_int_equal(irqs.level, 1u << 9);
+	tvm_outb(vm, 0x601, 1);			/* byte access clears the same bit */
+	assert_int_equal(irqs.level, 0);
+}
+
+/* 4.8.3.2.1: SLP_EN with the S5 type; SLP_EN reads as zero. */
+static void test_soft_off(void **st)
+{
+	pm_on();
+	tvm_outw(vm, 0x604, 1u << 10 | 0x2000);	/* another type: nothing happens */
+	assert_int_equal(vm->pending, 0);
+	tvm_outw(vm, 0x604, CHIPSET_S5_TYPE << 10 | 0x2000);
+	assert_int_not_equal(vm->pending, 0);
+	assert_int_equal(tvm_inw(vm, 0x604) & 0x2000, 0);
+	vm->pending = 0;
+}
+
+/* ---- Generic ---- */
+
+static void poke_host(struct vm *v, struct device *d)
+{
+	vm = v;
+	cfg_wr(0, 0x5a, 1, 0x33);
+	cfg_wr(0, 0x72, 1, 0x48);
+	tvm_outb(v, 0xcf9, 2);
+}
+
+static void poke_isa(struct vm *v, struct device *d)
+{
+	struct irq_line l = piix3_pirq_line(d, 2), k = piix3_isa_line(d, 4);
+
+	vm = v;
+	cfg_wr(CHIPSET_PIIX3_DEVFN, 0x62, 1, 5);
+	irq_set(&l, true);
+	irq_set(&k, true);
+	irq_set(&l, false);
+	irq_set(&k, false);
+}
+
+static void poke_pm(struct vm *v, struct device *d)
+{
+	vm = v;
+	pm_on();
+	tvm_outw(v, 0x602, 0x121);
+	tvm_outb(v, 0xb2, CHIPSET_ACPI_ENABLE);
+	tvm_outb(v, 0xb3, 0x77);
+	tvm_outw(v, 0x60e, 0x8001);
+	v->power_button(v->power_button_opaque);
+}
+
+static void test_generic(void **st)
+{
+	isa = NULL;
+	tvm_check_roundtrip(&i440fx_ops, NULL, poke_host);
+	tvm_check_reset(&i440fx_ops, NULL, poke_host);
+	tvm_check_reset(&piix3_ops, wire_isa, poke_isa);
+	tvm_check_roundtrip(&piix3_ops, wire_isa, poke_isa);
+	tvm_check_reset(&piix4_pm_ops, wire_pm, poke_pm);
+	tvm_check_roundtrip(&piix4_pm_ops, wire_pm, poke_pm);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_pam), T(test_identity), T(test_reset_control), T(test_pirq),
+		T(test_isa_shared), T(test_pm_decode), T(test_pm_timer), T(test_pm_carry),
+		T(test_power_button), T(test_soft_off), cmocka_unit_test(test_generic),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
