@@ -931,6 +931,7 @@ void soft_sys_reset(struct soft *s, bool init_only)
 	s->kernel_gs_base = 0;
 	if (init_only)
 		return;
+	soft_tlb_reset(s);
 	s->xcr0 = 1;
 	s->pat = 0x0007040600070406ull;
 	s->misc_enable = 1;

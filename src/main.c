@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hvrun: the composition root.
+ *
+ * Reads the command line, opens the back ends, composes the machine and runs
+ * it.  The only file that sees devices/, images/ and ui/ at once.
+ */
+#include "block.h"
+#include "boot.h"
+#include "chardev.h"
+#include "config.h"
+#include "cpu/vcpu.h"
+#include "display.h"
+#include "input.h"
+#include "net.h"
+#include "session.h"
+#include "../devices/pc.h"
+#include "../ui/ui.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct app {
+	struct config cfg;
+	struct vm *vm;
+	struct pc_config pc;
+	struct block *blocks[PC_MAX_DISKS];
+	struct chardev *serial[PC_MAX_SERIAL], *debugcon;
+	struct net *net;
+	struct session *session;
+	struct window *window;
+};
+
+/* Positional arguments get roles by content. */
+static bool take_file(struct config *c, const char *path, struct err *e)
+{
+	enum boot_kind kind;
+
+	if (!boot_sniff(path, &kind, e))
+		return false;
+	if (boot_is_kernel(kind)) {
+		if (c->kernel)
+			return err_set(e, HV_EXIT_USAGE, "%s and %s are both kernels; name one",
+				       c->kernel, path);
+		c->kernel = path;
+		return true;
+	}
+	if (c->ndisks == CFG_MAX_DISKS)
+		return err_set(e, HV_EXIT_USAGE, "too many disks: at most %d", CFG_MAX_DISKS);
+	c->disks[c->ndisks++] = (struct cfg_disk){
+		.path = hv_strdup(path), .cdrom = kind == BOOT_ISO, .readonly = kind == BOOT_ISO,
+	};
+	return true;
+}
+
+static bool take_files(struct config *c, struct err *e)
+{
+	for (unsigned i = 0; i < c->nfiles; i++)
+		if (!take_file(c, c->files[i], e))
+			return false;
+	if (!c->kernel && (c->initrd || c->append || c->nmodules))
+		return err_set(e, HV_EXIT_USAGE, "--%s needs --kernel", c->initrd ? "initrd" :
+			       c->append ? "append" : "module");
+	if (!c->kernel && !c->ndisks && !c->firmware)
+		return err_set(e, HV_EXIT_USAGE, "nothing to run: give a disk image, an ISO image or "
+			       "a kernel, for example: hvrun disk.img (hvrun --help lists all)");
+	return true;
+}
+
+static void choose_display(struct config *c)
+{
+	if (c->display == DISPLAY_AUTO)
+		c->display = getenv("DISPLAY") || getenv("WAYLAND_DISPLAY") ?
+			     DISPLAY_WINDOW : DISPLAY_NONE;
+	if (!c->nserial)
+		c->serial[c->nserial++] = c->display == DISPLAY_NONE ? "stdio" : "null";
+}
+
+/* Guest memory is reserved lazily; refuse what the host can never give. */
+static bool check_memory(const struct config *c, struct err *e)
+{
+	uint64_t have = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (c->memory <= have)
+		return true;
+	return err_set(e, HV_EXIT_HOST, "--memory %llu MiB is more than this computer has (%llu MiB); "
+		       "give less", (unsigned long long)(c->memory >> 20),
+		       (unsigned long long)(have >> 20));
+}
+
+static bool open_disks(struct app *a, struct err *e)
+{
+	for (unsigned i = 0; i < a->cfg.ndisks; i++) {
+		struct cfg_disk *d = &a->cfg.disks[i];
+		struct pc_disk *p = &a->pc.disks[i];
+		unsigned flags = BLOCK_DISCARD_ON | (d->readonly ? BLOCK_RDONLY : 0) |
+				 (a->cfg.discard && !d->readonly ? BLOCK_THROWAWAY : 0);
+
+		a->blocks[i] = block_open(d->path, d->format, flags, a->vm->loop, e);
+		if (!a->blocks[i])
+			return false;
+		p->block = a->blocks[i];
+		p->bus = d->ide || d->cdrom ? PC_DISK_IDE : PC_DISK_VIRTIO;
+		p->cdrom = d->cdrom;
+		p->readonly = d->readonly;
+		snprintf(p->serial, sizeof(p->serial), "%s", d->serial ? d->serial : "");
+	}
+	a->pc.ndisks = a->cfg.ndisks;
+	return true;
+}
+
+static bool open_chardevs(struct app *a, struct err *e)
+{
+	for (unsigned i = 0; i < a->cfg.nserial; i++) {
+		a->serial[i] = chardev_open(a->cfg.serial[i], a->vm->loop, e);
+		if (!a->serial[i])
+			return false;
+		a->pc.serial[i] = a->serial[i];
+	}
+	if (!a->cfg.debugcon)
+		return true;
+	a->debugcon = a->pc.debugcon = chardev_open(a->cfg.debugcon, a->vm->loop, e);
+	return a->debugcon != NULL;
+}
+
+static bool open_net(struct app *a, struct err *e)
+{
+	struct net_user_config nc = { .forwards = a->cfg.forwards, .nforwards = a->cfg.nforwards };
+
+	if (a->cfg.no_net)
+		return true;
+	a->net = net_user_open(&nc, a->vm->loop, a->vm->clock, e);
+	if (!a->net)
+		return false;
+	a->pc.nics[0].net = a->net;
+	a->pc.nnics = 1;
+	return true;
+}
+
+static void describe(struct app *a)
+{
+	const struct config *c = &a->cfg;
+	struct pc_config *p = &a->pc;
+
+	p->name = c->name;
+	p->ram = c->memory;
+	p->firmware = c->firmware;
+	p->kernel = c->kernel;
+	p->initrd = c->initrd;
+	p->append = c->append;
+	memcpy(p->modules, c->modules, sizeof(p->modules));
+	p->nmodules = c->nmodules;
+	p->debug_exit = c->debug_exit;
+	p->display = true;
+	p->boot = c->boot == BOOT_ORDER_CD ? PC_BOOT_CD : c->boot == BOOT_ORDER_DISK ?
+		  PC_BOOT_DISK : PC_BOOT_DEFAULT;
+	p->boot_menu = c->boot == BOOT_ORDER_MENU;
+}
+
+static bool choose_engine(struct app *a, struct err *e)
+{
+	const struct cpu_ops *ops;
+	char why[400] = "";
+
+	ops = engine_choose(a->cfg.engine, why, sizeof(why), e);
+	if (!ops)
+		return false;
+	if (*why)
+		log_info("%s", why);
+	return vm_set_engine(a->vm, ops, a->cfg.cpus, e);
+}
+
+static const char *title(const struct config *c)
+{
+	const char *path = c->ndisks ? c->disks[0].path : c->kernel ? c->kernel : "hvrun";
+	const char *slash = strrchr(path, '/');
+
+	return c->name ? c->name : slash ? slash + 1 : path;
+}
+
+static bool set_up(struct app *a, struct err *e)
+{
+	struct config *c = &a->cfg;
+
+	if (c->log && !log_open(c->log))
+		return err_set(e, HV_EXIT_GENERIC, "cannot open the log file %s", c->log);
+	if (c->verbose)
+		log_set_level(LOG_DEBUG);
+	choose_display(c);
+	if (!take_files(c, e) || !check_memory(c, e))
+		return false;
+	a->vm = vm_new(false, e);
+	if (!a->vm)
+		return false;
+	a->vm->display = display_new();
+	a->vm->input = input_new();
+	describe(a);
+	if (!open_disks(a, e) || !open_chardevs(a, e) || !open_net(a, e) || !choose_engine(a, e) ||
+	    !pc_create(a->vm, &a->pc, e))
+		return false;
+	a->session = session_new(a->vm, c, a->serial[0], e);
+	if (!a->session)
+		return false;
+	if (c->display == DISPLAY_WINDOW) {
+		a->window = window_open(a->vm, c, title(c), e);
+		if (!a->window)
+			return false;
+	}
+	return vm_start(a->vm, e);
+}
+
+static bool save_screenshot(struct app *a, struct err *e)
+{
+	bool ok;
+
+	vm_lock(a->vm);
+	display_refresh(a->vm->display);
+	ok = display_screenshot(a->vm->display, a->cfg.screenshot, e);
+	vm_unlock(a->vm);
+	return ok;
+}
+
+static int run(struct app *a)
+{
+	int rc = a->window ? window_run(a->window, a->session) : headless_run(a->session);
+	const char *msg = session_message(a->session);
+	struct err e = { 0 };
+
+	if (*msg)
+		log_line(rc ? LOG_ERROR : LOG_INFO, "%s", msg);
+	vm_stop(a->vm);
+	if (a->cfg.screenshot && !save_screenshot(a, &e)) {
+		log_error("%s", e.msg);
+		rc = rc ? rc : e.exit_code;
+	}
+	return rc;
+}
+
+/* Devices go first (they detach), then the back ends: disks flush and unlock. */
+static void tear_down(struct app *a)
+{
+	struct display *d = a->vm ? a->vm->display : NULL;
+	struct input *in = a->vm ? a->vm->input : NULL;
+
+	if (a->vm) {
+		vm_stop(a->vm);
+		devices_free(a->vm);
+	}
+	if (a->window)
+		window_close(a->window);
+	for (unsigned i = 0; i < PC_MAX_DISKS; i++)
+		if (a->blocks[i])
+			block_close(a->blocks[i]);
+	for (unsigned i = 0; i < PC_MAX_SERIAL; i++)
+		if (a->serial[i])
+			chardev_close(a->serial[i]);
+	if (a->debugcon)
+		chardev_close(a->debugcon);
+	if (a->net)
+		net_close(a->net);
+	vm_free(a->vm);
+	session_free(a->session);
+	display_free(d);
+	input_free(in);
+}
+
+int main(int argc, char **argv)
+{
+	static struct app app;
+	struct err e = { 0 };
+	int rc;
+
+	if (!config_parse(&app.cfg, argc, argv, &e)) {
+		log_error("%s", e.msg);
+		return e.exit_code;
+	}
+	if (app.cfg.help || app.cfg.man || app.cfg.version) {
+		if (app.cfg.version)
+			puts("hvrun " HVRUN_VERSION);
+		else
+			(app.cfg.man ? config_man : config_help)(stdout);
+		return 0;
+	}
+	if (set_up(&app, &e)) {
+		rc = run(&app);
+	} else {
+		rc = e.exit_code ? e.exit_code : HV_EXIT_GENERIC;
+		log_error("%s", e.msg);
+	}
+	tear_down(&app);
+	return rc;
+}
