@@ -98,12 +98,26 @@ static int set_existing(struct qcow2 *q, uint64_t cluster, uint64_t v)
 	return err;
 }
 
+/*
+ * A pointer in the header or refcount table may or may not have reached the
+ * disk: whatever it names must neither be reused nor relied on, so nothing
+ * more is written.  Out of space means that it did not.
+ */
+static int write_pointer(struct qcow2 *q, const void *raw, size_t len, uint64_t off)
+{
+	int err = hf_pwrite(q->f, raw, len, off);
+
+	if (err && err != ENOSPC && err != EDQUOT)
+		atomic_store(&q->f->sync_failed, true);
+	return err;
+}
+
 static int write_rt_entry(struct qcow2 *q, uint64_t range, uint64_t off)
 {
 	uint8_t raw[8];
 
 	st_be64(raw, off);
-	return hf_pwrite(q->f, raw, sizeof(raw), q->rt_off + range * 8);
+	return write_pointer(q, raw, sizeof(raw), q->rt_off + range * 8);
 }
 
 static int extend_file(struct qcow2 *q, uint64_t end)
@@ -190,7 +204,7 @@ static int publish_growth(struct qcow2 *q, const struct rt_plan *p)
 	st_be64(field, off);
 	st_be32(field + 8, (uint32_t)p->table);
 	if (!err)
-		err = hf_pwrite(q->f, field, sizeof(field), HDR_REFTABLE);
+		err = write_pointer(q, field, sizeof(field), HDR_REFTABLE);
 	return err ? err : hf_sync(q->f);
 }
 
@@ -225,6 +239,7 @@ static int grow_reftable(struct qcow2 *q, uint64_t range)
 		for (uint64_t r = 0; r < p.entries; r++)
 			if (bigger[r] && (r >= old_n || !old[r]))
 				forget_block(q, bigger[r]);
+		qc_meta_del_range(q, p.first << q->cluster_bits);
 		q->rt = old;
 		q->rt_n = old_n;
 		free(bigger);
