@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 
-/* The software CPU's disassembler, when it is part of the program. */
-__attribute__((weak)) unsigned soft_disas(const uint8_t *bytes, size_t n, unsigned bits,
-					  uint64_t rip, char *out, size_t out_len);
+/* The software CPU's disassembler (soft/soft.h, of which only this is wanted). */
+unsigned soft_disas(const uint8_t *bytes, size_t n, unsigned bits, uint64_t rip, char *out,
+		    size_t out_len);
 
 #define INSN_MAX 15
 
@@ -57,11 +57,10 @@ static bool find_where(struct kvm_cpu *c, struct where *w)
 static void insn_text(const struct where *w, char *out, size_t len)
 {
 	char text[64];
-	unsigned used = 0, n = w->n;
+	unsigned used = soft_disas(w->insn, w->n, w->bits, w->rip, text, sizeof(text));
+	unsigned n = w->n;
 	size_t at = 0;
 
-	if (soft_disas)
-		used = soft_disas(w->insn, w->n, w->bits, w->rip, text, sizeof(text));
 	if (used && used <= n)
 		n = used;
 	out[0] = 0;
@@ -78,7 +77,8 @@ void kvm_fail_text(struct kvm_cpu *c, const char *what)
 	char insn[128];
 
 	if (!find_where(c, &w)) {
-		snprintf(v->fail, sizeof(v->fail), "vCPU %u: %s; try --engine soft", v->index, what);
+		snprintf(v->fail, sizeof(v->fail), "vCPU %u: %s; try --engine soft", v->index,
+			 what);
 		return;
 	}
 	insn_text(&w, insn, sizeof(insn));
@@ -94,7 +94,7 @@ void kvm_fail_internal(struct kvm_cpu *c)
 		[KVM_INTERNAL_ERROR_EMULATION] = "KVM cannot emulate an instruction",
 		[KVM_INTERNAL_ERROR_SIMUL_EX] = "KVM: simultaneous exceptions",
 		[KVM_INTERNAL_ERROR_DELIVERY_EV] = "KVM: fault while delivering an event",
-		[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "KVM: unexpected exit of the processor",
+		[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "KVM: unexpected processor exit",
 	};
 	uint32_t sub = c->run->internal.suberror;
 	char other[64];

@@ -46,8 +46,7 @@ static const struct program programs[] = {
 	{ "long_smp", 2, 0, "" },
 };
 
-/* Both engines, when the program is there with one. */
-static const struct cpu_ops *const engines[] = { &kvm_cpu_ops };
+static const struct cpu_ops *const engines[] = { &soft_cpu_ops, &kvm_cpu_ops };
 
 static void bin_path(char *out, size_t len, const char *name)
 {

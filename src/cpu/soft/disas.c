@@ -278,8 +278,10 @@ unsigned soft_disas(const uint8_t *bytes, size_t n, unsigned bits, uint64_t rip,
 	struct text t = { out, out_len, 0 };
 	const struct optable_info *inf;
 	struct uop u;
-	int len = soft_decode(bytes, n, mode, 0, &u);
+	int len;
 
+	soft_optable_init();	/* the KVM engine comes here too */
+	len = soft_decode(bytes, n, mode, 0, &u);
 	if (!out_len)
 		return 0;
 	out[0] = 0;
