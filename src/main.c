@@ -11,7 +11,6 @@
 #include "config.h"
 #include "cpu/vcpu.h"
 #include "display.h"
-#include "input.h"
 #include "net.h"
 #include "session.h"
 #include "../devices/pc.h"
@@ -192,8 +191,6 @@ static bool set_up(struct app *a, struct err *e)
 	a->vm = vm_new(false, e);
 	if (!a->vm)
 		return false;
-	a->vm->display = display_new();
-	a->vm->input = input_new();
 	describe(a);
 	if (!open_disks(a, e) || !open_chardevs(a, e) || !open_net(a, e) || !choose_engine(a, e) ||
 	    !pc_create(a->vm, &a->pc, e))
@@ -239,9 +236,6 @@ static int run(struct app *a)
 /* Devices go first (they detach), then the back ends: disks flush and unlock. */
 static void tear_down(struct app *a)
 {
-	struct display *d = a->vm ? a->vm->display : NULL;
-	struct input *in = a->vm ? a->vm->input : NULL;
-
 	if (a->vm) {
 		vm_stop(a->vm);
 		devices_free(a->vm);
@@ -260,8 +254,6 @@ static void tear_down(struct app *a)
 		net_close(a->net);
 	vm_free(a->vm);
 	session_free(a->session);
-	display_free(d);
-	input_free(in);
 }
 
 int main(int argc, char **argv)
