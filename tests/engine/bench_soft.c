@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* Million instructions a second of the software CPU on three small loops; no test, run by hand. */
+#include "softvm.h"
+#include <stdio.h>
+
+static const uint8_t loop5[] = {
+	0x48, 0xc7, 0xc1, 0x00, 0x00, 0x00, 0x02,	/* mov rcx, 0x2000000 */
+	0x48, 0x01, 0xd8,		/* 1: add rax, rbx */
+	0x48, 0x31, 0xc2,		/* xor rdx, rax */
+	0x48, 0x8d, 0x5c, 0x03, 0x01,	/* lea rbx, [rbx+rax+1] */
+	0x48, 0xff, 0xc9,		/* dec rcx */
+	0x75, 0xf0,			/* jnz 1b */
+	0xf4,
+};
+
+static const uint8_t ldst[] = {
+	0x48, 0xc7, 0xc1, 0x00, 0x00, 0x00, 0x02,	/* mov rcx, 0x2000000 */
+	0x48, 0xc7, 0xc6, 0x00, 0x00, 0x02, 0x00,	/* mov rsi, SVM_DATA */
+	0x48, 0x8b, 0x06,		/* 1: mov rax, [rsi] */
+	0x48, 0x01, 0xc8,		/* add rax, rcx */
+	0x48, 0x89, 0x46, 0x08,		/* mov [rsi+8], rax */
+	0x48, 0x89, 0xc3,		/* mov rbx, rax */
+	0x48, 0x83, 0xe9, 0x01,		/* sub rcx, 1 */
+	0x48, 0x85, 0xc9,		/* test rcx, rcx */
+	0x75, 0xea,			/* jnz 1b */
+	0xf4,
+};
+
+static const uint8_t branchy[] = {
+	0x48, 0xc7, 0xc1, 0x00, 0x00, 0x00, 0x01,	/* mov rcx, 0x1000000 */
+	0x48, 0x69, 0xc0, 0x0d, 0x66, 0x19, 0x00,	/* 1: imul rax, rax, 1664525 */
+	0x48, 0x05, 0x5f, 0xf3, 0x6e, 0x3c,		/* add rax, 1013904223 */
+	0xa8, 0x10,			/* test al, 0x10 */
+	0x74, 0x05,			/* jz 2f */
+	0x48, 0xff, 0xc3,		/* inc rbx */
+	0xeb, 0x03,			/* jmp 3f */
+	0x48, 0xff, 0xca,		/* 2: dec rdx */
+	0xe8, 0x06, 0x00, 0x00, 0x00,	/* 3: call 4f */
+	0x48, 0xff, 0xc9,		/* dec rcx */
+	0x75, 0xdd,			/* jnz 1b */
+	0xf4,
+	0x39, 0xda,			/* 4: cmp edx, ebx */
+	0x7f, 0x02,			/* jg 5f */
+	0x31, 0xf6,			/* xor esi, esi */
+	0xc3,				/* 5: ret */
+};
+
+static void bench(struct svm *t, const char *name, const uint8_t *code, size_t n)
+{
+	struct soft *s = t->v->impl;
+	uint64_t t0, n0 = s->insns, dt;
+
+	svm_start(t, 64);
+	svm_code(t, code, n);
+	t0 = host_now_ns();
+	svm_run(t);
+	dt = host_now_ns() - t0;
+	printf("%-8s %7.1f MIPS  (%llu insns, rcx %llu)\n", name, (double)(s->insns - n0) * 1e3 / (double)dt,
+	       (unsigned long long)(s->insns - n0), (unsigned long long)t->st.gpr[R_RCX]);
+}
+
+int main(void)
+{
+	struct svm t;
+
+	svm_init(&t);
+	bench(&t, "loop5", loop5, sizeof(loop5));
+	bench(&t, "ldst", ldst, sizeof(ldst));
+	bench(&t, "branchy", branchy, sizeof(branchy));
+	svm_free(&t);
+	return 0;
+}
