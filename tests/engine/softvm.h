@@ -76,6 +76,7 @@ static inline void svm_start(struct svm *t, unsigned bits)
 	t->st.gpr[R_RSP] = bits == 16 ? 0x8000 : SVM_STACK;
 	t->st.rip = bits == 16 ? 0 : SVM_CODE;
 	t->st.rflags = 2;
+	t->st.idt.limit = 0x3ff;
 }
 
 static inline void svm_code(struct svm *t, const void *code, size_t n)
@@ -89,6 +90,7 @@ static inline enum vcpu_exit svm_run(struct svm *t)
 	struct err e = { 0 };
 	enum vcpu_exit why;
 
+	t->st.mp_state = MP_RUNNABLE;
 	assert_true(t->v->ops->set_state(t->v, &t->st, &e));
 	why = t->v->ops->run(t->v);
 	t->v->ops->get_state(t->v, &t->st);
