@@ -72,7 +72,7 @@ tests: $(TESTS)
 # ---- what people type ------------------------------------------------------
 
 SYSTESTS := $(sort $(wildcard tests/system/test_*.sh))
-KVMTESTS := $(B)/tests/engine/test_kvm
+KVMTESTS := $(B)/tests/engine/test_kvm $(B)/tests/engine/test_engine
 QUICK := $(filter-out $(B)/tests/guest/% $(B)/tests/engine/test_soft_diff $(KVMTESTS),$(TESTS))
 
 # Everything: installs what is missing, builds, runs all tests.

@@ -74,11 +74,13 @@ static const struct cpu_ops *choose_auto(char *why, size_t why_len)
 	}
 	soft = soft_measure();
 	if (kvm > soft) {
-		snprintf(why, why_len, "KVM (measured %.0f million instructions/s, software CPU %.0f)",
+		snprintf(why, why_len,
+			 "KVM (measured %.0f million instructions/s, software CPU %.0f)",
 			 kvm / 1e6, soft / 1e6);
 		return &kvm_cpu_ops;
 	}
-	snprintf(why, why_len, "software CPU: KVM on this host is interpreted, measured %.1f million "
+	snprintf(why, why_len,
+		 "software CPU: KVM on this host is interpreted, measured %.1f million "
 		 "instructions/s against %.0f", kvm / 1e6, soft / 1e6);
 	return &soft_cpu_ops;
 }

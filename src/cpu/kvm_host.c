@@ -42,9 +42,9 @@ static bool err_no_node(struct err *e)
 	const char *flag = cpu_virt_flag();
 
 	if (!flag)
-		return err_set(e, HV_EXIT_NO_KVM, "no " KVM_NODE ": this CPU shows neither vmx nor svm "
-			       "(switch virtualization on in the BIOS, or nested virtualization in "
-			       "the hypervisor below)");
+		return err_set(e, HV_EXIT_NO_KVM, "no " KVM_NODE ": this CPU shows neither vmx "
+			       "nor svm (switch virtualization on in the BIOS, or nested "
+			       "virtualization in the hypervisor below)");
 	return err_set(e, HV_EXIT_NO_KVM, "no " KVM_NODE ": the module is not loaded; run: "
 		       "sudo modprobe kvm_%s", flag[0] == 'v' ? "intel" : "amd");
 }
@@ -68,29 +68,31 @@ static bool in_group_file(const struct group *g, const char *user)
 	return false;
 }
 
+#define DENIED "no permission for " KVM_NODE
+
 static bool err_no_permission(struct err *e)
 {
 	struct passwd *pw = getpwuid(getuid());
-	const char *user = pw ? pw->pw_name : "$USER";
+	const char *user = pw ? pw->pw_name : "$USER", *group = "kvm";
 	struct group *g;
 	struct stat st;
 
 	if (stat(KVM_NODE, &st) < 0 || !(st.st_mode & S_IRGRP) || !(st.st_mode & S_IWGRP) ||
 	    !st.st_gid)
-		return err_set(e, HV_EXIT_NO_KVM, "no permission for " KVM_NODE ", and no group has "
-			       "it; run: sudo setfacl -m u:%s:rw " KVM_NODE, user);
+		return err_set(e, HV_EXIT_NO_KVM, DENIED ", and no group has it; run: "
+			       "sudo setfacl -m u:%s:rw " KVM_NODE, user);
 	g = getgrgid(st.st_gid);
+	if (g)
+		group = g->gr_name;
 	if (in_group_now(st.st_gid))
-		return err_set(e, HV_EXIT_NO_KVM, "no permission for " KVM_NODE " although this "
-			       "process is in its group %s: a sandbox or security module forbids it",
-			       g ? g->gr_name : "?");
+		return err_set(e, HV_EXIT_NO_KVM, DENIED " although this process is in its group "
+			       "%s: a sandbox or security module forbids it", group);
 	if (g && in_group_file(g, user))
-		return err_set(e, HV_EXIT_NO_KVM, "no permission for " KVM_NODE ": you are in group %s, "
-			       "but this login is older than that; log out and in again (or: "
-			       "newgrp %s)", g->gr_name, g->gr_name);
-	return err_set(e, HV_EXIT_NO_KVM, "no permission for " KVM_NODE ": add yourself to group %s: "
-		       "sudo usermod -aG %s %s, then log in again", g ? g->gr_name : "kvm",
-		       g ? g->gr_name : "kvm", user);
+		return err_set(e, HV_EXIT_NO_KVM, DENIED ": you are in group %s, but this login "
+			       "is older than that; log out and in again (or: newgrp %s)", group,
+			       group);
+	return err_set(e, HV_EXIT_NO_KVM, DENIED ": add yourself to group %s: "
+		       "sudo usermod -aG %s %s, then log in again", group, group, user);
 }
 
 static const struct { int cap; const char *what; } needed_caps[] = {
@@ -113,8 +115,8 @@ static bool check_caps(int fd, struct err *e)
 			       KVM_API_VERSION);
 	for (unsigned i = 0; i < ARRAY_SIZE(needed_caps); i++)
 		if (ioctl(fd, KVM_CHECK_EXTENSION, needed_caps[i].cap) <= 0)
-			return err_set(e, HV_EXIT_NO_KVM, "this kernel's KVM lacks \"%s\"; a kernel "
-				       "from 2017 or newer (4.13) has it", needed_caps[i].what);
+			return err_set(e, HV_EXIT_NO_KVM, "this kernel's KVM lacks \"%s\"; "
+				       "Linux 4.13 and newer have it", needed_caps[i].what);
 	return true;
 }
 
@@ -147,8 +149,8 @@ int kvm_create_vm(int dev_fd, struct err *e)
 	if (fd >= 0)
 		return fd;
 	if (errno == EBUSY)
-		err_set(e, HV_EXIT_NO_KVM, "KVM is busy: another hypervisor (VirtualBox, VMware) holds "
-			"this CPU's virtualization; stop its machines or unload its modules");
+		err_set(e, HV_EXIT_NO_KVM, "KVM is busy: another hypervisor (VirtualBox, VMware) "
+			"holds this CPU's virtualization; stop its machines or unload its modules");
 	else
 		err_errno(e, HV_EXIT_NO_KVM, errno, "KVM cannot create a virtual machine");
 	return -1;

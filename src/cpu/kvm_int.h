@@ -26,6 +26,13 @@ struct kvm_slot {
 	uint32_t flags;
 };
 
+/* Message of a level-triggered IOAPIC pin. */
+struct kvm_route {
+	uint64_t addr;
+	uint32_t data;
+	bool used;
+};
+
 /* Per VM: vm->engine_data. */
 struct kvm_vm {
 	struct vm *vm;
@@ -33,7 +40,7 @@ struct kvm_vm {
 	size_t run_size;
 	struct kvm_cpuid2 *cpuid;		/* KVM_GET_SUPPORTED_CPUID, unfiltered */
 	struct kvm_slot slots[GM_MAX_SLOTS];	/* under dev_lock */
-	struct { uint64_t addr; uint32_t data; bool used; } route[KVM_IOAPIC_PINS];	/* dev_lock */
+	struct kvm_route route[KVM_IOAPIC_PINS];	/* under dev_lock */
 	_Atomic bool extint;			/* level of the 8259's INTR */
 	_Atomic bool mem_failed;		/* mem_text says why; the next run() fails */
 	char mem_text[200];
@@ -46,9 +53,9 @@ struct kvm_cpu {
 	int fd;
 	struct kvm_run *run;
 	_Atomic pid_t tid;		/* thread inside run(), for the kick */
-	_Atomic bool in_run;		/* in KVM_RUN or on the way: a signal is of use */
-	bool io_pending;		/* vCPU thread: exit not yet completed by the kernel */
-	int held_vector;		/* acknowledged at the 8259, not yet taken by KVM; -1 none */
+	_Atomic bool in_run;		/* in KVM_RUN or on the way: signals help */
+	bool io_pending;		/* vCPU thread: the kernel has yet to finish it */
+	int held_vector;		/* acknowledged at the 8259, not yet KVM's; -1 none */
 	struct x86_state initial;	/* as the kernel made it: what reset restores */
 	struct kvm_lapic_state lapic;	/* likewise */
 };

@@ -165,7 +165,8 @@ static void machine_end(struct machine *m)
 	alarm(0);
 }
 
-#define FINISH 0x66, 0xba, PORT & 0xff, PORT >> 8, 0xee, 0xfa, 0xf4	/* out %al, PORT; cli; hlt */
+/* out %al, PORT; cli; hlt */
+#define FINISH 0x66, 0xba, PORT & 0xff, PORT >> 8, 0xee, 0xfa, 0xf4
 
 static void state_round_trip(void **state)
 {

@@ -64,8 +64,8 @@ static void bin_path(char *out, size_t len, const char *name)
  * fault of ours.  Matched against the bytes in the engine's text.
  */
 static const char *const kvm_lacks[] = {
-	"instruction cc", "instruction 27", "instruction f0 48 0f c7", "instruction 0f ae", "instruction f3 0f b8",
-	"instruction f2 0f 2a", "instruction d9", "instruction db e3",
+	"instruction cc", "instruction 27", "instruction f0 48 0f c7", "instruction 0f ae",
+	"instruction f3 0f b8", "instruction f2 0f 2a", "instruction d9", "instruction db e3",
 };
 
 static bool known_lack(const struct guest_result *r)
