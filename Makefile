@@ -81,6 +81,10 @@ test:
 	$(Q)+$(MAKE) --no-print-directory all tests
 	$(Q)B=$(B) scripts/run-tests $(B)/test-logs $(TESTS) $(SYSTESTS)
 
+# Longer, with other random seeds: HV_DIFF_CASES, HV_DIFF_SEED choose.
+fuzz: $(B)/tests/engine/test_soft_diff
+	$(Q)HV_DIFF_SEED=$${HV_DIFF_SEED:-random} HV_DIFF_CASES=$${HV_DIFF_CASES:-30000000} $<
+
 # Under a minute, no KVM, no display, no guests.
 check: all
 	$(Q)+$(MAKE) --no-print-directory $(QUICK)

@@ -19,6 +19,7 @@ struct dec {
 	uint8_t osz;		/* effective operand size of v operands */
 	uint8_t asz;
 	bool rip_rel;
+	bool peeked;		/* no row: looked at a byte that may not be there */
 };
 
 #define REX_W 8
@@ -412,6 +413,15 @@ static void get_modrm(struct dec *d, const struct optable_info *inf, struct uop 
 	}
 }
 
+/* PUSH, POP, CALL, RET... without a memory operand: faults are of the stack segment. */
+static bool only_stack(const struct optable_row *r, uint32_t attr, const struct uop *u)
+{
+	if (r->map != M1 || (attr & A_MODRM && !(u->flags & UOP_MOD3)))
+		return false;
+	return attr & A_D64 || (r->opcode & 0xfe) == 0xc2 || r->opcode == 0xe8 ||
+	       (r->opcode == 0xff && r->ext == X_(2));
+}
+
 static int decode(struct dec *d, unsigned off, struct uop *u)
 {
 	const struct optable_row *r;
@@ -421,8 +431,10 @@ static int decode(struct dec *d, unsigned off, struct uop *u)
 	get_prefixes(d);
 	get_opcode(d);
 	r = find_row(d, &index);
-	if (!r)
+	if (!r) {
+		d->peeked = true;
 		return -EXC_UD;
+	}
 	inf = &soft_optable_info[index];
 	set_sizes(d, r, inf->attr);
 	*u = (struct uop){
@@ -437,6 +449,8 @@ static int decode(struct dec *d, unsigned off, struct uop *u)
 	set_seg(d, u);
 	if (!operands(d, inf, u))
 		return -EXC_UD;
+	if (only_stack(r, inf->attr, u))
+		u->seg = SEG_SS;
 	u->osize = uop_osize(d, inf);
 	if (d->lock && (!(inf->attr & A_LOCK) || u->flags & UOP_MOD3))
 		return -EXC_UD;
@@ -456,7 +470,7 @@ int soft_decode(const uint8_t *p, size_t n, unsigned mode, unsigned off, struct 
 	memcpy(d.b, p, d.n);
 	r = decode(&d, off, u);
 	/* An opcode that needs its ModRM byte to be told apart was peeked at d.pos. */
-	if (d.pos > d.n || (r == -EXC_UD && d.pos >= d.n))
+	if (d.pos > d.n || (d.peeked && d.pos >= d.n))
 		return n >= 15 ? -EXC_GP : 0;
 	return r;
 }

@@ -160,7 +160,8 @@ static inline uint64_t mmx_read(const struct soft *s, unsigned n)
 void soft_mxcsr_write(struct soft *s, uint32_t v);
 
 /* MASKMOVDQU, MASKMOVQ: bytes whose mask bit 7 is set, at DS:rDI. */
-void soft_mask_store(struct soft *s, const struct uop *u, const void *val, const void *msk, unsigned n);
+void soft_mask_store(struct soft *s, const struct uop *u, const void *val, const void *msk,
+		     unsigned n);
 
 /* Stubs "insn $i, %xmm1, %xmm0; ret", 8 bytes each, for i = 0, 1, 2...: a C function each. */
 typedef __m128i (*stub2)(__m128i a, __m128i b);

@@ -193,7 +193,12 @@ static inline void sp_set(struct soft *s, uint64_t v)
 static inline uint64_t stack_lin(struct soft *s, const struct uop *u, uint64_t sp, unsigned size,
 				 bool write)
 {
-	if (s->mode & MODE_CS64 || (s->mode & (MODE_FLAT | MODE_SS32)) == (MODE_FLAT | MODE_SS32))
+	if (s->mode & MODE_CS64) {
+		if (unlikely((uint64_t)((int64_t)(sp << 16) >> 16) != sp))
+			soft_fault_code(s, u, EXC_SS, 0);
+		return sp;
+	}
+	if ((s->mode & (MODE_FLAT | MODE_SS32)) == (MODE_FLAT | MODE_SS32))
 		return sp;
 	return soft_seg_lin(s, u, SEG_SS, sp, size, write);
 }

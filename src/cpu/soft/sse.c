@@ -200,7 +200,8 @@ X_MASK(movmskpd, "movmskpd")
 X_MASK(pmovmskb, "pmovmskb")
 
 /* Bytes with a set mask bit, at DS:rDI; other bytes are not touched. */
-void soft_mask_store(struct soft *s, const struct uop *u, const void *val, const void *msk, unsigned n)
+void soft_mask_store(struct soft *s, const struct uop *u, const void *val, const void *msk,
+		     unsigned n)
 {
 	const uint8_t *v = val, *mask = msk;
 	uint64_t ea = s->gpr[R_RDI], lin;
@@ -216,7 +217,8 @@ void soft_mask_store(struct soft *s, const struct uop *u, const void *val, const
 		}
 	if (first == n)
 		return;
-	soft_probe_write(s, u, lin + first, last - first + 1);
+	soft_probe_write(s, u, lin + first, 1);
+	soft_probe_write(s, u, lin + last, 1);
 	for (unsigned i = first; i <= last; i++)
 		if (mask[i] & 0x80)
 			soft_st8(s, u, lin + i, v[i]);

@@ -106,24 +106,25 @@ static uint64_t mm_src(struct soft *s, const struct uop *u)
 	return img->st[((u->rm & 7) - FSW_TOP(img->fsw)) & 7].mant;
 }
 
-#define F_PI2(name, enter_for_mem) \
+/* A memory operand makes no transition to MMX. */
+#define F_PI2(name) \
 	const struct uop *h_##name(struct soft *s, const struct uop *u) \
 	{ \
 		__m128i *d = xmm(s, u->reg), a = *d; \
 		uint64_t v; \
-		if (enter_for_mem || u->flags & UOP_MOD3) \
+		if (u->flags & UOP_MOD3) \
 			soft_mf_check(s, u); \
 		v = mm_src(s, u); \
 		mx_enter(s); \
 		asm volatile(SKIP "movq %1, %%mm0\n\t" #name " %%mm0, %0\n1:\temms" \
 			     : "+x"(a) : "r"(v) : "r11", "memory", "mm0"); \
-		if (enter_for_mem || u->flags & UOP_MOD3) \
+		if (u->flags & UOP_MOD3) \
 			soft_mmx_enter(s);	/* also if the conversion faults */ \
 		mx_check(s, u); \
 		*d = a; \
 		return u + 1; \
 	}
-F_PI2(cvtpi2ps, true) F_PI2(cvtpi2pd, false)
+F_PI2(cvtpi2ps) F_PI2(cvtpi2pd)
 
 #define F_2PI(name, src) \
 	const struct uop *h_##name(struct soft *s, const struct uop *u) \

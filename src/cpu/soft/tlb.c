@@ -456,11 +456,30 @@ static void note_data_bp(struct soft *s, uint64_t lin, size_t len, bool write)
 	}
 }
 
+/* SDM vol. 3 table 6-7; states are accessed in words or doublewords. */
+static unsigned align_mask(size_t len)
+{
+	switch (len) {
+	case 1: case 2: case 4: case 8: case 16:
+		return (unsigned)len - 1;
+	case 10:			/* 80-bit real */
+		return 7;
+	case 14: case 94:		/* 16-bit FNSTENV, FNSAVE */
+		return 1;
+	case 28: case 108:
+		return 3;
+	default:
+		return 0;
+	}
+}
+
 static void check_access(struct soft *s, const struct uop *u, uint64_t lin, size_t len, bool write)
 {
 	if (likely(s->tlb != empty_tlb))
 		return;
-	if (align_checked(s) && len <= 8 && (lin & (len - 1)))
+	if (unlikely(!canonical(lin) || (len != 10 && !canonical(lin_wrap(s, lin + MIN(len, 16u) - 1)))))
+		fault_noncanonical(s, u);
+	if (align_checked(s) && lin & align_mask(len))
 		soft_fault_code(s, u, EXC_AC, 0);
 	if (data_bp_armed(s))
 		note_data_bp(s, lin, len, write);
@@ -473,6 +492,10 @@ static size_t translate_range(struct soft *s, const struct uop *u, uint64_t lin,
 	size_t first = 0x1000 - (lin & 0xfff);
 
 	lin = lin_wrap(s, lin);
+	/* A plain operand that reaches out of the canonical half: before any page fault. */
+	if (unlikely(first < len && (len <= 8 || len == 16) &&
+		     !canonical(lin_wrap(s, lin + first))))
+		fault_noncanonical(s, u);
 	translate(s, u, lin, acc, table, &x[0]);
 	if (first >= len)
 		return len;
@@ -560,6 +583,7 @@ void soft_probe_write(struct soft *s, const struct uop *u, uint64_t lin, size_t 
 {
 	struct xlat x[2];
 
+	check_access(s, u, lin, len, true);
 	translate_range(s, u, lin, len, ACC_W, soft_tlb_table(s), x);
 }
 

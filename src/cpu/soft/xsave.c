@@ -46,13 +46,21 @@ static unsigned xmm_count(const struct soft *s)
 	return s->mode & MODE_CS64 ? 16 : 8;
 }
 
+/* A stack address that is not canonical is found before the misalignment. */
+static HV_NORETURN void misaligned(struct soft *s, const struct uop *u, uint64_t lin)
+{
+	bool stack = u->seg == SEG_SS && (uint64_t)((int64_t)(lin << 16) >> 16) != lin;
+
+	soft_fault_code(s, u, stack ? EXC_SS : EXC_GP, 0);
+}
+
 static uint64_t aligned_lin(struct soft *s, const struct uop *u, unsigned len, unsigned align,
 			    bool write)
 {
 	uint64_t lin = uop_lin(s, u, len, write);
 
 	if (lin & (align - 1))
-		soft_fault_code(s, u, EXC_GP, 0);
+		misaligned(s, u, lin);
 	return lin;
 }
 

@@ -1,0 +1,804 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Generator of differential cases: random encodings of the rows of the
+ * instruction table, with registers chosen so that most memory operands hit
+ * the data pages, and values biased to edges.  A case depends only on the
+ * seed and its number.
+ */
+#include "diff.h"
+#include <stdlib.h>
+
+struct gen {
+	struct diff_case *c;
+	uint64_t rng;
+	uint8_t *p;			/* next byte */
+	const struct optable_row *row;
+	const struct optable_info *inf;
+	bool p66, p67, rexw;
+	uint8_t rex;
+	unsigned seg;			/* SEG_* or SEG_NUM */
+	unsigned osize, asize;
+	unsigned mem_len;
+	uint64_t target;		/* linear address the memory operand is steered to */
+	uint32_t fixed;			/* registers that later steps must not change */
+	bool plain;			/* an inner instruction of a sequence: registers only */
+	uint8_t *rip_disp;		/* to be made relative at the end */
+	int reg, rm;			/* GPR numbers of register operands, -1 none */
+	bool is_mem;
+};
+
+/* ---- random values --------------------------------------------------------- */
+static uint64_t rnd(struct gen *g)
+{
+	uint64_t z = (g->rng += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static unsigned below(struct gen *g, unsigned n)
+{
+	return (unsigned)((rnd(g) >> 32) * n >> 32);
+}
+
+static bool pct(struct gen *g, unsigned p)
+{
+	return below(g, 100) < p;
+}
+
+static uint64_t value(struct gen *g)
+{
+	switch (below(g, 12)) {
+	case 0:
+		return 0;
+	case 1:
+		return ~0ull;
+	case 2:
+		return 1ull << below(g, 64);
+	case 3:
+		return (1ull << below(g, 64)) - 1;
+	case 4:
+		return (uint64_t)-(int64_t)(1ull << below(g, 64));
+	case 5:
+		return below(g, 256);
+	case 6:
+		return (uint64_t)(int64_t)(int8_t)below(g, 256);
+	case 7:
+		return (uint64_t)(int64_t)(int32_t)rnd(g);
+	case 8:
+		return rnd(g) & 0x8080808080808080ull;
+	case 9:
+		return rnd(g) >> below(g, 64);
+	default:
+		return rnd(g);
+	}
+}
+
+static uint32_t float32(struct gen *g)
+{
+	static const uint32_t edge[] = {
+		0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc12345,
+		0x7f800001, 0xffbfffff, 1, 0x80000001, 0x007fffff, 0x00800000, 0x80800000, 0x7f7fffff,
+		0xff7fffff, 0x4f000000, 0xcf000000, 0x5f000000, 0xdf000000, 0x4effffff, 0x3f000000,
+		0x3fc00000, 0x40200000,
+	};
+
+	if (pct(g, 35))
+		return edge[below(g, ARRAY_SIZE(edge))];
+	if (pct(g, 70))
+		return (uint32_t)(rnd(g) & 0x807fffff) | (100 + below(g, 56)) << 23;
+	return (uint32_t)rnd(g);
+}
+
+static uint64_t float64(struct gen *g)
+{
+	static const uint64_t edge[] = {
+		0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000,
+		0xfff0000000000000, 0x7ff8000000000000, 0xfff8000000012345, 0x7ff0000000000001,
+		0xfff7ffffffffffff, 1, 0x8000000000000001, 0x000fffffffffffff, 0x0010000000000000,
+		0x7fefffffffffffff, 0xffefffffffffffff, 0x41e0000000000000, 0xc1e0000000000000,
+		0x41dfffffffc00000, 0x43e0000000000000, 0xc3e0000000000000, 0x3fe0000000000000,
+		0x3690000000000000, 0x380fffffe0000000, 0x47efffffe0000000, 0x47f0000000000000,
+	};
+
+	if (pct(g, 35))
+		return edge[below(g, ARRAY_SIZE(edge))];
+	if (pct(g, 70))
+		return (rnd(g) & 0x800fffffffffffff) | (uint64_t)(950 + below(g, 150)) << 52;
+	return rnd(g);
+}
+
+static void fill(struct gen *g, uint8_t *b, unsigned len)
+{
+	unsigned kind = below(g, 4);
+
+	for (unsigned i = 0; i < len; i += 8) {
+		uint64_t v = kind == 0 ? float32(g) | (uint64_t)float32(g) << 32 :
+			     kind == 1 ? float64(g) : kind == 2 ? value(g) : rnd(g);
+
+		memcpy(b + i, &v, MIN(8u, len - i));
+	}
+}
+
+static void float80(struct gen *g, uint8_t *b)
+{
+	static const struct { uint16_t exp; uint64_t mant; } edge[] = {
+		{ 0, 0 }, { 0x8000, 0 }, { 0x3fff, 1ull << 63 }, { 0xbfff, 1ull << 63 },
+		{ 0x7fff, 1ull << 63 }, { 0xffff, 1ull << 63 }, { 0x7fff, 3ull << 62 },
+		{ 0xffff, 3ull << 62 }, { 0x7fff, 0xa000000000000000 }, { 0, 1 }, { 0, 1ull << 63 },
+		{ 0x7ffe, ~0ull }, { 1, 1ull << 63 }, { 0x4000, 1 }, { 0x7fff, 0 }, { 0x403e, ~0ull },
+		{ 0x401e, 1ull << 63 }, { 0xc03e, 1ull << 63 }, { 0x4000, 0xc90fdaa22168c235 },
+	};
+	uint64_t mant;
+	uint16_t exp;
+
+	if (pct(g, 35)) {
+		unsigned i = below(g, ARRAY_SIZE(edge));
+
+		mant = edge[i].mant;
+		exp = edge[i].exp;
+	} else {
+		mant = rnd(g) | 1ull << 63;
+		if (pct(g, 30))
+			mant &= ~0ull << below(g, 64);
+		exp = (uint16_t)((rnd(g) & 0x8000) | (pct(g, 80) ? 0x3fff - 70 + below(g, 140) :
+						      below(g, 0x8000)));
+		mant |= 1ull << 63;
+	}
+	memcpy(b, &mant, 8);
+	memcpy(b + 8, &exp, 2);
+}
+
+/* ---- state ------------------------------------------------------------------- */
+/* FXSAVE image; @wild: unmasked exceptions, odd tags and control bits. */
+static void fx_state(struct gen *g, uint8_t *fx, bool wild)
+{
+	uint16_t fcw = 0x37f, fsw = 0;
+	uint32_t mxcsr = 0x1f80;
+
+	memset(fx, 0, 512);
+	if (wild) {
+		fcw = (uint16_t)(0x40 | (rnd(g) & 0xf00) | (pct(g, 70) ? 0x3f : rnd(g) & 0x3f));
+		fsw = (uint16_t)(rnd(g) & 0x7f00);
+		if (pct(g, 50))
+			fsw |= rnd(g) & 0x7f & (pct(g, 85) ? fcw | 0x40 : 0x7f);
+		if (fsw & ~fcw & 0x3f)
+			fsw |= 0x8080;
+		fx[4] = (uint8_t)(pct(g, 50) ? 0xff : rnd(g));
+		mxcsr = (uint32_t)((rnd(g) & 0xe040) | (pct(g, 60) ? 0x1f80 : rnd(g) & 0x1f80) |
+				   (rnd(g) & 0x3f));
+	}
+	memcpy(fx, &fcw, 2);
+	memcpy(fx + 2, &fsw, 2);
+	memcpy(fx + 24, &mxcsr, 4);
+	for (unsigned i = 0; i < 8; i++) {
+		float80(g, fx + 32 + 16 * i);
+		if (pct(g, 20))
+			fill(g, fx + 32 + 16 * i, 8);
+	}
+	for (unsigned i = 0; i < 16; i++)
+		fill(g, fx + 160 + 16 * i, 16);
+}
+
+static void random_state(struct gen *g)
+{
+	struct diff_state *st = &g->c->in;
+
+	for (unsigned i = 0; i < 16; i++)
+		st->gpr[i] = value(g);
+	st->gpr[R_RSP] = DIFF_DATA + 0x800 + 8 * below(g, 256) + (pct(g, 10) ? below(g, 8) : 0);
+	st->rflags = 0x202 | (rnd(g) & FL_ARITH) | (pct(g, 40) ? FL_DF : 0) |
+		     (pct(g, 3) ? FL_AC : 0);
+	st->fsbase = DIFF_DATA - 0x100000 + below(g, 0x1000);
+	st->gsbase = DIFF_DATA - 0x200000 + below(g, 0x1000);
+}
+
+static struct diff_patch *patch(struct gen *g, uint64_t at, unsigned len)
+{
+	struct diff_case *c = g->c;
+	struct diff_patch *p;
+
+	if (c->npatch == ARRAY_SIZE(c->patch) || at < DIFF_DATA)
+		return NULL;
+	if (at - DIFF_DATA + len > DIFF_DATA_LEN)
+		return NULL;
+	p = &c->patch[c->npatch++];
+	p->at = at;
+	p->len = len;
+	return p;
+}
+
+static void patch64(struct gen *g, uint64_t at, uint64_t v, unsigned len)
+{
+	struct diff_patch *p = patch(g, at, len);
+
+	if (p)
+		memcpy(p->b, &v, len);
+}
+
+static void set_gpr(struct gen *g, unsigned n, uint64_t v)
+{
+	if (!(g->fixed >> n & 1))
+		g->c->in.gpr[n] = v;
+	g->fixed |= 1u << n;
+}
+
+/* A place for @len bytes of data. */
+static uint64_t pick_target(struct gen *g, unsigned len)
+{
+	unsigned r = below(g, 100);
+
+	if (r < 45)
+		return DIFF_DATA + (below(g, DIFF_RW_LEN - 1024) & ~15u);
+	if (r < 75)
+		return DIFF_DATA + below(g, DIFF_RW_LEN - 1024);
+	if (r < 83)
+		return DIFF_DATA + 0x1000 - below(g, len + 2);
+	if (r < 88)
+		return DIFF_DATA + DIFF_RW_LEN + below(g, 0x800);
+	if (r < 91)
+		return DIFF_DATA + DIFF_RW_LEN - below(g, len + 2);
+	if (r < 94)
+		return DIFF_DATA + DIFF_DATA_LEN - below(g, len + 2);
+	if (r < 96)
+		return DIFF_DATA - below(g, len + 2);
+	if (r < 97)
+		return DIFF_CODE + below(g, 0x1000);
+	if (r < 98 && g->c->bits == 64 && g->seg == SEG_NUM)
+		return (pct(g, 50) ? 0x00007fffffffffffull : 0xffff800000000000ull) + below(g, 16) - 8;
+	if (r < 99 && g->c->bits == 64 && g->seg == SEG_NUM)
+		return rnd(g) | 1ull << 63;	/* kernel half or not canonical */
+	return DIFF_DATA + (below(g, DIFF_RW_LEN - 1024) & ~63u);
+}
+
+/* ---- bytes ---------------------------------------------------------------------- */
+static void put(struct gen *g, uint64_t v, unsigned n)
+{
+	memcpy(g->p, &v, n);
+	g->p += n;
+}
+
+static unsigned size_of(const struct gen *g, char letter)
+{
+	switch (letter) {
+	case 'b': case 'B':
+		return 1;
+	case 'w': case 'W':
+		return 2;
+	case 'd':
+		return 4;
+	case 'q':
+		return 8;
+	case 'x':
+		return 16;
+	case 'y':
+		return g->rexw ? 8 : 4;
+	case 'z':
+		return MIN(g->osize, 4u);
+	default:
+		return g->osize;
+	}
+}
+
+static bool has_kind(const struct gen *g, unsigned kind)
+{
+	for (unsigned i = 0; i < g->inf->n; i++)
+		if (g->inf->opd[i].kind == kind)
+			return true;
+	return false;
+}
+
+static bool is(const struct gen *g, const char *mnem)
+{
+	return !strcmp(g->row->mnem, mnem);
+}
+
+static bool starts(const struct gen *g, const char *mnem)
+{
+	return !strncmp(g->row->mnem, mnem, strlen(mnem));
+}
+
+static unsigned memory_size(const struct gen *g)
+{
+	for (unsigned i = 0; i < g->inf->n; i++) {
+		const struct opd *o = &g->inf->opd[i];
+
+		if ((o->kind == K_E || o->kind == K_R || o->kind == K_M ||
+		    o->kind == K_O || o->kind == K_W || o->kind == K_Q || o->kind == K_X || o->kind == K_Y))
+			return o->bytes ? o->bytes : o->size ? size_of(g, o->size) : 16;
+	}
+	return 8;
+}
+
+static void prefixes(struct gen *g)
+{
+	const struct optable_row *r = g->row;
+	bool b64 = g->c->bits == 64, branch = has_kind(g, K_J) || is(g, "call") || is(g, "jmp") ||
+		   is(g, "ret");
+
+	if (r->prefix == P_66 || (r->prefix == P_ANY && !branch && pct(g, 20)) ||
+	    (r->map == M38 && r->prefix == P_F2 && pct(g, 30)))
+		g->p66 = true;
+	g->p67 = !g->plain && pct(g, b64 ? 8 : 2);
+	if (g->p66)
+		put(g, 0x66, 1);
+	if (g->p67)
+		put(g, 0x67, 1);
+	g->seg = SEG_NUM;
+	if (b64 && pct(g, 6)) {
+		g->seg = below(g, SEG_NUM);
+		put(g, g->seg < 4 ? 0x26 + 8 * g->seg : 0x64 + g->seg - 4, 1);
+		if (g->seg < SEG_FS)
+			g->seg = SEG_NUM;
+	}
+	if (r->prefix == P_F3 || r->prefix == P_F2)
+		put(g, r->prefix == P_F3 ? 0xf3 : 0xf2, 1);
+	else if (r->prefix == P_ANY && (g->inf->attr & A_REPSTR ? pct(g, 60) :
+					r->map == M1 && r->opcode != 0x90 &&
+					(r->opcode & 0xfc) != 0xe0 && pct(g, 2)))
+		put(g, pct(g, 50) ? 0xf3 : 0xf2, 1);
+	if (b64 && pct(g, 55)) {
+		g->rex = (uint8_t)(0x40 | (rnd(g) & (pct(g, 50) ? 15 : 7)));
+		if (r->map == M1 && r->opcode == 0x90)
+			g->rex &= (uint8_t)~1;
+		put(g, g->rex, 1);
+	}
+	g->rexw = g->rex & 8;
+	g->osize = g->rexw ? 8 : g->p66 && r->prefix != P_66 && !(g->inf->attr & A_NO66) ? 2 : 4;
+	if (b64 && (g->inf->attr & A_F64 || (g->inf->attr & A_D64 && g->osize == 4)))
+		g->osize = 8;
+	g->asize = b64 ? g->p67 ? 4 : 8 : g->p67 ? 2 : 4;
+	switch (r->map) {
+	case M0F:
+		put(g, 0x0f, 1);
+		break;
+	case M38:
+		put(g, 0x380f, 2);
+		break;
+	case M3A:
+		put(g, 0x3a0f, 2);
+		break;
+	}
+}
+
+/* ---- memory operand ----------------------------------------------------------------- */
+static uint64_t ea_for(struct gen *g, uint64_t target)
+{
+	if (g->seg == SEG_FS)
+		return target - g->c->in.fsbase;
+	if (g->seg == SEG_GS)
+		return target - g->c->in.gsbase;
+	return target;
+}
+
+static uint64_t ea_mask(const struct gen *g, uint64_t v)
+{
+	return g->asize == 8 ? v : g->asize == 4 ? (uint32_t)v : (uint16_t)v;
+}
+
+/* Value for a register that is to hold @ea; bits beyond the address size are random. */
+static uint64_t ea_reg(struct gen *g, uint64_t ea)
+{
+	if (g->asize == 4 && g->c->bits == 64)
+		return (uint32_t)ea | rnd(g) << 32;
+	return ea;
+}
+
+static void mem_sib(struct gen *g, unsigned reg, uint64_t ea)
+{
+	unsigned mod = below(g, 3), scale = below(g, 4), base = below(g, 8), index = below(g, 8);
+	unsigned xbase = base | (g->rex & 1) << 3, xindex = index | (g->rex & 2) << 2;
+	bool has_base = mod || base != 5, has_index = xindex != 4;
+	uint64_t disp = mod == 1 ? (uint64_t)(int64_t)(int8_t)rnd(g) :
+			mod == 2 || !has_base ? (uint64_t)(int64_t)(int32_t)(rnd(g) >> below(g, 32)) : 0;
+	uint64_t idx = 0;
+
+	if (has_base && has_index && xbase == xindex) {
+		index = g->rex & 2 ? base ^ 1 : 4;
+		xindex = index | (g->rex & 2) << 2;
+		has_index = xindex != 4;
+	}
+	if (has_index) {
+		if (!has_base) {
+			disp &= ~7ull;
+			disp |= ea & ((1u << scale) - 1);
+			idx = (ea - disp) >> scale;
+			if (mod == 0 && (int64_t)disp != (int32_t)disp)
+				disp = 0;
+			set_gpr(g, xindex, ea_reg(g, idx));
+			idx = g->c->in.gpr[xindex] << scale;
+		} else {
+			if (!(g->fixed >> xindex & 1) && pct(g, 70))
+				set_gpr(g, xindex, below(g, 4096) - 2048ull);
+			g->fixed |= 1u << xindex;
+			idx = g->c->in.gpr[xindex] << scale;
+		}
+	}
+	if (has_base)
+		set_gpr(g, xbase, ea_reg(g, ea - disp - idx));
+	else if (!has_index)
+		disp = ea;
+	put(g, mod << 6 | reg << 3 | 4, 1);
+	put(g, scale << 6 | index << 3 | base, 1);
+	if (mod == 1)
+		put(g, disp, 1);
+	else if (mod == 2 || !has_base)
+		put(g, disp, 4);
+}
+
+static void mem_plain(struct gen *g, unsigned reg, uint64_t ea)
+{
+	unsigned mod = below(g, 3), rm = below(g, 8);
+	uint64_t disp;
+
+	if (rm == 4)
+		rm = 3;
+	if (mod == 0 && rm == 5) {
+		put(g, reg << 3 | 5, 1);
+		if (g->c->bits == 64)
+			g->rip_disp = g->p;
+		put(g, ea, 4);
+		return;
+	}
+	disp = mod == 1 ? (uint64_t)(int64_t)(int8_t)rnd(g) :
+	       mod == 2 ? (uint64_t)(int64_t)(int32_t)rnd(g) : 0;
+	set_gpr(g, rm | (g->rex & 1) << 3, ea_reg(g, ea - disp));
+	put(g, mod << 6 | reg << 3 | rm, 1);
+	put(g, disp, mod == 1 ? 1 : mod == 2 ? 4 : 0);
+}
+
+static void memory(struct gen *g, unsigned reg)
+{
+	uint64_t ea = ea_mask(g, ea_for(g, g->target));
+
+	if (g->asize == 2) {
+		unsigned mod = below(g, 3), rm = below(g, 8);
+
+		put(g, mod << 6 | reg << 3 | rm, 1);
+		put(g, rnd(g), mod == 1 ? 1 : mod == 2 || rm == 6 ? 2 : 0);
+		g->target = 0;
+	} else if (pct(g, 40)) {
+		mem_sib(g, reg, ea);
+	} else {
+		mem_plain(g, reg, ea);
+	}
+}
+
+static void modrm(struct gen *g)
+{
+	const struct optable_row *r = g->row;
+	int ext = r->ext;
+	unsigned reg = below(g, 8), rm = below(g, 8);
+	bool must_mem = has_kind(g, K_M) || ext == X_MEM || (ext >= 0x10 && ext < 0x18);
+	bool must_reg = has_kind(g, K_U) || has_kind(g, K_N) || ext == X_REG ||
+			(ext >= 0x20 && ext < 0x28) || (has_kind(g, K_STI) && !must_mem);
+
+	if (ext >= 0x100) {
+		put(g, (unsigned)ext & 0xff, 1);
+		return;
+	}
+	if (ext >= 0 && ext < 0x28)
+		reg = (unsigned)ext & 7;
+	g->is_mem = must_mem || (!must_reg && !g->plain && pct(g, 60));
+	if (has_kind(g, K_G))
+		g->reg = (int)(reg | (g->rex & 4) << 1);
+	if (g->is_mem) {
+		memory(g, reg);
+		return;
+	}
+	if (has_kind(g, K_E))
+		g->rm = (int)(rm | (g->rex & 1) << 3);
+	put(g, 0xc0 | reg << 3 | rm, 1);
+}
+
+/* ---- what particular instructions want -------------------------------------------------- */
+static uint64_t code_target(struct gen *g)
+{
+	if (pct(g, 80))
+		return DIFF_CODE + 0x100 + below(g, 0x600);
+	return pct(g, 50) ? DIFF_DATA + below(g, 0x1000) : 0x2f000000 + below(g, 0x1000);
+}
+
+static void string_operands(struct gen *g)
+{
+	uint64_t t = pick_target(g, 16);
+
+	if (has_kind(g, K_X))
+		set_gpr(g, R_RSI, ea_reg(g, ea_mask(g, ea_for(g, t))));
+	t = pct(g, 20) ? t + below(g, 32) : pick_target(g, 16);
+	if (has_kind(g, K_Y))
+		set_gpr(g, R_RDI, ea_reg(g, ea_mask(g, t)));
+	set_gpr(g, R_RCX, pct(g, 85) ? below(g, 40) : below(g, 2500));
+	if (g->asize == 4 && g->c->bits == 64)
+		g->c->in.gpr[R_RCX] |= rnd(g) << 32;
+}
+
+static void stack_operands(struct gen *g)
+{
+	if (pct(g, 10))
+		g->c->in.gpr[R_RSP] = pick_target(g, 8);
+	if (is(g, "leave") || is(g, "enter"))
+		set_gpr(g, R_RBP, pct(g, 80) ? DIFF_DATA + 0x400 + below(g, 0x800) : pick_target(g, 8));
+	if (is(g, "ret"))
+		patch64(g, g->c->in.gpr[R_RSP], code_target(g), g->osize);
+	if (is(g, "popf")) {
+		if (g->c->in.gpr[R_RSP] - DIFF_DATA > DIFF_DATA_LEN - 64)
+			g->c->in.gpr[R_RSP] = DIFF_DATA + 0x800;
+		patch64(g, g->c->in.gpr[R_RSP] & ~7ull, rnd(g) & ~0x0100010001000100ull, 8);
+		patch64(g, (g->c->in.gpr[R_RSP] & ~7ull) + 8, rnd(g) & ~0x0100010001000100ull, 8);
+	}
+}
+
+static void indirect_target(struct gen *g)
+{
+	uint64_t t = code_target(g);
+
+	if (g->is_mem)
+		patch64(g, g->target, t, g->osize);
+	else if (g->rm >= 0)
+		set_gpr(g, (unsigned)g->rm, t);
+}
+
+static void divide(struct gen *g)
+{
+	if (g->is_mem && pct(g, 70))
+		patch64(g, g->target, value(g), 8);
+	if (pct(g, 70))
+		set_gpr(g, R_RDX, pct(g, 50) ? 0 : below(g, 100));
+	else if (pct(g, 50))
+		set_gpr(g, R_RDX, (uint64_t)((int64_t)g->c->in.gpr[R_RAX] >> 63));
+	if (g->row->opcode == 0xf6 && pct(g, 70))
+		set_gpr(g, R_RAX, value(g) & 0xfff);
+}
+
+static void state_operand(struct gen *g)
+{
+	struct diff_patch *p = patch(g, g->target, g->mem_len > 512 ? 512 : g->mem_len);
+	uint8_t fx[512];
+	uint32_t v;
+
+	if (!p)
+		return;
+	memset(p->b, 0, sizeof(p->b));
+	fx_state(g, fx, true);
+	if (is(g, "fxrstor")) {
+		memcpy(p->b, fx, 512);
+		if (pct(g, 10))
+			p->b[26 + below(g, 2)] |= (uint8_t)(1 << below(g, 8)) & (uint8_t)~2;
+	} else if (is(g, "ldmxcsr")) {
+		memcpy(&v, fx + 24, 4);
+		if (pct(g, 10))
+			v |= 1u << below(g, 32);
+		v &= ~0x20000u;		/* AMD's MM bit */
+		memcpy(p->b, &v, 4);
+	} else if (is(g, "fldcw")) {
+		memcpy(p->b, fx, 2);
+	} else {		/* FLDENV, FRSTOR */
+		unsigned step = g->osize == 2 ? 2 : 4;
+		uint16_t tags = (uint16_t)rnd(g);
+
+		memcpy(p->b, fx, 2);
+		memcpy(p->b + step, fx + 2, 2);
+		memcpy(p->b + 2 * step, &tags, 2);
+		for (unsigned i = 0; i < 8; i++)
+			float80(g, p->b + 7 * step + 10 * i);
+	}
+}
+
+static void special(struct gen *g)
+{
+	const struct optable_row *r = g->row;
+	struct diff_patch *p;
+
+	if (g->inf->attr & A_REPSTR)
+		string_operands(g);
+	if (is(g, "call") || is(g, "jmp"))
+		indirect_target(g);
+	if (starts(g, "bt") && g->is_mem && g->reg >= 0 && pct(g, 90))
+		set_gpr(g, (unsigned)g->reg, (uint64_t)((int64_t)below(g, 16384) - 8192));
+	if (is(g, "div") || is(g, "idiv"))
+		divide(g);
+	if (is(g, "xlat"))
+		set_gpr(g, R_RBX, ea_reg(g, ea_mask(g, ea_for(g, pick_target(g, 1)))));
+	if (starts(g, "maskmov"))
+		set_gpr(g, R_RDI, ea_reg(g, ea_mask(g, ea_for(g, pick_target(g, 16)))));
+	if (is(g, "fxrstor") || is(g, "ldmxcsr") || is(g, "fldcw") || is(g, "fldenv") || is(g, "frstor"))
+		state_operand(g);
+	else if (r->map == M1 && r->opcode == 0x62 && pct(g, 60))
+		patch64(g, g->target, (uint64_t)100 << 32 | (rnd(g) & 0x80000000), 8);
+	else if (g->is_mem && g->target && !is(g, "call") && !is(g, "jmp") && g->mem_len <= 16) {
+		p = patch(g, g->target, g->mem_len);
+		if (p) {
+			fill(g, p->b, g->mem_len);
+			if (g->mem_len == 10 && pct(g, 80))
+				float80(g, p->b);
+			if (is(g, "fbld") && pct(g, 90))
+				for (unsigned i = 0; i < 10; i++)
+					p->b[i] = (uint8_t)(below(g, 10) | below(g, 10) << 4);
+		}
+	}
+	if (starts(g, "cmpxchg") && pct(g, 50)) {
+		set_gpr(g, R_RAX, g->rm >= 0 ? g->c->in.gpr[g->rm & 15] : value(g));
+		if (g->is_mem)
+			patch64(g, g->target, g->c->in.gpr[R_RAX] & (r->opcode == 0xc7 && !g->rexw ?
+								  0xffffffff : ~0ull), 8);
+		if (r->opcode == 0xc7) {
+			uint64_t hi = g->c->in.gpr[R_RDX];
+
+			patch64(g, g->target + (g->rexw ? 8 : 4), hi, g->rexw ? 8 : 4);
+		}
+	}
+	if (starts(g, "pcmpestr") && pct(g, 80)) {
+		set_gpr(g, R_RAX, below(g, 40) - 20ull);
+		set_gpr(g, R_RDX, below(g, 40) - 20ull);
+	}
+	stack_operands(g);
+}
+
+static void immediates(struct gen *g)
+{
+	for (unsigned i = 0; i < g->inf->n; i++) {
+		const struct opd *o = &g->inf->opd[i];
+		unsigned n = size_of(g, o->size);
+
+		if (o->kind == K_I) {
+			uint64_t v = value(g);
+
+			if (is(g, "enter") && n == 1 && pct(g, 80))
+				v &= 3;
+			if ((is(g, "ret") || is(g, "enter")) && n == 2)
+				v &= pct(g, 90) ? 0x1f8 : 0xffff;
+			put(g, v, n);
+		} else if (o->kind == K_O) {
+			put(g, ea_mask(g, ea_for(g, g->target)), g->asize);
+			g->is_mem = true;
+		} else if (o->kind == K_J) {
+			uint64_t here = (uint64_t)(g->p - g->c->code) + g->c->in.rip;
+
+			if (o->size == 'b')
+				put(g, pct(g, 50) ? 2 + below(g, 0x70) : -(64ull + below(g, 60)), 1);
+			else
+				put(g, code_target(g) - here - 4, 4);
+		}
+	}
+}
+
+/* ---- one instruction --------------------------------------------------------------------- */
+static void emit(struct gen *g, unsigned row)
+{
+	struct diff_case *c = g->c;
+	uint8_t *start = g->p;
+
+	g->row = &soft_optable[row];
+	g->inf = &soft_optable_info[row];
+	g->p66 = g->p67 = g->rexw = g->is_mem = false;
+	g->rex = 0;
+	g->reg = g->rm = -1;
+	g->rip_disp = NULL;
+	prefixes(g);
+	g->mem_len = memory_size(g);
+	if (starts(g, "fnsave") || is(g, "frstor"))
+		g->mem_len = g->osize == 2 ? 94 : 108;
+	else if (starts(g, "fnstenv") || is(g, "fldenv"))
+		g->mem_len = g->osize == 2 ? 14 : 28;
+	g->target = pick_target(g, g->mem_len);
+	if (g->mem_len == 512 && pct(g, 90))
+		g->target = DIFF_DATA + (below(g, 0x1800) & ~15u);
+	put(g, g->row->opcode + (has_kind(g, K_Z) ? below(g, 8) : 0), 1);
+	if (g->inf->attr & A_MODRM)
+		modrm(g);
+	immediates(g);
+	if (g->rip_disp) {
+		uint64_t next = c->in.rip + (uint64_t)(g->p - c->code);
+		uint32_t disp = (uint32_t)(ea_for(g, g->target) - next);
+
+		memcpy(g->rip_disp, &disp, 4);
+	}
+	if (!g->plain)
+		special(g);
+	/* LOCK goes in front, sometimes where it is not allowed. */
+	if (!g->plain && (g->inf->attr & A_LOCK && g->is_mem ? pct(g, 20) : pct(g, 1)) &&
+	    !g->rip_disp && !has_kind(g, K_J)) {
+		memmove(start + 1, start, (size_t)(g->p - start));
+		*start = 0xf0;
+		g->p++;
+	}
+	c->mem_len = g->mem_len;
+	c->seg = g->seg;
+	c->target = g->target;
+	c->rows[c->nrows++] = row;
+	c->undef_fault = c->undef;
+	c->undef = (c->undef & ~g->row->fout) | g->row->fundef;
+	c->osize = g->osize;
+	c->len = (unsigned)(g->p - c->code);
+}
+
+static unsigned *rows64, *rows32, *plain64, n64, n32, np64;
+
+bool diff_row_testable(unsigned row, unsigned bits)
+{
+	static const char *const never[] = {
+		"syscall", "sysret", "sysenter", "sysexit", "int", "int3", "int1", "into", "cpuid",
+		"rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "hlt", "monitor", "mwait", "xgetbv",
+		"iret", "retf", "wrfsbase", "wrgsbase", "rdfsbase", "rdgsbase", "sgdt", "sidt", "sldt",
+		"smsw", "str", "ljmp", "lcall", "lar", "lsl", "verr", "verw", "lds", "les", "lss", "lfs",
+		"lgs", "arpl", "rdpid", "swapgs", "xsave", "xrstor", "xsaveopt", "vmcall",
+	};
+	static const char *const always[] = { "cld", "std", "pushf", "popf" };
+	const struct optable_row *r = &soft_optable[row];
+
+	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) || !soft_has_feat(r->feat))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+		if (!strcmp(always[i], r->mnem))
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (!strcmp(never[i], r->mnem))
+			return false;
+	return !(r->attr & A_NOTEST);
+}
+
+void diff_gen_init(void)
+{
+	soft_optable_init();
+	rows64 = calloc(soft_optable_rows, sizeof(unsigned));
+	rows32 = calloc(soft_optable_rows, sizeof(unsigned));
+	plain64 = calloc(soft_optable_rows, sizeof(unsigned));
+	for (unsigned i = 0; i < soft_optable_rows; i++) {
+		const struct optable_info *inf = &soft_optable_info[i];
+		bool reg_only = soft_optable[i].map <= M0F && soft_optable[i].fout &&
+				!(inf->attr & (A_END | A_REPSTR | A_FPU | A_SSE | A_MMX)) && inf->n &&
+				(inf->opd[0].kind == K_E || inf->opd[0].kind == K_G);
+
+		if (diff_row_testable(i, 64))
+			rows64[n64++] = i;
+		if (diff_row_testable(i, 32))
+			rows32[n32++] = i;
+		if (diff_row_testable(i, 64) && diff_row_testable(i, 32) && reg_only &&
+		    !strstr(soft_optable[i].mnem, "div") && strncmp(soft_optable[i].mnem, "bs", 2) &&
+		    strcmp(soft_optable[i].mnem, "shld") && strcmp(soft_optable[i].mnem, "shrd"))
+			plain64[np64++] = i;
+	}
+}
+
+void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
+{
+	struct gen g = { .c = c, .rng = seed * 0x2545f4914f6cdd1dull + n };
+	unsigned inner = 0;
+
+	c->npatch = c->nrows = c->len = 0;
+	c->undef = 0;
+	(void)rnd(&g);
+	c->bits = pct(&g, 85) ? 64 : 32;
+	if (row >= 0 && !diff_row_testable((unsigned)row, c->bits))
+		c->bits ^= 96;
+	g.p = c->code;
+	random_state(&g);
+	c->in.rip = DIFF_CODE + 0x800 + below(&g, 64);
+	if (row < 0)
+		row = (int)(c->bits == 64 ? rows64[below(&g, n64)] : rows32[below(&g, n32)]);
+	fx_state(&g, c->in.fx, soft_optable[row].attr & (A_FPU | A_SSE | A_MMX) && pct(&g, 60));
+	if (!strcmp(soft_optable[row].mnem, "fwait"))
+		fx_state(&g, c->in.fx, true);
+	if (pct(&g, 20))
+		inner = 1 + below(&g, 2);
+	g.plain = true;
+	while (inner--) {
+		unsigned i = plain64[below(&g, np64)];
+
+		if (!(soft_optable[i].fin & c->undef))
+			emit(&g, i);
+	}
+	g.plain = c->nrows && pct(&g, 70) && strcmp(soft_optable[row].mnem, "popf");
+	g.fixed = c->nrows ? 0xffff : 0;	/* earlier ones may have changed any register */
+	if (c->nrows && soft_optable[row].fin & c->undef)
+		return;
+	emit(&g, (unsigned)row);
+	/* Sometimes at the end of the page, or running out of it. */
+	if (pct(&g, 4) && !g.rip_disp && !has_kind(&g, K_J) && c->nrows == 1 && !is(&g, "ud1")) {
+		c->in.rip = DIFF_CODE + 0x1000 - c->len;
+		if (pct(&g, 40))
+			c->in.rip += 1 + below(&g, c->len);
+	}
+}
