@@ -58,7 +58,7 @@ static const struct feature features[] = {
 	{ 0x80000001, 0, EDX, 29, F_BASE, false },				/* lm */
 };
 
-static bool host_has(const struct feature *f)
+static bool ask_host(const struct feature *f)
 {
 	uint32_t r[4] = { 0 };
 
@@ -67,6 +67,23 @@ static bool host_has(const struct feature *f)
 	if (!__get_cpuid_count(f->leaf, f->sub, &r[0], &r[1], &r[2], &r[3]))
 		return false;
 	return r[f->reg] >> f->bit & 1;
+}
+
+static bool host_bits[ARRAY_SIZE(features)];
+
+static void ask_host_once(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(features); i++)
+		host_bits[i] = ask_host(&features[i]);
+}
+
+/* CPUID is a trap where the host itself is virtual: tens of microseconds. */
+static bool host_has(const struct feature *f)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, ask_host_once);
+	return host_bits[f - features];
 }
 
 bool soft_has_feat(enum op_feat feat)
