@@ -240,9 +240,11 @@ bool soft_mmu_walk(struct soft *s, uint64_t lin, enum soft_access acc, unsigned 
 		else
 			r = walk32(s, lin, acc, table, w, code);
 	} while (r < 0);
+	if (!r)
+		return false;
 	w->global = w->global && (s->cr4 & CR4_PGE);
 	w->phys = a20(s, w->phys);
-	return r > 0;
+	return true;
 }
 
 bool soft_mmu_load_pdptes(struct soft *s, uint64_t cr3)
