@@ -332,8 +332,7 @@ static size_t build_fadt(struct aml *a, const struct acpi_config *cfg, struct ac
 	st_le32(f + 112, 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 10);
 	gas(f + 116, 8, 1, 0xcf9);
 	f[128] = 0x06;
-	st_le64(f + 132, facs);
-	st_le64(f + 140, dsdt);
+	st_le64(f + 140, dsdt);			/* the FACS by its 32-bit pointer only */
 	gas(f + 148, 32, 2, pm);
 	gas(f + 172, 16, 2, pm + 4);
 	gas(f + 208, 32, 3, pm + 8);
@@ -341,7 +340,6 @@ static size_t build_fadt(struct aml *a, const struct acpi_config *cfg, struct ac
 	aml_bytes(a, f + HDR_LEN, sizeof(f) - HDR_LEN);
 	fix_pointer(t, false, at + 36, 4);
 	fix_pointer(t, false, at + 40, 4);
-	fix_pointer(t, false, at + 132, 8);
 	fix_pointer(t, false, at + 140, 8);
 	table_end(a, t, at);
 	return at;
