@@ -44,7 +44,8 @@ static const struct feature features[] = {
 	{ 1, 0, ECX, 25, F_AES, true }, { 1, 0, ECX, 26, F_XSAVE, true },
 	{ 1, 0, ECX, 30, F_RDRAND, true },
 	/* leaf 7 */
-	{ 7, 0, EBX, 0, F_FSGSBASE, false }, { 7, 0, EBX, 7, F_BASE, false },	/* smep */
+	{ 7, 0, EBX, 0, F_FSGSBASE, false }, { 7, 0, EBX, 1, F_BASE, false },	/* tsc_adjust */
+	{ 7, 0, EBX, 7, F_BASE, false },					/* smep */
 	{ 7, 0, EBX, 9, F_BASE, false }, { 7, 0, EBX, 10, F_INVPCID, false },	/* erms */
 	{ 7, 0, EBX, 18, F_RDSEED, true }, { 7, 0, EBX, 20, F_SMAP, false },
 	{ 7, 0, EDX, 4, F_BASE, false },					/* fsrm */
