@@ -132,7 +132,7 @@ static void same(const char *prog, const char *what, uint64_t a, uint64_t b)
 static void compare_segs(const char *prog, const struct x86_state *a, const struct x86_state *b)
 {
 	for (int i = 0; i < SEG_NUM; i++) {
-		char what[16];
+		char what[32];
 
 		snprintf(what, sizeof(what), "segment %d", i);
 		same(prog, what, a->seg[i].sel, b->seg[i].sel);
@@ -149,7 +149,7 @@ static void compare(const struct program *p, const struct guest_result *ra,
 	const struct x86_state *a = &ra->state, *b = &rb->state;
 
 	for (int i = 0; i < 16; i++) {
-		char what[16];
+		char what[32];
 
 		snprintf(what, sizeof(what), "register %d", i);
 		same(p->name, what, a->gpr[i], b->gpr[i]);
