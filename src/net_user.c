@@ -421,7 +421,7 @@ static bool add_forward(struct net_user *u, const struct net_forward *f, struct 
 			       "port forward: \"%s\" is not an IPv4 address", addr);
 	if (slirp_add_hostfwd(u->slirp, f->udp, host, f->host_port, guest, f->guest_port) < 0)
 		return err_errno(e, HV_EXIT_HOST, errno,
-				 "port forward: cannot listen on %s port %s:%u (choose another port)",
+				 "port forward: cannot listen on %s %s:%u (choose another port)",
 				 f->udp ? "UDP" : "TCP", addr, f->host_port);
 	return true;
 }

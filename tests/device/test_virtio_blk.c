@@ -214,7 +214,8 @@ static void test_read_write(void **st)
 static void test_split_anywhere(void **st)
 {
 	struct vgbuf b[] = {
-		{ HDR, 5 }, { HDR + 5, 11 }, { DATA, 100 }, { DATA + 200, 300 }, { DATA + 600, 113 },
+		{ HDR, 5 }, { HDR + 5, 11 },
+		{ DATA, 100 }, { DATA + 200, 300 }, { DATA + 600, 113 },
 	};
 	uint16_t head;
 	uint32_t n;

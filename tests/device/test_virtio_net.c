@@ -217,7 +217,8 @@ static void test_receive_legacy(void **st)
 	tvm_outb(vm, VG_IO + 0x12, 3);
 	tvm_outl(vm, VG_IO + 4, 0);
 	tvm_outw(vm, VG_IO + 0x0e, 0);
-	*r = (struct vgq){ .g = &g, .size = 256, .desc = 0x40000, .avail = 0x41000, .used = 0x42000 };
+	*r = (struct vgq){ .g = &g, .size = 256, .desc = 0x40000, .avail = 0x41000,
+			    .used = 0x42000 };
 	tvm_outl(vm, VG_IO + 8, 0x40);
 	tvm_outb(vm, VG_IO + 0x12, 7);
 	vg_add(r, &(struct vgbuf){ BUF, 1526 }, 0, 1);

@@ -324,7 +324,8 @@ static void legacy_start(struct vgq *q)
 	tvm_outl(vm, VG_IO + 4, 0);
 	tvm_outw(vm, VG_IO + 0x0e, 0);
 	assert_int_equal(tvm_inw(vm, VG_IO + 0x0c), 64);
-	*q = (struct vgq){ .g = &g, .size = 64, .desc = 0x40000, .avail = 0x40400, .used = 0x41000 };
+	*q = (struct vgq){ .g = &g, .size = 64, .desc = 0x40000, .avail = 0x40400,
+			    .used = 0x41000 };
 	tvm_outl(vm, VG_IO + 8, 0x40);
 	assert_int_equal(tvm_inl(vm, VG_IO + 8), 0x40);
 	tvm_outb(vm, VG_IO + 0x12, 7);
@@ -460,7 +461,8 @@ static void test_hostile_state(void **st)
 
 		b.len = 0;
 		state_save_device(&b, &g.v->pci.dev);
-		off = off % (b.len - hdr) / 2 + (b.len - hdr) / 2;	/* the queues are at the end */
+		/* the queues are at the end */
+		off = off % (b.len - hdr) / 2 + (b.len - hdr) / 2;
 		b.data[hdr + off] ^= (uint8_t)(1u << n % 8);
 		st_le32(b.data + hdr - 4, crc32c(0, b.data + hdr, b.len - hdr));
 		if (state_load_device(&g.v->pci.dev, b.data, b.len, &pos, &e)) {
