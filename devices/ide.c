@@ -457,7 +457,8 @@ static void dma_step(struct ide_channel *c)
 
 void ide_dma_kick(struct ide_channel *c)
 {
-	if (!c->dma || c->xfer == XFER_PACKET || c->inflight || !(c->bm_cmd & BM_START) || !pci_master(&c->ide->pci))
+	if (!c->dma || c->xfer == XFER_PACKET || c->inflight ||
+	    !(c->bm_cmd & BM_START) || !pci_master(&c->ide->pci))
 		return;
 	if (!(c->bm_cmd & BM_TO_MEMORY) != (c->xfer == XFER_WRITE)) {
 		bm_stop(c, BM_ERROR);	/* 3.1: direction does not match the command */
@@ -972,7 +973,8 @@ static void ctl_write(struct ide_channel *c, uint8_t v)
 	static void name##_ctl_write(struct device *d, uint64_t off, unsigned size, uint64_t v) \
 	{ ctl_write(cmd_channel(d, n), v); } \
 	static const struct io_ops name##_cmd_io = { \
-		.read = name##_cmd_read, .write = name##_cmd_write, .min_size = 1, .max_size = 4 }; \
+		.read = name##_cmd_read, .write = name##_cmd_write, \
+		.min_size = 1, .max_size = 4 }; \
 	static const struct io_ops name##_ctl_io = { \
 		.read = name##_ctl_read, .write = name##_ctl_write, .min_size = 1, .max_size = 1 };
 CHANNEL_IO(primary, 0)

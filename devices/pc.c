@@ -127,7 +127,8 @@ static bool add_ram(struct pc *pc, struct err *e)
 	struct gm_block *high;
 
 	if (ram < PC_MIN_RAM || ram > PC_MAX_RAM || ram % MiB(1))
-		return err_set(e, HV_EXIT_USAGE, "memory must be %llu MiB to %llu GiB, in whole MiB",
+		return err_set(e, HV_EXIT_USAGE, "memory must be %llu MiB to %llu GiB, in"
+			       " whole MiB",
 			       (unsigned long long)(PC_MIN_RAM >> 20),
 			       (unsigned long long)(PC_MAX_RAM >> 30));
 	pc->ram_low = MIN(ram, RAM_LOW_MAX);

@@ -24,7 +24,8 @@ struct pc {
 	struct irq_fanout isa[16];	/* each to the 8259 and the IOAPIC */
 	struct irq_fanin com[2];	/* IRQ 4 and 3, two ports each */
 	unsigned next_slot;		/* PCI */
-	char boot_disks[PC_BOOT_PATHS], boot_cds[PC_BOOT_PATHS];	/* firmware paths, a line each */
+	/* firmware paths, a line each */
+	char boot_disks[PC_BOOT_PATHS], boot_cds[PC_BOOT_PATHS];
 	struct acpi_tables acpi;
 	struct smbios smbios;
 	/* Direct boot */

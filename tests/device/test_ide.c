@@ -100,6 +100,7 @@ static int teardown(void **st)
 	block_close(disk);
 	block_close(cd);
 	vm_unlock(vm);
+	loop_poll(vm->loop, 0);		/* completion notices still queued */
 	tvm_free(vm);
 	unlink(disk_path);
 	unlink(cd_path);

@@ -83,7 +83,8 @@ static size_t make_elf(uint8_t *out, bool pvh)
 	Elf64_Phdr p[2] = {
 		{ .p_type = PT_LOAD, .p_offset = 0x200, .p_vaddr = 0xffffffff81000000ull,
 		  .p_paddr = KLOAD, .p_filesz = CODE_LEN, .p_memsz = CODE_LEN + BSS_LEN },
-		{ .p_type = pvh ? PT_NOTE : PT_NULL, .p_offset = 0x100, .p_filesz = 40, .p_align = 4 },
+		{ .p_type = pvh ? PT_NOTE : PT_NULL, .p_offset = 0x100, .p_filesz = 40,
+		  .p_align = 4 },
 	};
 	uint32_t note[] = { 4, 4, 99, ld_le32("Xen"), 1, 4, 4, 18, ld_le32("Xen"), KLOAD + 0x80 };
 
@@ -165,7 +166,8 @@ static size_t compress(const char *tool, const uint8_t *in, size_t n, uint8_t *o
 	size_t got;
 
 	put_file("raw", in, n);
-	snprintf(cmd, sizeof(cmd), "command -v %.*s >/dev/null && %s < %s/raw > %s/packed 2>/dev/null",
+	snprintf(cmd, sizeof(cmd),
+		 "command -v %.*s >/dev/null && %s < %s/raw > %s/packed 2>/dev/null",
 		(int)strcspn(tool, " "), tool, tool, dir, dir);
 	if (system(cmd) != 0)
 		return 0;
