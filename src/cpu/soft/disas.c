@@ -176,7 +176,7 @@ static void put_operand(struct text *t, const struct opd *o, const struct uop *u
 		else if (o->kind == K_Q || o->kind == K_N)
 			put(t, "mm%u", u->rm);
 		else
-			put_gpr(t, o->kind == K_R ? u->rm * 8u : u->rm, o->kind == K_R ? 4 : size);
+			put_gpr(t, u->rm, o->kind == K_R ? 4 : size);
 		break;
 	case K_G:
 		put_gpr(t, u->reg, size);
