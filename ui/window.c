@@ -88,6 +88,15 @@ static void set_hints(void)
 	SDL_GL_SetAttribute(SDL_GL_CONTEXT_PROFILE_MASK, SDL_GL_CONTEXT_PROFILE_CORE);
 }
 
+/* Without a display SDL picks a driver that shows nothing: only wanted when asked for by name. */
+static bool visible_driver(void)
+{
+	const char *driver = SDL_GetCurrentVideoDriver();
+
+	return getenv("SDL_VIDEODRIVER") ||
+	       (driver && strcmp(driver, "offscreen") && strcmp(driver, "dummy"));
+}
+
 struct window *window_open(struct vm *vm, const struct config *cfg, const char *title,
 			   struct err *e)
 {
@@ -97,6 +106,12 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 	if (SDL_Init(SDL_INIT_VIDEO) < 0) {
 		err_set(e, HV_EXIT_HOST, "cannot open a window: %s; use --display none to run without",
 			SDL_GetError());
+		return NULL;
+	}
+	if (!visible_driver()) {
+		SDL_Quit();
+		err_set(e, HV_EXIT_HOST, "cannot open a window: there is no display (DISPLAY and "
+			"WAYLAND_DISPLAY are not set); use --display none to run without");
 		return NULL;
 	}
 	w = hv_zalloc(sizeof(*w));
