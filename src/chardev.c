@@ -441,10 +441,10 @@ static bool open_unix(struct chardev *c, const char *path, struct err *e)
 		.opaque = c };
 	c->socket = c->send_out = true;
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_errno(e, HV_EXIT_HOST, errno, "cannot create socket %s", path);
+		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot create socket %s", path);
 	c->path = hv_strdup(path);
 	if (chmod(path, 0600) < 0 || listen(fd, 4) < 0)
-		return err_errno(e, HV_EXIT_HOST, errno, "cannot listen on %s", path);
+		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot listen on %s", path);
 	return loop_add_fd(c->loop, &c->listen_fd, e);
 }
 
@@ -454,7 +454,7 @@ static bool open_file(struct chardev *c, const char *path, struct err *e)
 		      0666);
 
 	if (fd < 0)
-		return err_errno(e, HV_EXIT_HOST, errno, "cannot write serial output to %s", path);
+		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot write serial output to %s", path);
 	c->out_fd.fd = fd;
 	c->close_out = true;
 	return true;
