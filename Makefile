@@ -121,5 +121,5 @@ clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d)
-.PHONY: all tests test check check-kvm demo lint bench install clean
+.PHONY: all tests test fuzz check check-kvm demo lint bench install clean
 .SECONDARY:

@@ -37,6 +37,11 @@ static bool failed(const struct diff_case *c, const struct diff_out *h)
 	return h->vector != EXC_BP && !(h->vector == EXC_PF && h->error & 16 && at >= c->len);
 }
 
+static bool bad_address(unsigned v)
+{
+	return v == EXC_PF || v == EXC_GP || v == EXC_SS || v == EXC_AC;
+}
+
 /*
  * What the host shows that the architecture leaves open, or that is another
  * processor's or kernel's business: made equal before the comparison.
@@ -51,8 +56,7 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 	unsigned count = (strchr(r->operands, 'L') ? (uint8_t)c->in.gpr[R_RCX] : imm) & 31;
 
 	/* The order of the parts of a wide access is not defined. */
-	if (wide && (h->vector == EXC_PF || h->vector == EXC_GP || h->vector == EXC_SS) &&
-	    (g->vector == EXC_PF || g->vector == EXC_GP || g->vector == EXC_SS)) {
+	if (wide && bad_address(h->vector) && bad_address(g->vector)) {
 		g->vector = h->vector;
 		g->error = h->error;
 		g->cr2 = h->cr2;
@@ -100,9 +104,16 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 	if (h->vector == EXC_PF && g->vector == EXC_PF && h->cr2 >= 0x7ffffffff000)
 		h->error = (h->error & ~1u) | (g->error & 1);
 	/* MXCSR_MASK: AMD has bit 17 (misaligned SSE), which we do not advertise. */
-	if (!strcmp(r->mnem, "fxsave") && !fault && c->target >= DIFF_DATA &&
-	    c->target + 512 <= DIFF_DATA + DIFF_RW_LEN)
-		diff_native_data[c->target - DIFF_DATA + 30] &= (uint8_t)~2;
+	if (!fault && (!strcmp(r->mnem, "fxsave") || !strncmp(r->mnem, "xsave", 5)))
+		for (unsigned i = 0; i < DIFF_RW_LEN; i += 4)
+			if (ld_le32(diff_native_data + i) == 0x2ffff &&
+			    ld_le32(diff_guest_data + i) == 0xffff)
+				diff_native_data[i + 2] = 0;
+	/* AMD has moved some registers when a later one's access faults. */
+	if ((!strcmp(r->mnem, "popa") || !strcmp(r->mnem, "pusha")) && fault && g->vector == h->vector) {
+		memcpy(g->st.gpr, h->st.gpr, sizeof(g->st.gpr));
+		memcpy(diff_guest_data, diff_native_data, DIFF_DATA_LEN);
+	}
 }
 
 /* ---- comparison ----------------------------------------------------------------- */
@@ -166,6 +177,10 @@ static void compare(const struct diff_case *c, const struct diff_out *h, const s
 		say(why, n, "vector", h->vector, g->vector);
 	else if (pushes_error(h->vector) && h->error != g->error)
 		say(why, n, "error", h->error, g->error);
+	if (h->st.fsbase != g->st.fsbase)
+		say(why, n, "FSBASE", h->st.fsbase, g->st.fsbase);
+	if (h->st.gsbase != g->st.gsbase)
+		say(why, n, "GSBASE", h->st.gsbase, g->st.gsbase);
 	if (h->vector == EXC_PF && g->vector == EXC_PF && h->cr2 != g->cr2)
 		say(why, n, "CR2", h->cr2, g->cr2);
 	if (h->st.rip != g->st.rip)
@@ -195,6 +210,7 @@ static bool same(const struct diff_case *c, const struct diff_out *h, const stru
 	return h->vector == g->vector && h->st.rip == g->st.rip && c->bits == 64 &&
 	       !memcmp(h->st.gpr, g->st.gpr, sizeof(h->st.gpr)) &&
 	       !((h->st.rflags ^ g->st.rflags) & 0xcd5 & ~undefined_flags(c, h)) &&
+	       h->st.fsbase == g->st.fsbase && h->st.gsbase == g->st.gsbase &&
 	       h->vector == EXC_BP && !memcmp(h->st.fx, g->st.fx, 5) &&
 	       !memcmp(h->st.fx + 24, g->st.fx + 24, 4) &&
 	       !memcmp(h->st.fx + 32, g->st.fx + 32, 384) &&

@@ -26,7 +26,7 @@ struct diff_state {
 struct diff_patch {
 	uint64_t at;
 	unsigned len;
-	uint8_t b[512];
+	uint8_t b[576];
 };
 
 struct diff_case {

@@ -554,7 +554,7 @@ static void divide(struct gen *g)
 
 static void state_operand(struct gen *g)
 {
-	struct diff_patch *p = patch(g, g->target, g->mem_len > 512 ? 512 : g->mem_len);
+	struct diff_patch *p = patch(g, g->target, g->mem_len);
 	uint8_t fx[512];
 	uint32_t v;
 
@@ -562,8 +562,14 @@ static void state_operand(struct gen *g)
 		return;
 	memset(p->b, 0, sizeof(p->b));
 	fx_state(g, fx, true);
-	if (is(g, "fxrstor")) {
+	if (is(g, "fxrstor") || is(g, "xrstor")) {
 		memcpy(p->b, fx, 512);
+		if (is(g, "xrstor")) {
+			p->len = 576;
+			p->b[512] = (uint8_t)below(g, 4);
+			if (pct(g, 10))
+				p->b[514 + 8 * below(g, 3) + below(g, 5)] |= (uint8_t)(8 << below(g, 5));
+		}
 		if (pct(g, 10))
 			p->b[26 + below(g, 2)] |= (uint8_t)(1 << below(g, 8)) & (uint8_t)~2;
 	} else if (is(g, "ldmxcsr")) {
@@ -603,7 +609,13 @@ static void special(struct gen *g)
 		set_gpr(g, R_RBX, ea_reg(g, ea_mask(g, ea_for(g, pick_target(g, 1)))));
 	if (starts(g, "maskmov"))
 		set_gpr(g, R_RDI, ea_reg(g, ea_mask(g, ea_for(g, pick_target(g, 16)))));
-	if (is(g, "fxrstor") || is(g, "ldmxcsr") || is(g, "fldcw") || is(g, "fldenv") || is(g, "frstor"))
+	if (starts(g, "xsave") || is(g, "xrstor")) {
+		set_gpr(g, R_RAX, below(g, 4) | (pct(g, 20) ? rnd(g) << 32 : 0));
+		set_gpr(g, R_RDX, pct(g, 20) ? rnd(g) << 32 : 0);
+	}
+	if (starts(g, "xsave"))
+		patch64(g, g->target + 512, pct(g, 50) ? 3 : 0, 8);
+	else if (is(g, "fxrstor") || is(g, "xrstor") || is(g, "ldmxcsr") || is(g, "fldcw") || is(g, "fldenv") || is(g, "frstor"))
 		state_operand(g);
 	else if (r->map == M1 && r->opcode == 0x62 && pct(g, 60))
 		patch64(g, g->target, (uint64_t)100 << 32 | (rnd(g) & 0x80000000), 8);
@@ -683,8 +695,8 @@ static void emit(struct gen *g, unsigned row)
 	else if (starts(g, "fnstenv") || is(g, "fldenv"))
 		g->mem_len = g->osize == 2 ? 14 : 28;
 	g->target = pick_target(g, g->mem_len);
-	if (g->mem_len == 512 && pct(g, 90))
-		g->target = DIFF_DATA + (below(g, 0x1800) & ~15u);
+	if (g->mem_len >= 512 && pct(g, 90))
+		g->target = DIFF_DATA + (below(g, 0x1800) & ~(g->mem_len == 512 ? 15u : 63u));
 	put(g, g->row->opcode + (has_kind(g, K_Z) ? below(g, 8) : 0), 1);
 	if (g->inf->attr & A_MODRM)
 		modrm(g);
@@ -697,9 +709,9 @@ static void emit(struct gen *g, unsigned row)
 	}
 	if (!g->plain)
 		special(g);
-	/* LOCK goes in front, sometimes where it is not allowed. */
+	/* LOCK goes in front, sometimes where it is not allowed (AMD: LOCK MOV CR0 is MOV CR8). */
 	if (!g->plain && (g->inf->attr & A_LOCK && g->is_mem ? pct(g, 20) : pct(g, 1)) &&
-	    !g->rip_disp && !has_kind(g, K_J)) {
+	    !g->rip_disp && !has_kind(g, K_J) && !has_kind(g, K_C)) {
 		memmove(start + 1, start, (size_t)(g->p - start));
 		*start = 0xf0;
 		g->p++;
@@ -718,14 +730,21 @@ static unsigned *rows64, *rows32, *plain64, n64, n32, np64;
 
 bool diff_row_testable(unsigned row, unsigned bits)
 {
+	/* Answers differ by processor, or the kernel has a hand in it. */
 	static const char *const never[] = {
 		"syscall", "sysret", "sysenter", "sysexit", "int", "int3", "int1", "into", "cpuid",
-		"rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "hlt", "monitor", "mwait", "xgetbv",
-		"iret", "retf", "wrfsbase", "wrgsbase", "rdfsbase", "rdgsbase", "sgdt", "sidt", "sldt",
-		"smsw", "str", "ljmp", "lcall", "lar", "lsl", "verr", "verw", "lds", "les", "lss", "lfs",
-		"lgs", "arpl", "rdpid", "swapgs", "xsave", "xrstor", "xsaveopt", "vmcall",
+		"rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "xgetbv", "iret", "retf", "sgdt", "sidt",
+		"sldt", "smsw", "str", "call far", "jmp far", "lar", "lsl", "verr", "verw", "lds", "les",
+		"lss", "lfs", "lgs", "arpl", "pop es", "pop ss", "pop ds", "pop fs", "pop gs", "push cs",
+		"push ss", "push ds", "push es", "push fs", "push gs",
 	};
-	static const char *const always[] = { "cld", "std", "pushf", "popf" };
+	/* Marked as system instructions, but the same in ring 3 everywhere. */
+	static const char *const always[] = {
+		"cld", "std", "pushf", "popf", "cli", "sti", "hlt", "in", "out", "ins", "outs", "lgdt",
+		"lidt", "lldt", "ltr", "lmsw", "invlpg", "clac", "stac", "xsetbv", "swapgs", "clts",
+		"invd", "wbinvd", "rdmsr", "wrmsr", "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase",
+		"invpcid",
+	};
 	const struct optable_row *r = &soft_optable[row];
 
 	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) || !soft_has_feat(r->feat))
@@ -736,6 +755,8 @@ bool diff_row_testable(unsigned row, unsigned bits)
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		if (!strcmp(never[i], r->mnem))
 			return false;
+	if (!strcmp(r->mnem, "mov") && strpbrk(r->operands, "CD"))
+		return true;
 	return !(r->attr & A_NOTEST);
 }
 
@@ -795,6 +816,10 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 	if (c->nrows && soft_optable[row].fin & c->undef)
 		return;
 	emit(&g, (unsigned)row);
+	/* State components that only the host has. */
+	if (strstr(soft_optable[row].mnem, "xsave") || is(&g, "xrstor"))
+		if ((c->in.gpr[R_RAX] & 0xfffffffc) || (uint32_t)c->in.gpr[R_RDX] || c->nrows > 1)
+			c->len = 0;
 	/* Sometimes at the end of the page, or running out of it. */
 	if (pct(&g, 4) && !g.rip_disp && !has_kind(&g, K_J) && c->nrows == 1 && !is(&g, "ud1")) {
 		c->in.rip = DIFF_CODE + 0x1000 - c->len;

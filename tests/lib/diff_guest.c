@@ -79,6 +79,7 @@ static void make_descriptors(void)
 	put64(P_GDT + SEL_TSS, 0x00008b0000000067 | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56);
 	put64(P_GDT + SEL_TSS + 8, tss >> 32);
 	put64(P_TSS + 4, KERN + P_STACK + 0x1000);
+	ram[P_TSS + 0x66] = 0x68;		/* no I/O bitmap */
 	for (unsigned i = 0; i < 32; i++) {
 		uint64_t h = KERN + P_HLT + i * 16;
 

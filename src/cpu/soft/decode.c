@@ -278,8 +278,12 @@ static bool modrm_operand(struct dec *d, const struct opd *o, struct uop *u)
 	case K_S:
 		u->reg = REG(d->modrm);
 		return u->reg <= SEG_GS;
-	case K_C:
+	case K_C:		/* CR0, 2, 3, 4, 8: before the privilege check */
+		u->reg = (uint8_t)reg;
+		return reg < 16 && 0x11d >> reg & 1;
 	case K_D:
+		u->reg = (uint8_t)reg;
+		return reg < 8;
 	case K_V:
 		u->reg = (uint8_t)reg;
 		return true;

@@ -194,7 +194,10 @@ static inline uint64_t stack_lin(struct soft *s, const struct uop *u, uint64_t s
 				 bool write)
 {
 	if (s->mode & MODE_CS64) {
-		if (unlikely((uint64_t)((int64_t)(sp << 16) >> 16) != sp))
+		uint64_t end = sp + size - 1;
+
+		if (unlikely((uint64_t)((int64_t)(sp << 16) >> 16) != sp ||
+			     (uint64_t)((int64_t)(end << 16) >> 16) != end))
 			soft_fault_code(s, u, EXC_SS, 0);
 		return sp;
 	}

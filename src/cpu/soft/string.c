@@ -349,10 +349,12 @@ static bool ins_elem(struct soft *s, const struct uop *u, const struct str *st)
 	return false;
 }
 
+/* The port is checked even if the count is zero. */
 HN(h_ins)
 {
 	struct str st = str_begin(s, u);
 
+	soft_check_io(s, u, rd16(s, R_RDX * 8), st.n);
 	return str_run(s, u, &st, ins_elem, NULL);
 }
 
@@ -372,5 +374,6 @@ HN(h_outs)
 {
 	struct str st = str_begin(s, u);
 
+	soft_check_io(s, u, rd16(s, R_RDX * 8), st.n);
 	return str_run(s, u, &st, outs_elem, NULL);
 }

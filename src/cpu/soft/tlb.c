@@ -136,6 +136,7 @@ void soft_guest_enter(struct soft *s)
 
 void soft_guest_leave(struct soft *s)
 {
+	soft_fpu_park(s);	/* devices compute with the host's own MXCSR */
 	atomic_store(&s->in_guest, 0);
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XRSTOR (Intel SDM vol. 1, 10.5 and ch. 13)
- * for XCR0 = x87 and SSE; standard format only.  XSAVEOPT writes what XSAVE
- * writes: components in their initial state are not skipped.
+ * for XCR0 = x87 and SSE; standard format only.  XSAVEOPT skips components in
+ * their initial state, not those that are unmodified.
  */
 #include "fpu.h"
 
+#define CR0_TS 0x8u
+#define CR4_OSXSAVE 0x40000u
 #define XF_X87 1u
 #define XF_SSE 2u
 
@@ -69,6 +71,7 @@ const struct uop *h_fxsave(struct soft *s, const struct uop *u)
 	uint64_t lin = aligned_lin(s, u, 512, 16, true);
 	struct fx_image img;
 
+	soft_probe_write(s, u, lin, 512);
 	image_out(s, u, &img);
 	/* Bytes 464-511, and XMM8-15 outside 64-bit mode, are not written. */
 	soft_st_buf(s, u, lin, &img, 160 + 16 * xmm_count(s));
@@ -87,6 +90,14 @@ const struct uop *h_fxrstor(struct soft *s, const struct uop *u)
 	x87_in(s, u, &img);
 	memcpy(fx(s)->xmm, img.xmm, 16 * xmm_count(s));
 	return u + 1;
+}
+
+static void xsave_usable(struct soft *s, const struct uop *u)
+{
+	if (!(s->cr4 & CR4_OSXSAVE))
+		soft_fault(s, u, EXC_UD);
+	if (s->cr0 & CR0_TS)
+		soft_fault(s, u, EXC_NM);
 }
 
 static uint64_t rfbm(const struct soft *s)
@@ -113,33 +124,50 @@ static unsigned xinuse(struct soft *s, const struct fx_image *img)
 	return bits | (all_zero(img->xmm, 16 * xmm_count(s)) ? 0 : XF_SSE);
 }
 
-/* Also XSAVEOPT. */
-const struct uop *h_xsave(struct soft *s, const struct uop *u)
+/* @opt: XSAVEOPT leaves out what is in its initial state. */
+static const struct uop *xsave(struct soft *s, const struct uop *u, bool opt)
 {
-	uint64_t lin = aligned_lin(s, u, 576, 64, true), mask = rfbm(s), bv;
+	uint64_t lin, mask = rfbm(s), bv;
+	unsigned inuse, write;
 	struct fx_image img;
 
+	xsave_usable(s, u);
+	lin = aligned_lin(s, u, 576, 64, true);
 	soft_probe_write(s, u, lin, 576);
 	bv = soft_ld64(s, u, lin + 512);
 	image_out(s, u, &img);
-	if (mask & XF_X87) {
+	inuse = xinuse(s, &img);
+	write = (unsigned)mask & (opt ? inuse : XF_X87 | XF_SSE);
+	if (write & XF_X87) {
 		soft_st_buf(s, u, lin, &img, 24);
 		soft_st_buf(s, u, lin + 32, img.st, sizeof(img.st));
 	}
-	if (mask & XF_SSE) {
+	if (mask & XF_SSE)
 		soft_st_buf(s, u, lin + 24, &img.mxcsr, 8);
+	if (write & XF_SSE)
 		soft_st_buf(s, u, lin + 160, img.xmm, 16 * xmm_count(s));
-	}
-	soft_st64(s, u, lin + 512, (bv & ~mask) | (xinuse(s, &img) & mask));
+	soft_st64(s, u, lin + 512, (bv & ~mask) | (inuse & mask));
 	return u + 1;
+}
+
+const struct uop *h_xsave(struct soft *s, const struct uop *u)
+{
+	return xsave(s, u, false);
+}
+
+const struct uop *h_xsaveopt(struct soft *s, const struct uop *u)
+{
+	return xsave(s, u, true);
 }
 
 const struct uop *h_xrstor(struct soft *s, const struct uop *u)
 {
-	uint64_t lin = aligned_lin(s, u, 576, 64, false), mask = rfbm(s), bv;
+	uint64_t lin, mask = rfbm(s), bv;
 	struct { struct fx_image fx; uint8_t hdr[64]; } img;
 	static const struct fx_image init = { .fcw = 0x37f };
 
+	xsave_usable(s, u);
+	lin = aligned_lin(s, u, 576, 64, false);
 	soft_ld_buf(s, u, lin, &img, 576);
 	memcpy(&bv, img.hdr, 8);
 	if (bv & ~s->xcr0 || !all_zero(img.hdr + 8, 16) ||
