@@ -45,6 +45,9 @@ $(LIB): $(LIBOBJS)
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# Flags are stored one by one in nearly every handler: no vectors for that.
+$(B)/src/cpu/soft/%.o: override CFLAGS += -fno-tree-slp-vectorize
+
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"

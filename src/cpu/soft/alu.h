@@ -73,6 +73,19 @@ static HN(op##_e##src##_m##n) \
 	cc_##op(n, a, b, r); \
 	NEXT(s, u); \
 } \
+static HN(op##_e##src##_f##n) \
+{ \
+	mem##n##_t *p = tlb_w(s, fast_ea(s, u), n / 8); \
+	UT(n) a, b = SRC_##src(n); \
+	if (unlikely(!p)) \
+		return op##_e##src##_m##n(s, u); \
+	PRE_##pre \
+	a = *p; \
+	op_##op(n, a, b, r); \
+	*p = r; \
+	cc_##op(n, a, b, r); \
+	NEXT(s, u); \
+} \
 static __attribute__((no_sanitize("alignment"))) HN(op##_e##src##_l##n) \
 { \
 	uint64_t lin = uop_lin(s, u, n / 8, true); \
@@ -103,7 +116,7 @@ static __attribute__((no_sanitize("alignment"))) HN(op##_e##src##_l##n) \
 	ALU_E_SIZE(op, src, pre, 32) ALU_E_SIZE(op, src, pre, 64) \
 	static const struct uop_spec sp_##op##_e##src = { \
 		name, SIZES(op##_e##src##_r), SIZES(op##_e##src##_m), SIZES(op##_e##src##_l), \
-		NULL, NULL }; \
+		NULL, NULL, NULL, SIZES(op##_e##src##_f) }; \
 	HN(name) { return SPEC_CALL(sp_##op##_e##src, s, u); }
 
 /* Destination G, source E. */
@@ -126,11 +139,28 @@ static HN(op##_ge_m##n) \
 	cc_##op(n, a, b, r); \
 	NEXT(s, u); \
 }
+#define ALU_G_FAST(op, pre, n) \
+static HN(op##_ge_f##n) \
+{ \
+	const mem##n##_t *p = tlb_r(s, fast_ea(s, u), n / 8); \
+	UT(n) a = rd##n(s, u->reg), b; \
+	if (unlikely(!p)) \
+		return op##_ge_m##n(s, u); \
+	PRE_##pre \
+	b = *p; \
+	op_##op(n, a, b, r); \
+	wr##n(s, u->reg, r); \
+	cc_##op(n, a, b, r); \
+	NEXT(s, u); \
+}
 #define ALU_G(op, pre, name) \
 	ALU_G_SIZE(op, pre, 8) ALU_G_SIZE(op, pre, 16) ALU_G_SIZE(op, pre, 32) \
 	ALU_G_SIZE(op, pre, 64) \
+	ALU_G_FAST(op, pre, 8) ALU_G_FAST(op, pre, 16) ALU_G_FAST(op, pre, 32) \
+	ALU_G_FAST(op, pre, 64) \
 	static const struct uop_spec sp_##op##_ge = { \
-		name, SIZES(op##_ge_r), SIZES(op##_ge_m), { NULL }, NULL, NULL }; \
+		name, SIZES(op##_ge_r), SIZES(op##_ge_m), { NULL }, NULL, NULL, NULL, \
+		SIZES(op##_ge_f) }; \
 	HN(name) { return SPEC_CALL(sp_##op##_ge, s, u); }
 
 #define ALU_ALL(op, pre) \

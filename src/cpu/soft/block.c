@@ -443,13 +443,37 @@ static struct block *hash_find(struct soft *s, const uint8_t *host, uint32_t mod
 	return b;
 }
 
+static void remember(struct soft *s, uint32_t mode, struct block *b)
+{
+	if (!(mode & (MODE_TF | MODE_CODE_BP)))
+		*jc_slot(s, s->rip) = (struct jc_entry){ .rip = s->rip, .mode = mode, .b = b };
+}
+
+/* Without a walk: the page is in the fetch TLB and its block fresh. */
+static struct block *block_known(struct soft *s, uint32_t mode, uint64_t lin)
+{
+	const struct soft_tlbe *e = &s->tlb[lin >> 12 & (TLB_SIZE - 1)];
+	struct block *b;
+
+	if (e->tag_x != (lin & ~0xfffull) || (!(s->mode & MODE_CS64) &&
+					      s->rip > s->seg[SEG_CS].limit))
+		return NULL;
+	b = hash_find(s, (const uint8_t *)(uintptr_t)(lin + e->delta), mode);
+	if (!b || b->gen != atomic_load_explicit(b->genp, memory_order_relaxed))
+		return NULL;
+	remember(s, mode, b);
+	return b;
+}
+
 struct block *soft_block_get(struct soft *s, uint32_t mode)
 {
 	uint64_t lin = lin_of(s, s->rip);
+	struct block *b = block_known(s, mode, lin);
 	struct gm_page pg;
-	struct block *b;
 	bool ram;
 
+	if (b)
+		return b;
 	check_limit(s);
 	soft_fetch_page(s, lin, &pg, &ram);
 	if (!ram)
@@ -461,10 +485,7 @@ struct block *soft_block_get(struct soft *s, uint32_t mode)
 	}
 	if (!b)
 		b = build(s, mode, &pg, lin);
-	if (!b->transient && !(mode & (MODE_TF | MODE_CODE_BP))) {
-		struct jc_entry *j = jc_slot(s, s->rip);
-
-		*j = (struct jc_entry){ .rip = s->rip, .mode = mode, .b = b };
-	}
+	if (!b->transient)
+		remember(s, mode, b);
 	return b;
 }

@@ -46,37 +46,58 @@
 #define A_ge_m(n) rd##n(s, u->reg)
 #define B_ge_m(n) soft_ld##n(s, u, uop_lin(s, u, n / 8, false))
 
+/* Quick memory forms: p is the host address, NULL sends the uop to the general form. */
+#define A_eg_f(n) *p
+#define B_eg_f(n) rd##n(s, u->reg)
+#define A_ei_f(n) *p
+#define B_ei_f(n) (UT(n))u->imm
+#define A_ge_f(n) rd##n(s, u->reg)
+#define B_ge_f(n) *p
+#define TRY_r(slow, n)
+#define TRY_m(slow, n)
+#define TRY_f(slow, n) \
+	const mem##n##_t *p = tlb_r(s, fast_ea(s, u), n / 8); \
+	if (unlikely(!p)) \
+		return slow(s, u);
+
 #define CMP_BODY(op, form, n) \
 	UT(n) a = A_##form(n), b = B_##form(n); \
 	op_##op(n, a, b, r); \
 	cc_##op(n, a, b, r);
-#define PLAIN(op, form, n) \
-static HN(op##_##form##n) { CMP_BODY(op, form, n) NEXT(s, u); }
-#define FUSED(op, form, n, c) \
-static HN(op##_##form##n##_j##c) \
+#define PLAIN(op, form, t, n) \
+static HN(op##_##form##_##t##n) \
 { \
-	CMP_BODY(op, form, n) \
+	TRY_##t(op##_##form##_m##n, n) \
+	CMP_BODY(op, form##_##t, n) \
+	NEXT(s, u); \
+}
+#define FUSED(op, form, t, n, c) \
+static HN(op##_##form##_##t##n##_j##c) \
+{ \
+	TRY_##t(op##_##form##_m##n##_j##c, n) \
+	CMP_BODY(op, form##_##t, n) \
 	if (C_##op##_##c(n)) \
 		return soft_take(s, u + 1); \
 	return soft_fall(s, u + 1); \
 }
-#define CONDS(X, op, form, n) \
-	X(op, form, n, 2) X(op, form, n, 3) X(op, form, n, 4) X(op, form, n, 5) \
-	X(op, form, n, 6) X(op, form, n, 7) X(op, form, n, 8) X(op, form, n, 9) \
-	X(op, form, n, 12) X(op, form, n, 13) X(op, form, n, 14) X(op, form, n, 15)
-#define ENTRY(op, form, n, c) [c] = op##_##form##n##_j##c,
-#define FORM(op, form) \
-	PLAIN(op, form, 8) PLAIN(op, form, 16) PLAIN(op, form, 32) PLAIN(op, form, 64) \
-	CONDS(FUSED, op, form, 8) CONDS(FUSED, op, form, 16) \
-	CONDS(FUSED, op, form, 32) CONDS(FUSED, op, form, 64) \
-	static const uop_fn fuse_##op##_##form[4][16] = { \
-		{ CONDS(ENTRY, op, form, 8) }, { CONDS(ENTRY, op, form, 16) }, \
-		{ CONDS(ENTRY, op, form, 32) }, { CONDS(ENTRY, op, form, 64) } };
+#define CONDS(X, op, form, t, n) \
+	X(op, form, t, n, 2) X(op, form, t, n, 3) X(op, form, t, n, 4) X(op, form, t, n, 5) \
+	X(op, form, t, n, 6) X(op, form, t, n, 7) X(op, form, t, n, 8) X(op, form, t, n, 9) \
+	X(op, form, t, n, 12) X(op, form, t, n, 13) X(op, form, t, n, 14) X(op, form, t, n, 15)
+#define ENTRY(op, form, t, n, c) [c] = op##_##form##_##t##n##_j##c,
+#define FORM(op, form, t) \
+	PLAIN(op, form, t, 8) PLAIN(op, form, t, 16) PLAIN(op, form, t, 32) PLAIN(op, form, t, 64) \
+	CONDS(FUSED, op, form, t, 8) CONDS(FUSED, op, form, t, 16) \
+	CONDS(FUSED, op, form, t, 32) CONDS(FUSED, op, form, t, 64) \
+	static const uop_fn fuse_##op##_##form##_##t[4][16] = { \
+		{ CONDS(ENTRY, op, form, t, 8) }, { CONDS(ENTRY, op, form, t, 16) }, \
+		{ CONDS(ENTRY, op, form, t, 32) }, { CONDS(ENTRY, op, form, t, 64) } };
 #define PAIR(op, form, name) \
-	FORM(op, form##_r) FORM(op, form##_m) \
+	FORM(op, form, r) FORM(op, form, m) FORM(op, form, f) \
 	static const struct uop_spec sp_##op##_##form = { \
 		name, SIZES(op##_##form##_r), SIZES(op##_##form##_m), { NULL }, \
-		fuse_##op##_##form##_r, fuse_##op##_##form##_m }; \
+		fuse_##op##_##form##_r, fuse_##op##_##form##_m, fuse_##op##_##form##_f, \
+		SIZES(op##_##form##_f) }; \
 	HN(name) { return SPEC_CALL(sp_##op##_##form, s, u); }
 
 PAIR(cmp, eg, h_cmp_eg)

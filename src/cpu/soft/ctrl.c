@@ -198,13 +198,13 @@ HN(h_pop)
 }
 
 static const struct uop_spec sp_push = {
-	h_push, { NULL, NULL, push32_r, push64_r }, { NULL }, { NULL }, NULL, NULL,
+	.generic = h_push, .r = { NULL, NULL, push32_r, push64_r },
 }, sp_pop = {
-	h_pop, { NULL, NULL, pop32_r, pop64_r }, { NULL }, { NULL }, NULL, NULL,
+	.generic = h_pop, .r = { NULL, NULL, pop32_r, pop64_r },
 }, sp_call = {
-	h_call, { NULL }, { NULL, NULL, NULL, call64 }, { NULL }, NULL, NULL,
+	.generic = h_call, .m = { NULL, NULL, NULL, call64 },
 }, sp_ret = {
-	h_ret, { NULL }, { NULL, NULL, NULL, ret64 }, { NULL }, NULL, NULL,
+	.generic = h_ret, .m = { NULL, NULL, NULL, ret64 },
 };
 
 const struct uop_spec *const soft_spec_ctrl[] = { &sp_push, &sp_pop, &sp_call, &sp_ret, NULL };

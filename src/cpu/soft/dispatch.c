@@ -59,9 +59,9 @@ const struct uop *soft_goto_link(struct soft *s, struct block **slot, uint64_t d
 	if (!b)
 		b = soft_block_get(s, s->mode);
 	if (flushes == s->blocks->flushes && !b->transient && !from->transient &&
-	    from->mode == b->mode && (uint64_t)(b->host - from->host) == delta &&
-	    !(((uintptr_t)b->host ^ (uintptr_t)from->host) & ~4095ull))
-		*slot = b;
+	    from->mode == b->mode)
+		*slot = (uint64_t)(b->host - from->host) == delta &&
+			!(((uintptr_t)b->host ^ (uintptr_t)from->host) & ~4095ull) ? b : LINK_NEVER;
 	return enter_found(s, b);
 }
 

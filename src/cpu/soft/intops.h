@@ -43,6 +43,24 @@ static inline void cc_logic(struct soft *s, unsigned lg, int64_t res)
 	s->cc_res = (uint64_t)res;
 }
 
+/*
+ * The quick memory form: 64-bit addressing, segment without base.  Handlers
+ * of this form hand everything but a TLB hit to their general form.
+ */
+static inline uint64_t fast_ea(const struct soft *s, const struct uop *u)
+{
+	return s->gpr[u->base] + (s->gpr[u->index] << u->scale) + (uint64_t)u->disp;
+}
+
+static inline const void *tlb_r(const struct soft *s, uint64_t lin, unsigned size)
+{
+	const struct soft_tlbe *e = &s->tlb[lin >> 12 & (TLB_SIZE - 1)];
+
+	if (likely(e->tag_r == ((lin + size - 1) & ~0xfffull)))
+		return (const void *)(uintptr_t)(lin + e->delta);
+	return NULL;
+}
+
 /* Write tag present for [lin, lin+size): its host address, else NULL. */
 static inline void *tlb_w(struct soft *s, uint64_t lin, unsigned size)
 {
@@ -214,12 +232,13 @@ uint64_t soft_peek(struct soft *s, const struct uop *u, unsigned size, unsigned 
 /*
  * For rows whose handler is @generic: variants by log2 of the operand size
  * for a register, a memory, and a locked memory operand; NULL: keep generic.
- * fuse_r, fuse_m: by size and condition, when a Jcc follows.
+ * fuse_r, fuse_m, fuse_f: by size and condition, when a Jcc follows.
  */
 struct uop_spec {
 	uop_fn generic;
 	uop_fn r[4], m[4], l[4];
-	const uop_fn (*fuse_r)[16], (*fuse_m)[16];
+	const uop_fn (*fuse_r)[16], (*fuse_m)[16], (*fuse_f)[16];
+	uop_fn f[4];		/* quick memory form */
 };
 extern const struct uop_spec *const soft_spec_alu[], *const soft_spec_cmp[], *const soft_spec_mov[],
 	*const soft_spec_ctrl[], *const soft_spec_shift[];
@@ -240,6 +259,7 @@ struct block;
 struct uop_link {
 	struct block *taken, *fall;
 };
+#define LINK_NEVER ((struct block *)1)	/* another page: look it up each time */
 _Static_assert(sizeof(struct uop_link) <= sizeof(struct uop), "link fits a uop");
 
 struct block {
@@ -257,7 +277,7 @@ struct block {
 	struct uop u[];
 };
 
-#define JC_BITS 12
+#define JC_BITS 13
 struct jc_entry {
 	uint64_t rip;
 	uint32_t mode, pad;
@@ -328,8 +348,10 @@ static inline const struct uop *soft_goto_slot(struct soft *s, struct block **sl
 {
 	struct block *b = *slot;
 
-	if (likely(b))
+	if (likely((uintptr_t)b > 1))
 		return soft_enter(s, b);
+	if (b == LINK_NEVER)
+		return soft_goto(s);
 	return soft_goto_link(s, slot, delta);
 }
 

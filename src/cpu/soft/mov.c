@@ -12,7 +12,32 @@ static HN(mov_ge_m##n) \
 static HN(mov_ei_r##n) { wr##n(s, u->rm, (UT(n))u->imm); NEXT(s, u); } \
 static HN(mov_ei_m##n) \
 { soft_st##n(s, u, uop_lin(s, u, n / 8, true), (UT(n))u->imm); NEXT(s, u); } \
-static HN(lea_m##n) { wr##n(s, u->reg, (UT(n))uop_ea(s, u)); NEXT(s, u); }
+static HN(lea_m##n) { wr##n(s, u->reg, (UT(n))uop_ea(s, u)); NEXT(s, u); } \
+static HN(lea_f##n) { wr##n(s, u->reg, (UT(n))fast_ea(s, u)); NEXT(s, u); } \
+static HN(mov_eg_f##n) \
+{ \
+	mem##n##_t *p = tlb_w(s, fast_ea(s, u), n / 8); \
+	if (unlikely(!p)) \
+		return mov_eg_m##n(s, u); \
+	*p = rd##n(s, u->reg); \
+	NEXT(s, u); \
+} \
+static HN(mov_ei_f##n) \
+{ \
+	mem##n##_t *p = tlb_w(s, fast_ea(s, u), n / 8); \
+	if (unlikely(!p)) \
+		return mov_ei_m##n(s, u); \
+	*p = (UT(n))u->imm; \
+	NEXT(s, u); \
+} \
+static HN(mov_ge_f##n) \
+{ \
+	const mem##n##_t *p = tlb_r(s, fast_ea(s, u), n / 8); \
+	if (unlikely(!p)) \
+		return mov_ge_m##n(s, u); \
+	wr##n(s, u->reg, *p); \
+	NEXT(s, u); \
+}
 MOV_SIZE(8) MOV_SIZE(16) MOV_SIZE(32) MOV_SIZE(64)
 
 /* From E of n bits, zero- (z) or sign-extended (s), to G of the operand size. */
@@ -20,7 +45,15 @@ MOV_SIZE(8) MOV_SIZE(16) MOV_SIZE(32) MOV_SIZE(64)
 static HN(mov##x##n##_r##to) \
 { wr##to(s, u->reg, (UT(to))(ctype)rd##n(s, u->rm)); NEXT(s, u); } \
 static HN(mov##x##n##_m##to) \
-{ wr##to(s, u->reg, (UT(to))(ctype)soft_ld##n(s, u, uop_lin(s, u, n / 8, false))); NEXT(s, u); }
+{ wr##to(s, u->reg, (UT(to))(ctype)soft_ld##n(s, u, uop_lin(s, u, n / 8, false))); NEXT(s, u); } \
+static HN(mov##x##n##_f##to) \
+{ \
+	const mem##n##_t *p = tlb_r(s, fast_ea(s, u), n / 8); \
+	if (unlikely(!p)) \
+		return mov##x##n##_m##to(s, u); \
+	wr##to(s, u->reg, (UT(to))(ctype)*p); \
+	NEXT(s, u); \
+}
 #define EXT(x, n, ctype) \
 	EXT_SIZE(x, n, ctype, 16) EXT_SIZE(x, n, ctype, 32) EXT_SIZE(x, n, ctype, 64)
 EXT(zx, 8, uint8_t)
@@ -29,19 +62,19 @@ EXT(sx, 8, int8_t)
 EXT(sx, 16, int16_t)
 EXT(sxd, 32, int32_t)
 
-#define SPEC(name, gen, R, M) \
-	static const struct uop_spec sp_##name = { gen, R, M, { NULL }, NULL, NULL }; \
+#define SPEC(name, gen, R, M, F) \
+	static const struct uop_spec sp_##name = { gen, R, M, { NULL }, NULL, NULL, NULL, F }; \
 	HN(gen) { return SPEC_CALL(sp_##name, s, u); }
 #define SIZES3(p) { NULL, p##16, p##32, p##64 }
-SPEC(mov_eg, h_mov_eg, SIZES(mov_eg_r), SIZES(mov_eg_m))
-SPEC(mov_ge, h_mov_ge, SIZES(mov_ge_r), SIZES(mov_ge_m))
-SPEC(mov_ei, h_mov_ei, SIZES(mov_ei_r), SIZES(mov_ei_m))
-SPEC(lea, h_lea, { NULL }, SIZES(lea_m))
-SPEC(movzx8, h_movzx8, SIZES3(movzx8_r), SIZES3(movzx8_m))
-SPEC(movzx16, h_movzx16, SIZES3(movzx16_r), SIZES3(movzx16_m))
-SPEC(movsx8, h_movsx8, SIZES3(movsx8_r), SIZES3(movsx8_m))
-SPEC(movsx16, h_movsx16, SIZES3(movsx16_r), SIZES3(movsx16_m))
-SPEC(movsxd, h_movsxd, SIZES3(movsxd32_r), SIZES3(movsxd32_m))
+SPEC(mov_eg, h_mov_eg, SIZES(mov_eg_r), SIZES(mov_eg_m), SIZES(mov_eg_f))
+SPEC(mov_ge, h_mov_ge, SIZES(mov_ge_r), SIZES(mov_ge_m), SIZES(mov_ge_f))
+SPEC(mov_ei, h_mov_ei, SIZES(mov_ei_r), SIZES(mov_ei_m), SIZES(mov_ei_f))
+SPEC(lea, h_lea, { NULL }, SIZES(lea_m), SIZES(lea_f))
+SPEC(movzx8, h_movzx8, SIZES3(movzx8_r), SIZES3(movzx8_m), SIZES3(movzx8_f))
+SPEC(movzx16, h_movzx16, SIZES3(movzx16_r), SIZES3(movzx16_m), SIZES3(movzx16_f))
+SPEC(movsx8, h_movsx8, SIZES3(movsx8_r), SIZES3(movsx8_m), SIZES3(movsx8_f))
+SPEC(movsx16, h_movsx16, SIZES3(movsx16_r), SIZES3(movsx16_m), SIZES3(movsx16_f))
+SPEC(movsxd, h_movsxd, SIZES3(movsxd32_r), SIZES3(movsxd32_m), SIZES3(movsxd32_f))
 
 const struct uop_spec *const soft_spec_mov[] = {
 	&sp_mov_eg, &sp_mov_ge, &sp_mov_ei, &sp_lea, &sp_movzx8, &sp_movzx16, &sp_movsx8,

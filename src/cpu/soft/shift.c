@@ -136,8 +136,8 @@ static HN(op##_##from##_m##n) \
 #define SHIFT(op, from) \
 	SHIFT_SIZE(op, from, 8) SHIFT_SIZE(op, from, 16) SHIFT_SIZE(op, from, 32) \
 	SHIFT_SIZE(op, from, 64) \
-	static const struct uop_spec sp_##op##_##from = { h_##op##_##from, SIZES(op##_##from##_r), \
-		SIZES(op##_##from##_m), { NULL }, NULL, NULL }; \
+	static const struct uop_spec sp_##op##_##from = { .generic = h_##op##_##from, \
+		.r = SIZES(op##_##from##_r), .m = SIZES(op##_##from##_m) }; \
 	HN(h_##op##_##from) { return SPEC_CALL(sp_##op##_##from, s, u); }
 #define SHIFTS(op) SHIFT(op, i) SHIFT(op, c)
 SHIFTS(rol) SHIFTS(ror) SHIFTS(rcl) SHIFTS(rcr) SHIFTS(shl) SHIFTS(shr) SHIFTS(sar)

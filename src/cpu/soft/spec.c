@@ -32,6 +32,11 @@ void soft_spec_init(void)
 	pthread_once(&once, init_once);
 }
 
+static bool quick(const struct uop *u)
+{
+	return u->asize == 8 && u->flags & UOP_FLATSEG && !(u->flags & UOP_LOCK);
+}
+
 void soft_specialise(struct uop *u)
 {
 	const struct uop_spec *sp = spec_of[u->row];
@@ -40,7 +45,8 @@ void soft_specialise(struct uop *u)
 
 	if (!sp)
 		return;
-	fn = u->flags & UOP_MOD3 ? sp->r[lg] : u->flags & UOP_LOCK ? sp->l[lg] : sp->m[lg];
+	fn = u->flags & UOP_MOD3 ? sp->r[lg] : u->flags & UOP_LOCK ? sp->l[lg] :
+	     quick(u) && sp->f[lg] ? sp->f[lg] : sp->m[lg];
 	if (fn)
 		u->fn = fn;
 }
@@ -52,6 +58,6 @@ uop_fn soft_fuse(const struct uop *u, unsigned cc)
 
 	if (!sp)
 		return NULL;
-	t = u->flags & UOP_MOD3 ? sp->fuse_r : sp->fuse_m;
+	t = u->flags & UOP_MOD3 ? sp->fuse_r : quick(u) ? sp->fuse_f : sp->fuse_m;
 	return t ? t[lg_size(u->osize)][cc] : NULL;
 }
