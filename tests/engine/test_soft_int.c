@@ -427,6 +427,104 @@ static void test_bcd(void **state)
 	assert_true(t.st.rflags & FL_CF);
 }
 
+static uint64_t rnd(void)
+{
+	static uint64_t x = 88172645463325252ull;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return x;
+}
+
+/* A register instruction with random operands, none of them RSP; returns its length. */
+static unsigned random_insn(uint8_t *p)
+{
+	static const uint8_t two[] = { 0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x03, 0x13, 0x1b,
+				       0x2b, 0x33, 0x85, 0x89, 0x8b, 0x00, 0x10, 0x28, 0x38 };
+	unsigned a = rnd() % 8, b = rnd() % 8, n = 0;
+
+	a = a == 4 ? 0 : a;
+	b = b == 4 ? 1 : b;
+	if (rnd() % 8 == 0)
+		p[n++] = 0x66;
+	p[n++] = (uint8_t)(0x40 | (rnd() & 0x08));
+	switch (rnd() % 8) {
+	default:
+		p[n++] = two[rnd() % sizeof(two)];
+		break;
+	case 1:			/* shift or rotate by an immediate, maybe zero */
+		p[n++] = rnd() % 4 ? 0xc1 : 0xc0;
+		p[n++] = (uint8_t)(0xc0 | (rnd() % 8) << 3 | b);
+		p[n++] = (uint8_t)(rnd() % 4 ? rnd() : rnd() % 2);
+		return n;
+	case 2:			/* by CL */
+		p[n++] = 0xd3;
+		p[n++] = (uint8_t)(0xc0 | (rnd() % 8) << 3 | b);
+		return n;
+	case 3:			/* INC, DEC, NOT, NEG */
+		p[n++] = rnd() % 2 ? 0xff : 0xf7;
+		p[n] = (uint8_t)(p[n - 1] == 0xff ? rnd() % 2 : 2 + rnd() % 2);
+		p[n] = (uint8_t)(0xc0 | p[n] << 3 | b);
+		return n + 1;
+	case 4:			/* CMOVcc, SETcc, BT, IMUL, MOVZX */
+		p[n++] = 0x0f;
+		p[n++] = (uint8_t)(rnd() % 2 ? 0x40 | rnd() % 16 : rnd() % 2 ? 0x90 | rnd() % 16 :
+				   rnd() % 2 ? 0xaf : rnd() % 2 ? 0xa3 : 0xb6);
+		break;
+	case 5:			/* ALU with an immediate */
+		p[n++] = 0x83;
+		p[n++] = (uint8_t)(0xc0 | (rnd() % 8) << 3 | b);
+		p[n++] = (uint8_t)rnd();
+		return n;
+	case 6:			/* LEA */
+		p[n++] = 0x8d;
+		p[n++] = (uint8_t)(0x40 | a << 3 | b);
+		p[n++] = (uint8_t)rnd();
+		return n;
+	}
+	p[n++] = (uint8_t)(0xc0 | a << 3 | b);
+	return n;
+}
+
+/*
+ * Sequences as one block and with a jump behind each instruction: what is
+ * optimized inside a block (fused pairs, flags nobody sees) changes nothing.
+ */
+static void test_block_equals_steps(void **state)
+{
+	for (unsigned round = 0; round < 3000; round++) {
+		uint8_t one[512], many[512];
+		unsigned n1 = 0, n2 = 0;
+		struct x86_state start, a;
+
+		for (unsigned i = 0; i < 24; i++) {
+			unsigned len = random_insn(one + n1);
+
+			memcpy(many + n2, one + n1, len);
+			n1 += len;
+			n2 += len;
+			many[n2++] = 0xeb;
+			many[n2++] = 0x00;
+		}
+		one[n1++] = many[n2++] = 0xf4;
+		svm_start(&t, 64);
+		for (unsigned i = 0; i < 16; i++)
+			if (i != R_RSP)
+				t.st.gpr[i] = rnd() >> rnd() % 64;
+		t.st.rflags = 2 | (rnd() & FL_ARITH);
+		start = t.st;
+		svm_code(&t, one, n1);
+		assert_int_equal(svm_run(&t), EXIT_HLT);
+		a = t.st;
+		t.st = start;
+		svm_code(&t, many, n2);
+		assert_int_equal(svm_run(&t), EXIT_HLT);
+		assert_memory_equal(a.gpr, t.st.gpr, sizeof(a.gpr));
+		assert_int_equal(a.rflags, t.st.rflags);
+	}
+}
+
 /* Save, load, run on: nothing that matters is outside struct x86_state. */
 static void test_state(void **state)
 {
@@ -469,7 +567,7 @@ int main(void)
 		T(test_smc), T(test_page_crossing), T(test_real_mode), T(test_faults),
 		T(test_atomics), T(test_split_atomic), T(test_cmpxchg16b), T(test_bit_string),
 		T(test_unadvertised), T(test_muldiv), T(test_enter_leave), T(test_bcd),
-		T(test_state), T(test_leave),
+		T(test_block_equals_steps), T(test_state), T(test_leave),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

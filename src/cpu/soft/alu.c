@@ -12,8 +12,8 @@ ALU_ALL(xor, none)
 
 /* One operand: b is unused. */
 #define SRC_none(n) 0
-#define op_not(n, a, b, r) UT(n) r = (UT(n))~(a)
-#define cc_not(n, a, b, r) (void)b
+#define op_not(n, a, b, r) UT(n) r = (UT(n))~((a) | (b))
+#define cc_not(n, a, b, r)
 #define op_neg(n, a, b, r) UT(n) r = (UT(n))(b - (a))
 #define cc_neg(n, a, b, r) cc_set(s, CC(CC_SUB, LG##n), SEXT(n, r), 0, a)
 #define op_inc(n, a, b, r) UT(n) r = (UT(n))((a) + 1u + b)
@@ -27,11 +27,9 @@ static inline bool old_carry(const struct soft *s)
 
 	if (likely(k == CC_INC || k == CC_DEC))
 		return s->cc_src1;
-	if (k == CC_LOGIC)
-		return false;
-	return soft_cf(s);
+	return cf_fast(s);
 }
-#define PRE_keep const bool carry = old_carry(s);
+#define PRE_keep HV_UNUSED const bool carry = old_carry(s);
 
 ALU_E(not, none, none, h_not)
 ALU_E(neg, none, none, h_neg)

@@ -33,7 +33,7 @@
 #define cc_test cc_and
 /* Declared only where the operation has a carry in. */
 #define PRE_none
-#define PRE_carry const bool carry = soft_cf(s);
+#define PRE_carry const bool carry = cf_fast(s);
 
 #define SRC_g(n) rd##n(s, u->reg)
 #define SRC_i(n) ((UT(n))u->imm)
@@ -47,6 +47,14 @@ static HN(op##_e##src##_r##n) \
 	op_##op(n, a, b, r); \
 	wr##n(s, u->rm, r); \
 	cc_##op(n, a, b, r); \
+	NEXT(s, u); \
+} \
+static HN(op##_e##src##_n##n) \
+{ \
+	UT(n) a = rd##n(s, u->rm), b = SRC_##src(n); \
+	PRE_##pre \
+	op_##op(n, a, b, r); \
+	wr##n(s, u->rm, r); \
 	NEXT(s, u); \
 } \
 static COLD HN(op##_e##src##_slow##n) \
@@ -115,8 +123,9 @@ static __attribute__((no_sanitize("alignment"))) HN(op##_e##src##_l##n) \
 	ALU_E_SIZE(op, src, pre, 8) ALU_E_SIZE(op, src, pre, 16) \
 	ALU_E_SIZE(op, src, pre, 32) ALU_E_SIZE(op, src, pre, 64) \
 	static const struct uop_spec sp_##op##_e##src = { \
-		name, SIZES(op##_e##src##_r), SIZES(op##_e##src##_m), SIZES(op##_e##src##_l), \
-		NULL, NULL, NULL, SIZES(op##_e##src##_f) }; \
+		.generic = name, .r = SIZES(op##_e##src##_r), .m = SIZES(op##_e##src##_m), \
+		.l = SIZES(op##_e##src##_l), .f = SIZES(op##_e##src##_f), \
+		.n = SIZES(op##_e##src##_n) }; \
 	HN(name) { return SPEC_CALL(sp_##op##_e##src, s, u); }
 
 /* Destination G, source E. */
@@ -128,6 +137,14 @@ static HN(op##_ge_r##n) \
 	op_##op(n, a, b, r); \
 	wr##n(s, u->reg, r); \
 	cc_##op(n, a, b, r); \
+	NEXT(s, u); \
+} \
+static HN(op##_ge_n##n) \
+{ \
+	UT(n) a = rd##n(s, u->reg), b = rd##n(s, u->rm); \
+	PRE_##pre \
+	op_##op(n, a, b, r); \
+	wr##n(s, u->reg, r); \
 	NEXT(s, u); \
 } \
 static HN(op##_ge_m##n) \
@@ -159,8 +176,8 @@ static HN(op##_ge_f##n) \
 	ALU_G_FAST(op, pre, 8) ALU_G_FAST(op, pre, 16) ALU_G_FAST(op, pre, 32) \
 	ALU_G_FAST(op, pre, 64) \
 	static const struct uop_spec sp_##op##_ge = { \
-		name, SIZES(op##_ge_r), SIZES(op##_ge_m), { NULL }, NULL, NULL, NULL, \
-		SIZES(op##_ge_f) }; \
+		.generic = name, .r = SIZES(op##_ge_r), .m = SIZES(op##_ge_m), \
+		.f = SIZES(op##_ge_f), .n = SIZES(op##_ge_n) }; \
 	HN(name) { return SPEC_CALL(sp_##op##_ge, s, u); }
 
 #define ALU_ALL(op, pre) \

@@ -299,6 +299,7 @@ static void finish(struct builder *w)
 
 	if (!w->branch)
 		add_uop(w, &u);
+	soft_drop_flags(b->u, w->nuops);
 	b->nuops = (uint16_t)w->nuops;
 	b->n = (uint16_t)w->ninsns;
 	b->bytes = (uint16_t)w->bytes;

@@ -95,9 +95,9 @@ static HN(op##_##form##_##t##n##_j##c) \
 #define PAIR(op, form, name) \
 	FORM(op, form, r) FORM(op, form, m) FORM(op, form, f) \
 	static const struct uop_spec sp_##op##_##form = { \
-		name, SIZES(op##_##form##_r), SIZES(op##_##form##_m), { NULL }, \
-		fuse_##op##_##form##_r, fuse_##op##_##form##_m, fuse_##op##_##form##_f, \
-		SIZES(op##_##form##_f) }; \
+		.generic = name, .r = SIZES(op##_##form##_r), .m = SIZES(op##_##form##_m), \
+		.fuse_r = fuse_##op##_##form##_r, .fuse_m = fuse_##op##_##form##_m, \
+		.fuse_f = fuse_##op##_##form##_f, .f = SIZES(op##_##form##_f) }; \
 	HN(name) { return SPEC_CALL(sp_##op##_##form, s, u); }
 
 PAIR(cmp, eg, h_cmp_eg)

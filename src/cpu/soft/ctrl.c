@@ -198,9 +198,9 @@ HN(h_pop)
 }
 
 static const struct uop_spec sp_push = {
-	.generic = h_push, .r = { NULL, NULL, push32_r, push64_r },
+	.generic = h_push, .faults = true, .r = { NULL, NULL, push32_r, push64_r },
 }, sp_pop = {
-	.generic = h_pop, .r = { NULL, NULL, pop32_r, pop64_r },
+	.generic = h_pop, .faults = true, .r = { NULL, NULL, pop32_r, pop64_r },
 }, sp_call = {
 	.generic = h_call, .m = { NULL, NULL, NULL, call64 },
 }, sp_ret = {

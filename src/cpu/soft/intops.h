@@ -140,6 +140,23 @@ static inline uint64_t zext(uint64_t v, unsigned size)
 	return v << sh >> sh;
 }
 
+/* soft_cf() inline. */
+static inline bool cf_fast(const struct soft *s)
+{
+	uint64_t a = s->cc_src1, b = s->cc_src2, r = s->cc_res;
+	unsigned k = CC_KIND(s->cc_op);
+
+	if (k == CC_ADD || k == CC_ADC)
+		return ((a & b) | ((a | b) & ~r)) >> (CC_BITS(s->cc_op) - 1) & 1;
+	if (k == CC_SUB)
+		return a < b;
+	if (k == CC_LOGIC)
+		return false;
+	if (k == CC_EFLAGS)
+		return r & FL_CF;
+	return k == CC_SBB ? soft_cf(s) : a != 0;
+}
+
 /* ---- conditions -------------------------------------------------------------- */
 /* As soft_cond(), quick for the usual producers; @cc a constant. */
 static inline __attribute__((always_inline)) bool cc_cond(const struct soft *s, unsigned cc)
@@ -152,7 +169,7 @@ static inline __attribute__((always_inline)) bool cc_cond(const struct soft *s, 
 		if (k == CC_SUB)
 			r = s->cc_src1 < s->cc_src2;
 		else
-			r = soft_cf(s);
+			r = cf_fast(s);
 		break;
 	case 2:
 		r = k != CC_EFLAGS ? s->cc_res == 0 : !!(s->cc_res & FL_ZF);
@@ -239,12 +256,18 @@ struct uop_spec {
 	uop_fn r[4], m[4], l[4];
 	const uop_fn (*fuse_r)[16], (*fuse_m)[16], (*fuse_f)[16];
 	uop_fn f[4];		/* quick memory form */
+	uop_fn n[4];		/* register form whose flags nobody sees */
+	bool faults;		/* the register form may fault (PUSH, POP) */
+	/* By size and condition in imm8: register and quick memory form. */
+	const uop_fn (*cc_r)[16], (*cc_f)[16];
 };
 extern const struct uop_spec *const soft_spec_alu[], *const soft_spec_cmp[], *const soft_spec_mov[],
-	*const soft_spec_ctrl[], *const soft_spec_shift[];
+	*const soft_spec_ctrl[], *const soft_spec_shift[], *const soft_spec_muldiv[];
 void soft_spec_init(void);
 /* Replace u->fn. */
 void soft_specialise(struct uop *u);
+/* Among @n finished uops of a block, use the forms without flags where that shows nowhere. */
+void soft_drop_flags(struct uop *u, unsigned n);
 /* The handler that does @u and the Jcc with condition @cc after it, or NULL. */
 uop_fn soft_fuse(const struct uop *u, unsigned cc);
 

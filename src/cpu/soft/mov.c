@@ -63,7 +63,7 @@ EXT(sx, 16, int16_t)
 EXT(sxd, 32, int32_t)
 
 #define SPEC(name, gen, R, M, F) \
-	static const struct uop_spec sp_##name = { gen, R, M, { NULL }, NULL, NULL, NULL, F }; \
+	static const struct uop_spec sp_##name = { .generic = gen, .r = R, .m = M, .f = F }; \
 	HN(gen) { return SPEC_CALL(sp_##name, s, u); }
 #define SIZES3(p) { NULL, p##16, p##32, p##64 }
 SPEC(mov_eg, h_mov_eg, SIZES(mov_eg_r), SIZES(mov_eg_m), SIZES(mov_eg_f))
@@ -75,11 +75,6 @@ SPEC(movzx16, h_movzx16, SIZES3(movzx16_r), SIZES3(movzx16_m), SIZES3(movzx16_f)
 SPEC(movsx8, h_movsx8, SIZES3(movsx8_r), SIZES3(movsx8_m), SIZES3(movsx8_f))
 SPEC(movsx16, h_movsx16, SIZES3(movsx16_r), SIZES3(movsx16_m), SIZES3(movsx16_f))
 SPEC(movsxd, h_movsxd, SIZES3(movsxd32_r), SIZES3(movsxd32_m), SIZES3(movsxd32_f))
-
-const struct uop_spec *const soft_spec_mov[] = {
-	&sp_mov_eg, &sp_mov_ge, &sp_mov_ei, &sp_lea, &sp_movzx8, &sp_movzx16, &sp_movsx8,
-	&sp_movsx16, &sp_movsxd, NULL,
-};
 
 /* Store of a selector: 16 bits to memory, zero-extended to a register. */
 HN(h_mov_es)
@@ -109,6 +104,40 @@ HN(h_setcc)
 	wr_e(s, u, soft_cc(s, u->imm8 & 15));
 	NEXT(s, u);
 }
+
+/* By condition: CMOV of 32 and 64 bits, SETcc of a register. */
+#define CMOV(n, c) \
+static HN(cmov_r##n##_##c) \
+{ \
+	wr##n(s, u->reg, cc_cond(s, c) ? rd##n(s, u->rm) : rd##n(s, u->reg)); \
+	NEXT(s, u); \
+} \
+static HN(cmov_f##n##_##c) \
+{ \
+	const mem##n##_t *p = tlb_r(s, fast_ea(s, u), n / 8); \
+	if (unlikely(!p)) \
+		return h_cmov(s, u); \
+	wr##n(s, u->reg, cc_cond(s, c) ? *p : rd##n(s, u->reg)); \
+	NEXT(s, u); \
+}
+#define SETCC(n, c) static HN(set_r##n##_##c) { wr8(s, u->rm, cc_cond(s, c)); NEXT(s, u); }
+#define BY_CC(X, n) \
+	X(n, 0) X(n, 1) X(n, 2) X(n, 3) X(n, 4) X(n, 5) X(n, 6) X(n, 7) X(n, 8) X(n, 9) X(n, 10) \
+	X(n, 11) X(n, 12) X(n, 13) X(n, 14) X(n, 15)
+BY_CC(CMOV, 32) BY_CC(CMOV, 64) BY_CC(SETCC, 8)
+#define E_CMOV_R(n, c) cmov_r##n##_##c,
+#define E_CMOV_F(n, c) cmov_f##n##_##c,
+#define E_SETCC(n, c) set_r##n##_##c,
+static const uop_fn cmov_r[4][16] = { [LG32] = { BY_CC(E_CMOV_R, 32) }, [LG64] = { BY_CC(E_CMOV_R, 64) } };
+static const uop_fn cmov_f[4][16] = { [LG32] = { BY_CC(E_CMOV_F, 32) }, [LG64] = { BY_CC(E_CMOV_F, 64) } };
+static const uop_fn set_r[4][16] = { [LG8] = { BY_CC(E_SETCC, 8) } };
+static const struct uop_spec sp_cmov = { .generic = h_cmov, .cc_r = cmov_r, .cc_f = cmov_f };
+static const struct uop_spec sp_setcc = { .generic = h_setcc, .cc_r = set_r };
+
+const struct uop_spec *const soft_spec_mov[] = {
+	&sp_mov_eg, &sp_mov_ge, &sp_mov_ei, &sp_lea, &sp_movzx8, &sp_movzx16, &sp_movsx8,
+	&sp_movsx16, &sp_movsxd, &sp_cmov, &sp_setcc, NULL,
+};
 
 HN(h_bswap)
 {

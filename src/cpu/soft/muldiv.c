@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* MUL IMUL DIV IDIV; flags that are undefined follow the low half of the result. */
-#include "intops.h"
+#include "alu.h"
 
 typedef unsigned __int128 u128;
 typedef __int128 s128;
@@ -71,6 +71,44 @@ HN(h_imul3)
 	imul_to(s, u, sext(rd_e(s, u), u->osize), (int64_t)u->imm);
 	return u + 1;
 }
+
+/* 32 and 64 bits; @src of the other factor: g (two operands) or i (three). */
+#define IMUL_A_g(n) (ST(n))rd##n(s, u->reg)
+#define IMUL_A_i(n) (ST(n))u->imm
+#define IMUL_DO(src, n, e) \
+	ST(n) a = IMUL_A_##src(n), b = (ST(n))(e), r; \
+	bool over = __builtin_mul_overflow(a, b, &r); \
+	wr##n(s, u->reg, (UT(n))r); \
+	cc_set(s, CC(CC_MUL, LG##n), r, over, over); \
+	NEXT(s, u);
+#define IMUL(src, n) \
+static HN(imul_##src##_r##n) { IMUL_DO(src, n, rd##n(s, u->rm)) } \
+static HN(imul_##src##_m##n) { IMUL_DO(src, n, soft_ld##n(s, u, uop_lin(s, u, n / 8, false))) }
+IMUL(g, 32) IMUL(g, 64) IMUL(i, 32) IMUL(i, 64)
+
+#define MUL(n, wide) \
+static HN(mul_r##n) \
+{ \
+	wide p = (wide)rd##n(s, u->rm) * rd##n(s, R_RAX * 8); \
+	bool over = p >> n; \
+	wr##n(s, R_RAX * 8, (UT(n))p); \
+	wr##n(s, R_RDX * 8, (UT(n))(p >> n)); \
+	cc_set(s, CC(CC_MUL, LG##n), SEXT(n, p), over, over); \
+	NEXT(s, u); \
+}
+MUL(32, uint64_t) MUL(64, u128)
+
+static const struct uop_spec sp_imul2 = {
+	.generic = h_imul2, .r = { NULL, NULL, imul_g_r32, imul_g_r64 },
+	.m = { NULL, NULL, imul_g_m32, imul_g_m64 },
+}, sp_imul3 = {
+	.generic = h_imul3, .r = { NULL, NULL, imul_i_r32, imul_i_r64 },
+	.m = { NULL, NULL, imul_i_m32, imul_i_m64 },
+}, sp_mul = {
+	.generic = h_mul, .r = { NULL, NULL, mul_r32, mul_r64 },
+};
+
+const struct uop_spec *const soft_spec_muldiv[] = { &sp_imul2, &sp_imul3, &sp_mul, NULL };
 
 static void div_result(struct soft *s, unsigned size, uint64_t q, uint64_t r)
 {

@@ -121,6 +121,15 @@ static HN(op##_##from##_r##n) \
 	} \
 	return u + 1; \
 } \
+static HN(op##_##from##_n##n) \
+{ \
+	unsigned c = COUNT_##from(s, u) & (n == 64 ? 63 : 31); \
+	if (likely(c)) \
+		wr##n(s, u->rm, (UT(n))do_##op(rd##n(s, u->rm), c, n, s).r); \
+	else if (n == 32) \
+		wr32(s, u->rm, rd32(s, u->rm)); \
+	NEXT(s, u); \
+} \
 static HN(op##_##from##_m##n) \
 { \
 	unsigned c = COUNT_##from(s, u) & (n == 64 ? 63 : 31); \
@@ -137,7 +146,8 @@ static HN(op##_##from##_m##n) \
 	SHIFT_SIZE(op, from, 8) SHIFT_SIZE(op, from, 16) SHIFT_SIZE(op, from, 32) \
 	SHIFT_SIZE(op, from, 64) \
 	static const struct uop_spec sp_##op##_##from = { .generic = h_##op##_##from, \
-		.r = SIZES(op##_##from##_r), .m = SIZES(op##_##from##_m) }; \
+		.r = SIZES(op##_##from##_r), .m = SIZES(op##_##from##_m), \
+		.n = SIZES(op##_##from##_n) }; \
 	HN(h_##op##_##from) { return SPEC_CALL(sp_##op##_##from, s, u); }
 #define SHIFTS(op) SHIFT(op, i) SHIFT(op, c)
 SHIFTS(rol) SHIFTS(ror) SHIFTS(rcl) SHIFTS(rcr) SHIFTS(shl) SHIFTS(shr) SHIFTS(sar)
