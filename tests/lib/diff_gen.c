@@ -59,7 +59,7 @@ static uint64_t value(struct gen *g)
 	case 3:
 		return (1ull << below(g, 64)) - 1;
 	case 4:
-		return (uint64_t)-(int64_t)(1ull << below(g, 64));
+		return -(1ull << below(g, 64));
 	case 5:
 		return below(g, 256);
 	case 6:

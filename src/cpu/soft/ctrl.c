@@ -36,21 +36,28 @@ static void check_target(struct soft *s, const struct uop *u, uint64_t rip)
 		soft_fault_code(s, u, EXC_GP, 0);
 }
 
+/* The 64-bit forms do only TLB hits themselves: no stack frame, no spills. */
+static COLD HN(call_slow)
+{
+	soft_push(s, u, u->osize, UOP_NEXT_RIP(s, u));
+	return soft_take(s, u);
+}
+
 static HN(call64)
 {
 	uint64_t sp = s->gpr[R_RSP] - 8;
+	mem64_t *p = tlb_w(s, sp, 8);
 
-	soft_st64(s, u, sp, UOP_NEXT_RIP(s, u));
+	if (unlikely(!p))
+		return call_slow(s, u);
+	*p = UOP_NEXT_RIP(s, u);
 	s->gpr[R_RSP] = sp;
 	return soft_take(s, u);
 }
 
 HN(h_call)
 {
-	if (u->osize == 8)
-		return call64(s, u);
-	soft_push(s, u, u->osize, UOP_NEXT_RIP(s, u));
-	return soft_take(s, u);
+	return call_slow(s, u);
 }
 
 HN(h_call_e)
@@ -72,12 +79,23 @@ HN(h_jmp_e)
 	return soft_goto(s);
 }
 
+static COLD HN(ret_slow)
+{
+	uint64_t rip = soft_peek(s, u, u->osize, 0);
+
+	check_target(s, u, rip);
+	sp_set(s, sp_get(s) + u->osize + u->imm);
+	s->gpr[GPR_RIP] = rip;
+	return soft_goto(s);
+}
+
 static HN(ret64)
 {
-	uint64_t rip = soft_ld64(s, u, s->gpr[R_RSP]);
+	const mem64_t *p = tlb_r(s, s->gpr[R_RSP], 8);
+	uint64_t rip = p ? *p : 1ull << 63;
 
 	if (unlikely((uint64_t)sext(rip, 6) != rip))
-		soft_fault_code(s, u, EXC_GP, 0);
+		return ret_slow(s, u);
 	s->gpr[R_RSP] += 8 + u->imm;
 	s->gpr[GPR_RIP] = rip;
 	return soft_goto(s);
@@ -85,15 +103,7 @@ static HN(ret64)
 
 HN(h_ret)
 {
-	uint64_t rip;
-
-	if (u->osize == 8)
-		return ret64(s, u);
-	rip = soft_peek(s, u, u->osize, 0);
-	check_target(s, u, rip);
-	sp_set(s, sp_get(s) + u->osize + u->imm);
-	s->gpr[GPR_RIP] = rip;
-	return soft_goto(s);
+	return ret_slow(s, u);
 }
 
 /* Counter of LOOP and JCXZ: by address size. */
@@ -137,18 +147,23 @@ HN(h_jcxz)
 static HN(push64_r)
 {
 	uint64_t sp = s->gpr[R_RSP] - 8;
+	mem64_t *p = tlb_w(s, sp, 8);
 
-	soft_st64(s, u, sp, rd64(s, u->rm));
+	if (unlikely(!p))
+		return h_push(s, u);
+	*p = rd64(s, u->rm);
 	s->gpr[R_RSP] = sp;
 	NEXT(s, u);
 }
 
 static HN(pop64_r)
 {
-	uint64_t v = soft_ld64(s, u, s->gpr[R_RSP]);
+	const mem64_t *p = tlb_r(s, s->gpr[R_RSP], 8);
 
+	if (unlikely(!p))
+		return h_pop(s, u);
 	s->gpr[R_RSP] += 8;
-	wr64(s, u->rm, v);
+	wr64(s, u->rm, *p);
 	NEXT(s, u);
 }
 
