@@ -70,7 +70,8 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 		g->error = h->error;
 	}
 	/* A target that is not canonical: checked before or after the push. */
-	if (!strcmp(r->mnem, "call") && h->vector == EXC_PF && g->vector == EXC_GP) {
+	if (!strcmp(r->mnem, "call") && (h->vector == EXC_PF || h->vector == EXC_SS) &&
+	    g->vector == EXC_GP) {
 		g->vector = h->vector;
 		g->error = h->error;
 		g->cr2 = h->cr2;
@@ -94,7 +95,7 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 		g->st.rflags = h->st.rflags;
 		memcpy(diff_guest_data, diff_native_data, DIFF_DATA_LEN);
 	}
-	/* Wrapping around 4 GiB in flat 32-bit segments is implementation specific (vol. 3, 5.3.1). */
+	/* SDM vol. 3, 5.3.1: wrapping around 4 GiB in flat segments is implementation specific. */
 	if (c->bits == 32 && (h->vector == EXC_GP || h->vector == EXC_SS) && (g->vector == EXC_AC ||
 	    (g->vector == EXC_PF && (uint32_t)(g->cr2 + 0x1000) < 0x1000 + 512))) {
 		g->vector = h->vector;
@@ -110,7 +111,8 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 			    ld_le32(diff_guest_data + i) == 0xffff)
 				diff_native_data[i + 2] = 0;
 	/* AMD has moved some registers when a later one's access faults. */
-	if ((!strcmp(r->mnem, "popa") || !strcmp(r->mnem, "pusha")) && fault && g->vector == h->vector) {
+	if ((!strcmp(r->mnem, "popa") || !strcmp(r->mnem, "pusha")) && fault &&
+	    g->vector == h->vector) {
 		memcpy(g->st.gpr, h->st.gpr, sizeof(g->st.gpr));
 		memcpy(diff_guest_data, diff_native_data, DIFF_DATA_LEN);
 	}
@@ -154,8 +156,8 @@ static void compare_fx(const uint8_t *h, const uint8_t *g, char *why, size_t n, 
 			a = b = 0;
 			memcpy(&a, h + 32 + 16 * i + 8 * half, len);
 			memcpy(&b, g + 32 + 16 * i + 8 * half, len);
-			snprintf(name, sizeof(name), "%s%u%s", i < 8 ? "ST" : "XMM", i < 8 ? i : i - 8,
-				 half ? "h" : "l");
+			snprintf(name, sizeof(name), "%s%u%s", i < 8 ? "ST" : "XMM",
+				 i < 8 ? i : i - 8, half ? "h" : "l");
 			if (a != b)
 				say(why, n, name, a, b);
 		}
@@ -227,7 +229,8 @@ static void print_code(const struct diff_case *c)
 	unsigned at = 0;
 
 	for (unsigned i = 0; i < c->nrows; i++)
-		printf("  %s %s;", soft_optable[c->rows[i]].mnem, soft_optable[c->rows[i]].operands);
+		printf("  %s %s;", soft_optable[c->rows[i]].mnem,
+		       soft_optable[c->rows[i]].operands);
 	printf("\n  bytes");
 	for (unsigned i = 0; i < c->len; i++)
 		printf(" %02x", c->code[i]);
@@ -258,7 +261,8 @@ static void report(const struct diff_case *c, uint64_t seed, uint64_t n, const s
 	       (unsigned long long)n, c->bits);
 	print_code(c);
 	for (unsigned i = 0; i < 16; i++)
-		printf("  %s=%016llx%s", names[i], (unsigned long long)c->in.gpr[i], i % 4 == 3 ? "\n" : "");
+		printf("  %s=%016llx%s", names[i], (unsigned long long)c->in.gpr[i],
+		       i % 4 == 3 ? "\n" : "");
 	printf("  rip=%llx rflags=%llx fs=%llx gs=%llx fcw=%04x fsw=%04x ftw=%02x mxcsr=%04x\n",
 	       (unsigned long long)c->in.rip, (unsigned long long)c->in.rflags,
 	       (unsigned long long)c->in.fsbase, (unsigned long long)c->in.gsbase, fcw, fsw,
@@ -353,10 +357,12 @@ static void worker(uint64_t seed, uint64_t cases, unsigned id, unsigned jobs)
 
 static void test_random(void **state)
 {
-	uint64_t seed = env_number("HV_DIFF_SEED", 0x5eed), cases = env_number("HV_DIFF_CASES", 2000000);
+	uint64_t seed = env_number("HV_DIFF_SEED", 0x5eed),
+		 cases = env_number("HV_DIFF_CASES", 2000000);
 	unsigned jobs = (unsigned)env_number("HV_DIFF_JOBS", 2), bad = 0;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	assert_true(shared != MAP_FAILED);
 	if (getenv("HV_DIFF_CASE")) {
 		uint64_t n = env_number("HV_DIFF_CASE", 0);

@@ -82,7 +82,9 @@ static void exhaust(const char *name, const uint8_t *insn, unsigned len, uint32_
 
 static void test_alu8(void **state)
 {
-	static const char *const names[] = { "add", "or", "adc", "sbb", "and", "sub", "xor", "cmp" };
+	static const char *const names[] = {
+		"add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"
+	};
 	static const struct { const char *name; uint8_t b[2]; uint32_t flags; } others[] = {
 		{ "test", { 0x84, 0xd0 }, NOT(FL_AF) }, { "not", { 0xf6, 0xd0 }, FL_ARITH },
 		{ "neg", { 0xf6, 0xd8 }, FL_ARITH }, { "inc", { 0xfe, 0xc0 }, FL_ARITH },
@@ -184,7 +186,7 @@ static void test_bit_scan_fallback(void **state)
 }
 
 /* ---- state --------------------------------------------------------------------- */
-/* XSAVE then XRSTOR of garbage in between gives the registers back; header as in SDM vol. 1 13.4.2. */
+/* SDM vol. 1, 13.4.2: XSAVE, other values, XRSTOR gives the registers back. */
 static void test_xsave_roundtrip(void **state)
 {
 	static const uint8_t code[] = {

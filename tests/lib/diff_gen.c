@@ -5,193 +5,21 @@
  * the data pages, and values biased to edges.  A case depends only on the
  * seed and its number.
  */
-#include "diff.h"
+#include "diff_gen.h"
 #include <stdlib.h>
-
-struct gen {
-	struct diff_case *c;
-	uint64_t rng;
-	uint8_t *p;			/* next byte */
-	const struct optable_row *row;
-	const struct optable_info *inf;
-	bool p66, p67, rexw;
-	uint8_t rex;
-	unsigned seg;			/* SEG_* or SEG_NUM */
-	unsigned osize, asize;
-	unsigned mem_len;
-	uint64_t target;		/* linear address the memory operand is steered to */
-	uint32_t fixed;			/* registers that later steps must not change */
-	bool plain;			/* an inner instruction of a sequence: registers only */
-	uint8_t *rip_disp;		/* to be made relative at the end */
-	int reg, rm;			/* GPR numbers of register operands, -1 none */
-	bool is_mem;
-};
-
-/* ---- random values --------------------------------------------------------- */
-static uint64_t rnd(struct gen *g)
-{
-	uint64_t z = (g->rng += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-static unsigned below(struct gen *g, unsigned n)
-{
-	return (unsigned)((rnd(g) >> 32) * n >> 32);
-}
-
-static bool pct(struct gen *g, unsigned p)
-{
-	return below(g, 100) < p;
-}
-
-static uint64_t value(struct gen *g)
-{
-	switch (below(g, 12)) {
-	case 0:
-		return 0;
-	case 1:
-		return ~0ull;
-	case 2:
-		return 1ull << below(g, 64);
-	case 3:
-		return (1ull << below(g, 64)) - 1;
-	case 4:
-		return -(1ull << below(g, 64));
-	case 5:
-		return below(g, 256);
-	case 6:
-		return (uint64_t)(int64_t)(int8_t)below(g, 256);
-	case 7:
-		return (uint64_t)(int64_t)(int32_t)rnd(g);
-	case 8:
-		return rnd(g) & 0x8080808080808080ull;
-	case 9:
-		return rnd(g) >> below(g, 64);
-	default:
-		return rnd(g);
-	}
-}
-
-static uint32_t float32(struct gen *g)
-{
-	static const uint32_t edge[] = {
-		0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc12345,
-		0x7f800001, 0xffbfffff, 1, 0x80000001, 0x007fffff, 0x00800000, 0x80800000, 0x7f7fffff,
-		0xff7fffff, 0x4f000000, 0xcf000000, 0x5f000000, 0xdf000000, 0x4effffff, 0x3f000000,
-		0x3fc00000, 0x40200000,
-	};
-
-	if (pct(g, 35))
-		return edge[below(g, ARRAY_SIZE(edge))];
-	if (pct(g, 70))
-		return (uint32_t)(rnd(g) & 0x807fffff) | (100 + below(g, 56)) << 23;
-	return (uint32_t)rnd(g);
-}
-
-static uint64_t float64(struct gen *g)
-{
-	static const uint64_t edge[] = {
-		0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000,
-		0xfff0000000000000, 0x7ff8000000000000, 0xfff8000000012345, 0x7ff0000000000001,
-		0xfff7ffffffffffff, 1, 0x8000000000000001, 0x000fffffffffffff, 0x0010000000000000,
-		0x7fefffffffffffff, 0xffefffffffffffff, 0x41e0000000000000, 0xc1e0000000000000,
-		0x41dfffffffc00000, 0x43e0000000000000, 0xc3e0000000000000, 0x3fe0000000000000,
-		0x3690000000000000, 0x380fffffe0000000, 0x47efffffe0000000, 0x47f0000000000000,
-	};
-
-	if (pct(g, 35))
-		return edge[below(g, ARRAY_SIZE(edge))];
-	if (pct(g, 70))
-		return (rnd(g) & 0x800fffffffffffff) | (uint64_t)(950 + below(g, 150)) << 52;
-	return rnd(g);
-}
-
-static void fill(struct gen *g, uint8_t *b, unsigned len)
-{
-	unsigned kind = below(g, 4);
-
-	for (unsigned i = 0; i < len; i += 8) {
-		uint64_t v = kind == 0 ? float32(g) | (uint64_t)float32(g) << 32 :
-			     kind == 1 ? float64(g) : kind == 2 ? value(g) : rnd(g);
-
-		memcpy(b + i, &v, MIN(8u, len - i));
-	}
-}
-
-static void float80(struct gen *g, uint8_t *b)
-{
-	static const struct { uint16_t exp; uint64_t mant; } edge[] = {
-		{ 0, 0 }, { 0x8000, 0 }, { 0x3fff, 1ull << 63 }, { 0xbfff, 1ull << 63 },
-		{ 0x7fff, 1ull << 63 }, { 0xffff, 1ull << 63 }, { 0x7fff, 3ull << 62 },
-		{ 0xffff, 3ull << 62 }, { 0x7fff, 0xa000000000000000 }, { 0, 1 }, { 0, 1ull << 63 },
-		{ 0x7ffe, ~0ull }, { 1, 1ull << 63 }, { 0x4000, 1 }, { 0x7fff, 0 }, { 0x403e, ~0ull },
-		{ 0x401e, 1ull << 63 }, { 0xc03e, 1ull << 63 }, { 0x4000, 0xc90fdaa22168c235 },
-	};
-	uint64_t mant;
-	uint16_t exp;
-
-	if (pct(g, 35)) {
-		unsigned i = below(g, ARRAY_SIZE(edge));
-
-		mant = edge[i].mant;
-		exp = edge[i].exp;
-	} else {
-		mant = rnd(g) | 1ull << 63;
-		if (pct(g, 30))
-			mant &= ~0ull << below(g, 64);
-		exp = (uint16_t)((rnd(g) & 0x8000) | (pct(g, 80) ? 0x3fff - 70 + below(g, 140) :
-						      below(g, 0x8000)));
-		mant |= 1ull << 63;
-	}
-	memcpy(b, &mant, 8);
-	memcpy(b + 8, &exp, 2);
-}
-
-/* ---- state ------------------------------------------------------------------- */
-/* FXSAVE image; @wild: unmasked exceptions, odd tags and control bits. */
-static void fx_state(struct gen *g, uint8_t *fx, bool wild)
-{
-	uint16_t fcw = 0x37f, fsw = 0;
-	uint32_t mxcsr = 0x1f80;
-
-	memset(fx, 0, 512);
-	if (wild) {
-		fcw = (uint16_t)(0x40 | (rnd(g) & 0xf00) | (pct(g, 70) ? 0x3f : rnd(g) & 0x3f));
-		fsw = (uint16_t)(rnd(g) & 0x7f00);
-		if (pct(g, 50))
-			fsw |= rnd(g) & 0x7f & (pct(g, 85) ? fcw | 0x40 : 0x7f);
-		if (fsw & ~fcw & 0x3f)
-			fsw |= 0x8080;
-		fx[4] = (uint8_t)(pct(g, 50) ? 0xff : rnd(g));
-		mxcsr = (uint32_t)((rnd(g) & 0xe040) | (pct(g, 60) ? 0x1f80 : rnd(g) & 0x1f80) |
-				   (rnd(g) & 0x3f));
-	}
-	memcpy(fx, &fcw, 2);
-	memcpy(fx + 2, &fsw, 2);
-	memcpy(fx + 24, &mxcsr, 4);
-	for (unsigned i = 0; i < 8; i++) {
-		float80(g, fx + 32 + 16 * i);
-		if (pct(g, 20))
-			fill(g, fx + 32 + 16 * i, 8);
-	}
-	for (unsigned i = 0; i < 16; i++)
-		fill(g, fx + 160 + 16 * i, 16);
-}
 
 static void random_state(struct gen *g)
 {
 	struct diff_state *st = &g->c->in;
 
 	for (unsigned i = 0; i < 16; i++)
-		st->gpr[i] = value(g);
-	st->gpr[R_RSP] = DIFF_DATA + 0x800 + 8 * below(g, 256) + (pct(g, 10) ? below(g, 8) : 0);
-	st->rflags = 0x202 | (rnd(g) & FL_ARITH) | (pct(g, 40) ? FL_DF : 0) |
-		     (pct(g, 3) ? FL_AC : 0);
-	st->fsbase = DIFF_DATA - 0x100000 + below(g, 0x1000);
-	st->gsbase = DIFF_DATA - 0x200000 + below(g, 0x1000);
+		st->gpr[i] = g_value(g);
+	st->gpr[R_RSP] =
+		DIFF_DATA + 0x800 + 8 * g_below(g, 256) + (g_pct(g, 10) ? g_below(g, 8) : 0);
+	st->rflags = 0x202 | (g_rnd(g) & FL_ARITH) | (g_pct(g, 40) ? FL_DF : 0) |
+		     (g_pct(g, 3) ? FL_AC : 0);
+	st->fsbase = DIFF_DATA - 0x100000 + g_below(g, 0x1000);
+	st->gsbase = DIFF_DATA - 0x200000 + g_below(g, 0x1000);
 }
 
 static struct diff_patch *patch(struct gen *g, uint64_t at, unsigned len)
@@ -227,29 +55,30 @@ static void set_gpr(struct gen *g, unsigned n, uint64_t v)
 /* A place for @len bytes of data. */
 static uint64_t pick_target(struct gen *g, unsigned len)
 {
-	unsigned r = below(g, 100);
+	unsigned r = g_below(g, 100);
 
 	if (r < 45)
-		return DIFF_DATA + (below(g, DIFF_RW_LEN - 1024) & ~15u);
+		return DIFF_DATA + (g_below(g, DIFF_RW_LEN - 1024) & ~15u);
 	if (r < 75)
-		return DIFF_DATA + below(g, DIFF_RW_LEN - 1024);
+		return DIFF_DATA + g_below(g, DIFF_RW_LEN - 1024);
 	if (r < 83)
-		return DIFF_DATA + 0x1000 - below(g, len + 2);
+		return DIFF_DATA + 0x1000 - g_below(g, len + 2);
 	if (r < 88)
-		return DIFF_DATA + DIFF_RW_LEN + below(g, 0x800);
+		return DIFF_DATA + DIFF_RW_LEN + g_below(g, 0x800);
 	if (r < 91)
-		return DIFF_DATA + DIFF_RW_LEN - below(g, len + 2);
+		return DIFF_DATA + DIFF_RW_LEN - g_below(g, len + 2);
 	if (r < 94)
-		return DIFF_DATA + DIFF_DATA_LEN - below(g, len + 2);
+		return DIFF_DATA + DIFF_DATA_LEN - g_below(g, len + 2);
 	if (r < 96)
-		return DIFF_DATA - below(g, len + 2);
+		return DIFF_DATA - g_below(g, len + 2);
 	if (r < 97)
-		return DIFF_CODE + below(g, 0x1000);
+		return DIFF_CODE + g_below(g, 0x1000);
 	if (r < 98 && g->c->bits == 64 && g->seg == SEG_NUM)
-		return (pct(g, 50) ? 0x00007fffffffffffull : 0xffff800000000000ull) + below(g, 16) - 8;
+		return (g_pct(g, 50) ? 0x00007fffffffffffull : 0xffff800000000000ull) +
+		       g_below(g, 16) - 8;
 	if (r < 99 && g->c->bits == 64 && g->seg == SEG_NUM)
-		return rnd(g) | 1ull << 63;	/* kernel half or not canonical */
-	return DIFF_DATA + (below(g, DIFF_RW_LEN - 1024) & ~63u);
+		return g_rnd(g) | 1ull << 63;	/* kernel half or not canonical */
+	return DIFF_DATA + (g_below(g, DIFF_RW_LEN - 1024) & ~63u);
 }
 
 /* ---- bytes ---------------------------------------------------------------------- */
@@ -304,8 +133,8 @@ static unsigned memory_size(const struct gen *g)
 	for (unsigned i = 0; i < g->inf->n; i++) {
 		const struct opd *o = &g->inf->opd[i];
 
-		if ((o->kind == K_E || o->kind == K_R || o->kind == K_M ||
-		    o->kind == K_O || o->kind == K_W || o->kind == K_Q || o->kind == K_X || o->kind == K_Y))
+		if ((o->kind == K_E || o->kind == K_R || o->kind == K_M || o->kind == K_O ||
+		     o->kind == K_W || o->kind == K_Q || o->kind == K_X || o->kind == K_Y))
 			return o->bytes ? o->bytes : o->size ? size_of(g, o->size) : 16;
 	}
 	return 8;
@@ -317,29 +146,29 @@ static void prefixes(struct gen *g)
 	bool b64 = g->c->bits == 64, branch = has_kind(g, K_J) || is(g, "call") || is(g, "jmp") ||
 		   is(g, "ret");
 
-	if (r->prefix == P_66 || (r->prefix == P_ANY && !branch && pct(g, 20)) ||
-	    (r->map == M38 && r->prefix == P_F2 && pct(g, 30)))
+	if (r->prefix == P_66 || (r->prefix == P_ANY && !branch && g_pct(g, 20)) ||
+	    (r->map == M38 && r->prefix == P_F2 && g_pct(g, 30)))
 		g->p66 = true;
-	g->p67 = !g->plain && pct(g, b64 ? 8 : 2);
+	g->p67 = !g->plain && g_pct(g, b64 ? 8 : 2);
 	if (g->p66)
 		put(g, 0x66, 1);
 	if (g->p67)
 		put(g, 0x67, 1);
 	g->seg = SEG_NUM;
-	if (b64 && pct(g, 6)) {
-		g->seg = below(g, SEG_NUM);
+	if (b64 && g_pct(g, 6)) {
+		g->seg = g_below(g, SEG_NUM);
 		put(g, g->seg < 4 ? 0x26 + 8 * g->seg : 0x64 + g->seg - 4, 1);
 		if (g->seg < SEG_FS)
 			g->seg = SEG_NUM;
 	}
 	if (r->prefix == P_F3 || r->prefix == P_F2)
 		put(g, r->prefix == P_F3 ? 0xf3 : 0xf2, 1);
-	else if (r->prefix == P_ANY && (g->inf->attr & A_REPSTR ? pct(g, 60) :
+	else if (r->prefix == P_ANY && (g->inf->attr & A_REPSTR ? g_pct(g, 60) :
 					r->map == M1 && r->opcode != 0x90 &&
-					(r->opcode & 0xfc) != 0xe0 && pct(g, 2)))
-		put(g, pct(g, 50) ? 0xf3 : 0xf2, 1);
-	if (b64 && pct(g, 55)) {
-		g->rex = (uint8_t)(0x40 | (rnd(g) & (pct(g, 50) ? 15 : 7)));
+					(r->opcode & 0xfc) != 0xe0 && g_pct(g, 2)))
+		put(g, g_pct(g, 50) ? 0xf3 : 0xf2, 1);
+	if (b64 && g_pct(g, 55)) {
+		g->rex = (uint8_t)(0x40 | (g_rnd(g) & (g_pct(g, 50) ? 15 : 7)));
 		if (r->map == M1 && r->opcode == 0x90)
 			g->rex &= (uint8_t)~1;
 		put(g, g->rex, 1);
@@ -381,17 +210,20 @@ static uint64_t ea_mask(const struct gen *g, uint64_t v)
 static uint64_t ea_reg(struct gen *g, uint64_t ea)
 {
 	if (g->asize == 4 && g->c->bits == 64)
-		return (uint32_t)ea | rnd(g) << 32;
+		return (uint32_t)ea | g_rnd(g) << 32;
 	return ea;
 }
 
 static void mem_sib(struct gen *g, unsigned reg, uint64_t ea)
 {
-	unsigned mod = below(g, 3), scale = below(g, 4), base = below(g, 8), index = below(g, 8);
+	unsigned mod = g_below(g, 3), scale = g_below(g, 4), base = g_below(g, 8),
+		 index = g_below(g, 8);
 	unsigned xbase = base | (g->rex & 1) << 3, xindex = index | (g->rex & 2) << 2;
 	bool has_base = mod || base != 5, has_index = xindex != 4;
-	uint64_t disp = mod == 1 ? (uint64_t)(int64_t)(int8_t)rnd(g) :
-			mod == 2 || !has_base ? (uint64_t)(int64_t)(int32_t)(rnd(g) >> below(g, 32)) : 0;
+	uint64_t disp = mod == 1 ? (uint64_t)(int64_t)(int8_t)g_rnd(g)
+			: mod == 2 || !has_base
+				? (uint64_t)(int64_t)(int32_t)(g_rnd(g) >> g_below(g, 32))
+				: 0;
 	uint64_t idx = 0;
 
 	if (has_base && has_index && xbase == xindex) {
@@ -409,8 +241,8 @@ static void mem_sib(struct gen *g, unsigned reg, uint64_t ea)
 			set_gpr(g, xindex, ea_reg(g, idx));
 			idx = g->c->in.gpr[xindex] << scale;
 		} else {
-			if (!(g->fixed >> xindex & 1) && pct(g, 70))
-				set_gpr(g, xindex, below(g, 4096) - 2048ull);
+			if (!(g->fixed >> xindex & 1) && g_pct(g, 70))
+				set_gpr(g, xindex, g_below(g, 4096) - 2048ull);
 			g->fixed |= 1u << xindex;
 			idx = g->c->in.gpr[xindex] << scale;
 		}
@@ -429,7 +261,7 @@ static void mem_sib(struct gen *g, unsigned reg, uint64_t ea)
 
 static void mem_plain(struct gen *g, unsigned reg, uint64_t ea)
 {
-	unsigned mod = below(g, 3), rm = below(g, 8);
+	unsigned mod = g_below(g, 3), rm = g_below(g, 8);
 	uint64_t disp;
 
 	if (rm == 4)
@@ -441,8 +273,8 @@ static void mem_plain(struct gen *g, unsigned reg, uint64_t ea)
 		put(g, ea, 4);
 		return;
 	}
-	disp = mod == 1 ? (uint64_t)(int64_t)(int8_t)rnd(g) :
-	       mod == 2 ? (uint64_t)(int64_t)(int32_t)rnd(g) : 0;
+	disp = mod == 1 ? (uint64_t)(int64_t)(int8_t)g_rnd(g) :
+	       mod == 2 ? (uint64_t)(int64_t)(int32_t)g_rnd(g) : 0;
 	set_gpr(g, rm | (g->rex & 1) << 3, ea_reg(g, ea - disp));
 	put(g, mod << 6 | reg << 3 | rm, 1);
 	put(g, disp, mod == 1 ? 1 : mod == 2 ? 4 : 0);
@@ -453,12 +285,12 @@ static void memory(struct gen *g, unsigned reg)
 	uint64_t ea = ea_mask(g, ea_for(g, g->target));
 
 	if (g->asize == 2) {
-		unsigned mod = below(g, 3), rm = below(g, 8);
+		unsigned mod = g_below(g, 3), rm = g_below(g, 8);
 
 		put(g, mod << 6 | reg << 3 | rm, 1);
-		put(g, rnd(g), mod == 1 ? 1 : mod == 2 || rm == 6 ? 2 : 0);
+		put(g, g_rnd(g), mod == 1 ? 1 : mod == 2 || rm == 6 ? 2 : 0);
 		g->target = 0;
-	} else if (pct(g, 40)) {
+	} else if (g_pct(g, 40)) {
 		mem_sib(g, reg, ea);
 	} else {
 		mem_plain(g, reg, ea);
@@ -469,7 +301,7 @@ static void modrm(struct gen *g)
 {
 	const struct optable_row *r = g->row;
 	int ext = r->ext;
-	unsigned reg = below(g, 8), rm = below(g, 8);
+	unsigned reg = g_below(g, 8), rm = g_below(g, 8);
 	bool must_mem = has_kind(g, K_M) || ext == X_MEM || (ext >= 0x10 && ext < 0x18);
 	bool must_reg = has_kind(g, K_U) || has_kind(g, K_N) || ext == X_REG ||
 			(ext >= 0x20 && ext < 0x28) || (has_kind(g, K_STI) && !must_mem);
@@ -480,7 +312,7 @@ static void modrm(struct gen *g)
 	}
 	if (ext >= 0 && ext < 0x28)
 		reg = (unsigned)ext & 7;
-	g->is_mem = must_mem || (!must_reg && !g->plain && pct(g, 60));
+	g->is_mem = must_mem || (!must_reg && !g->plain && g_pct(g, 60));
 	if (has_kind(g, K_G))
 		g->reg = (int)(reg | (g->rex & 4) << 1);
 	if (g->is_mem) {
@@ -495,9 +327,9 @@ static void modrm(struct gen *g)
 /* ---- what particular instructions want -------------------------------------------------- */
 static uint64_t code_target(struct gen *g)
 {
-	if (pct(g, 80))
-		return DIFF_CODE + 0x100 + below(g, 0x600);
-	return pct(g, 50) ? DIFF_DATA + below(g, 0x1000) : 0x2f000000 + below(g, 0x1000);
+	if (g_pct(g, 80))
+		return DIFF_CODE + 0x100 + g_below(g, 0x600);
+	return g_pct(g, 50) ? DIFF_DATA + g_below(g, 0x1000) : 0x2f000000 + g_below(g, 0x1000);
 }
 
 static void string_operands(struct gen *g)
@@ -506,27 +338,28 @@ static void string_operands(struct gen *g)
 
 	if (has_kind(g, K_X))
 		set_gpr(g, R_RSI, ea_reg(g, ea_mask(g, ea_for(g, t))));
-	t = pct(g, 20) ? t + below(g, 32) : pick_target(g, 16);
+	t = g_pct(g, 20) ? t + g_below(g, 32) : pick_target(g, 16);
 	if (has_kind(g, K_Y))
 		set_gpr(g, R_RDI, ea_reg(g, ea_mask(g, t)));
-	set_gpr(g, R_RCX, pct(g, 85) ? below(g, 40) : below(g, 2500));
+	set_gpr(g, R_RCX, g_pct(g, 85) ? g_below(g, 40) : g_below(g, 2500));
 	if (g->asize == 4 && g->c->bits == 64)
-		g->c->in.gpr[R_RCX] |= rnd(g) << 32;
+		g->c->in.gpr[R_RCX] |= g_rnd(g) << 32;
 }
 
 static void stack_operands(struct gen *g)
 {
-	if (pct(g, 10))
+	if (g_pct(g, 10))
 		g->c->in.gpr[R_RSP] = pick_target(g, 8);
 	if (is(g, "leave") || is(g, "enter"))
-		set_gpr(g, R_RBP, pct(g, 80) ? DIFF_DATA + 0x400 + below(g, 0x800) : pick_target(g, 8));
+		set_gpr(g, R_RBP,
+			g_pct(g, 80) ? DIFF_DATA + 0x400 + g_below(g, 0x800) : pick_target(g, 8));
 	if (is(g, "ret"))
 		patch64(g, g->c->in.gpr[R_RSP], code_target(g), g->osize);
 	if (is(g, "popf")) {
 		if (g->c->in.gpr[R_RSP] - DIFF_DATA > DIFF_DATA_LEN - 64)
 			g->c->in.gpr[R_RSP] = DIFF_DATA + 0x800;
-		patch64(g, g->c->in.gpr[R_RSP] & ~7ull, rnd(g) & ~0x0100010001000100ull, 8);
-		patch64(g, (g->c->in.gpr[R_RSP] & ~7ull) + 8, rnd(g) & ~0x0100010001000100ull, 8);
+		patch64(g, g->c->in.gpr[R_RSP] & ~7ull, g_rnd(g) & ~0x0100010001000100ull, 8);
+		patch64(g, (g->c->in.gpr[R_RSP] & ~7ull) + 8, g_rnd(g) & ~0x0100010001000100ull, 8);
 	}
 }
 
@@ -542,14 +375,14 @@ static void indirect_target(struct gen *g)
 
 static void divide(struct gen *g)
 {
-	if (g->is_mem && pct(g, 70))
-		patch64(g, g->target, value(g), 8);
-	if (pct(g, 70))
-		set_gpr(g, R_RDX, pct(g, 50) ? 0 : below(g, 100));
-	else if (pct(g, 50))
+	if (g->is_mem && g_pct(g, 70))
+		patch64(g, g->target, g_value(g), 8);
+	if (g_pct(g, 70))
+		set_gpr(g, R_RDX, g_pct(g, 50) ? 0 : g_below(g, 100));
+	else if (g_pct(g, 50))
 		set_gpr(g, R_RDX, (uint64_t)((int64_t)g->c->in.gpr[R_RAX] >> 63));
-	if (g->row->opcode == 0xf6 && pct(g, 70))
-		set_gpr(g, R_RAX, value(g) & 0xfff);
+	if (g->row->opcode == 0xf6 && g_pct(g, 70))
+		set_gpr(g, R_RAX, g_value(g) & 0xfff);
 }
 
 static void state_operand(struct gen *g)
@@ -561,34 +394,35 @@ static void state_operand(struct gen *g)
 	if (!p)
 		return;
 	memset(p->b, 0, sizeof(p->b));
-	fx_state(g, fx, true);
+	g_fx_state(g, fx, true);
 	if (is(g, "fxrstor") || is(g, "xrstor")) {
 		memcpy(p->b, fx, 512);
 		if (is(g, "xrstor")) {
 			p->len = 576;
-			p->b[512] = (uint8_t)below(g, 4);
-			if (pct(g, 10))
-				p->b[514 + 8 * below(g, 3) + below(g, 5)] |= (uint8_t)(8 << below(g, 5));
+			p->b[512] = (uint8_t)g_below(g, 4);
+			if (g_pct(g, 10))
+				p->b[514 + 8 * g_below(g, 3) + g_below(g, 5)] |=
+					(uint8_t)(8 << g_below(g, 5));
 		}
-		if (pct(g, 10))
-			p->b[26 + below(g, 2)] |= (uint8_t)(1 << below(g, 8)) & (uint8_t)~2;
+		if (g_pct(g, 10))
+			p->b[26 + g_below(g, 2)] |= (uint8_t)(1 << g_below(g, 8)) & (uint8_t)~2;
 	} else if (is(g, "ldmxcsr")) {
 		memcpy(&v, fx + 24, 4);
-		if (pct(g, 10))
-			v |= 1u << below(g, 32);
+		if (g_pct(g, 10))
+			v |= 1u << g_below(g, 32);
 		v &= ~0x20000u;		/* AMD's MM bit */
 		memcpy(p->b, &v, 4);
 	} else if (is(g, "fldcw")) {
 		memcpy(p->b, fx, 2);
 	} else {		/* FLDENV, FRSTOR */
 		unsigned step = g->osize == 2 ? 2 : 4;
-		uint16_t tags = (uint16_t)rnd(g);
+		uint16_t tags = (uint16_t)g_rnd(g);
 
 		memcpy(p->b, fx, 2);
 		memcpy(p->b + step, fx + 2, 2);
 		memcpy(p->b + 2 * step, &tags, 2);
 		for (unsigned i = 0; i < 8; i++)
-			float80(g, p->b + 7 * step + 10 * i);
+			g_float80(g, p->b + 7 * step + 10 * i);
 	}
 }
 
@@ -601,8 +435,8 @@ static void special(struct gen *g)
 		string_operands(g);
 	if (is(g, "call") || is(g, "jmp"))
 		indirect_target(g);
-	if (starts(g, "bt") && g->is_mem && g->reg >= 0 && pct(g, 90))
-		set_gpr(g, (unsigned)g->reg, (uint64_t)((int64_t)below(g, 16384) - 8192));
+	if (starts(g, "bt") && g->is_mem && g->reg >= 0 && g_pct(g, 90))
+		set_gpr(g, (unsigned)g->reg, (uint64_t)((int64_t)g_below(g, 16384) - 8192));
 	if (is(g, "div") || is(g, "idiv"))
 		divide(g);
 	if (is(g, "xlat"))
@@ -610,28 +444,29 @@ static void special(struct gen *g)
 	if (starts(g, "maskmov"))
 		set_gpr(g, R_RDI, ea_reg(g, ea_mask(g, ea_for(g, pick_target(g, 16)))));
 	if (starts(g, "xsave") || is(g, "xrstor")) {
-		set_gpr(g, R_RAX, below(g, 4) | (pct(g, 20) ? rnd(g) << 32 : 0));
-		set_gpr(g, R_RDX, pct(g, 20) ? rnd(g) << 32 : 0);
+		set_gpr(g, R_RAX, g_below(g, 4) | (g_pct(g, 20) ? g_rnd(g) << 32 : 0));
+		set_gpr(g, R_RDX, g_pct(g, 20) ? g_rnd(g) << 32 : 0);
 	}
 	if (starts(g, "xsave"))
-		patch64(g, g->target + 512, pct(g, 50) ? 3 : 0, 8);
-	else if (is(g, "fxrstor") || is(g, "xrstor") || is(g, "ldmxcsr") || is(g, "fldcw") || is(g, "fldenv") || is(g, "frstor"))
+		patch64(g, g->target + 512, g_pct(g, 50) ? 3 : 0, 8);
+	else if (is(g, "fxrstor") || is(g, "xrstor") || is(g, "ldmxcsr") || is(g, "fldcw") ||
+		 is(g, "fldenv") || is(g, "frstor"))
 		state_operand(g);
-	else if (r->map == M1 && r->opcode == 0x62 && pct(g, 60))
-		patch64(g, g->target, (uint64_t)100 << 32 | (rnd(g) & 0x80000000), 8);
+	else if (r->map == M1 && r->opcode == 0x62 && g_pct(g, 60))
+		patch64(g, g->target, (uint64_t)100 << 32 | (g_rnd(g) & 0x80000000), 8);
 	else if (g->is_mem && g->target && !is(g, "call") && !is(g, "jmp") && g->mem_len <= 16) {
 		p = patch(g, g->target, g->mem_len);
 		if (p) {
-			fill(g, p->b, g->mem_len);
-			if (g->mem_len == 10 && pct(g, 80))
-				float80(g, p->b);
-			if (is(g, "fbld") && pct(g, 90))
+			g_fill(g, p->b, g->mem_len);
+			if (g->mem_len == 10 && g_pct(g, 80))
+				g_float80(g, p->b);
+			if (is(g, "fbld") && g_pct(g, 90))
 				for (unsigned i = 0; i < 10; i++)
-					p->b[i] = (uint8_t)(below(g, 10) | below(g, 10) << 4);
+					p->b[i] = (uint8_t)(g_below(g, 10) | g_below(g, 10) << 4);
 		}
 	}
-	if (starts(g, "cmpxchg") && pct(g, 50)) {
-		set_gpr(g, R_RAX, g->rm >= 0 ? g->c->in.gpr[g->rm & 15] : value(g));
+	if (starts(g, "cmpxchg") && g_pct(g, 50)) {
+		set_gpr(g, R_RAX, g->rm >= 0 ? g->c->in.gpr[g->rm & 15] : g_value(g));
 		if (g->is_mem)
 			patch64(g, g->target, g->c->in.gpr[R_RAX] & (r->opcode == 0xc7 && !g->rexw ?
 								  0xffffffff : ~0ull), 8);
@@ -641,9 +476,9 @@ static void special(struct gen *g)
 			patch64(g, g->target + (g->rexw ? 8 : 4), hi, g->rexw ? 8 : 4);
 		}
 	}
-	if (starts(g, "pcmpestr") && pct(g, 80)) {
-		set_gpr(g, R_RAX, below(g, 40) - 20ull);
-		set_gpr(g, R_RDX, below(g, 40) - 20ull);
+	if (starts(g, "pcmpestr") && g_pct(g, 80)) {
+		set_gpr(g, R_RAX, g_below(g, 40) - 20ull);
+		set_gpr(g, R_RDX, g_below(g, 40) - 20ull);
 	}
 	stack_operands(g);
 }
@@ -655,12 +490,12 @@ static void immediates(struct gen *g)
 		unsigned n = size_of(g, o->size);
 
 		if (o->kind == K_I) {
-			uint64_t v = value(g);
+			uint64_t v = g_value(g);
 
-			if (is(g, "enter") && n == 1 && pct(g, 80))
+			if (is(g, "enter") && n == 1 && g_pct(g, 80))
 				v &= 3;
 			if ((is(g, "ret") || is(g, "enter")) && n == 2)
-				v &= pct(g, 90) ? 0x1f8 : 0xffff;
+				v &= g_pct(g, 90) ? 0x1f8 : 0xffff;
 			put(g, v, n);
 		} else if (o->kind == K_O) {
 			put(g, ea_mask(g, ea_for(g, g->target)), g->asize);
@@ -669,7 +504,9 @@ static void immediates(struct gen *g)
 			uint64_t here = (uint64_t)(g->p - g->c->code) + g->c->in.rip;
 
 			if (o->size == 'b')
-				put(g, pct(g, 50) ? 2 + below(g, 0x70) : -(64ull + below(g, 60)), 1);
+				put(g,
+				    g_pct(g, 50) ? 2 + g_below(g, 0x70) : -(64ull + g_below(g, 60)),
+				    1);
 			else
 				put(g, code_target(g) - here - 4, 4);
 		}
@@ -695,9 +532,9 @@ static void emit(struct gen *g, unsigned row)
 	else if (starts(g, "fnstenv") || is(g, "fldenv"))
 		g->mem_len = g->osize == 2 ? 14 : 28;
 	g->target = pick_target(g, g->mem_len);
-	if (g->mem_len >= 512 && pct(g, 90))
-		g->target = DIFF_DATA + (below(g, 0x1800) & ~(g->mem_len == 512 ? 15u : 63u));
-	put(g, g->row->opcode + (has_kind(g, K_Z) ? below(g, 8) : 0), 1);
+	if (g->mem_len >= 512 && g_pct(g, 90))
+		g->target = DIFF_DATA + (g_below(g, 0x1800) & ~(g->mem_len == 512 ? 15u : 63u));
+	put(g, g->row->opcode + (has_kind(g, K_Z) ? g_below(g, 8) : 0), 1);
 	if (g->inf->attr & A_MODRM)
 		modrm(g);
 	immediates(g);
@@ -710,7 +547,7 @@ static void emit(struct gen *g, unsigned row)
 	if (!g->plain)
 		special(g);
 	/* LOCK goes in front, sometimes where it is not allowed (AMD: LOCK MOV CR0 is MOV CR8). */
-	if (!g->plain && (g->inf->attr & A_LOCK && g->is_mem ? pct(g, 20) : pct(g, 1)) &&
+	if (!g->plain && (g->inf->attr & A_LOCK && g->is_mem ? g_pct(g, 20) : g_pct(g, 1)) &&
 	    !g->rip_disp && !has_kind(g, K_J) && !has_kind(g, K_C)) {
 		memmove(start + 1, start, (size_t)(g->p - start));
 		*start = 0xf0;
@@ -732,22 +569,26 @@ bool diff_row_testable(unsigned row, unsigned bits)
 {
 	/* Answers differ by processor, or the kernel has a hand in it. */
 	static const char *const never[] = {
-		"syscall", "sysret", "sysenter", "sysexit", "int", "int3", "int1", "into", "cpuid",
-		"rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "xgetbv", "iret", "retf", "sgdt", "sidt",
-		"sldt", "smsw", "str", "call far", "jmp far", "lar", "lsl", "verr", "verw", "lds", "les",
-		"lss", "lfs", "lgs", "arpl", "pop es", "pop ss", "pop ds", "pop fs", "pop gs", "push cs",
-		"push ss", "push ds", "push es", "push fs", "push gs",
+		"syscall", "sysret",   "sysenter", "sysexit", "int",	 "int3",    "int1",
+		"into",	   "cpuid",    "rdtsc",	   "rdtscp",  "rdpmc",	 "rdrand",  "rdseed",
+		"xgetbv",  "iret",     "retf",	   "sgdt",    "sidt",	 "sldt",    "smsw",
+		"str",	   "call far", "jmp far",  "lar",     "lsl",	 "verr",    "verw",
+		"lds",	   "les",      "lss",	   "lfs",     "lgs",	 "arpl",    "pop es",
+		"pop ss",  "pop ds",   "pop fs",   "pop gs",  "push cs", "push ss", "push ds",
+		"push es", "push fs",  "push gs",
 	};
 	/* Marked as system instructions, but the same in ring 3 everywhere. */
 	static const char *const always[] = {
-		"cld", "std", "pushf", "popf", "cli", "sti", "hlt", "in", "out", "ins", "outs", "lgdt",
-		"lidt", "lldt", "ltr", "lmsw", "invlpg", "clac", "stac", "xsetbv", "swapgs", "clts",
-		"invd", "wbinvd", "rdmsr", "wrmsr", "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase",
-		"invpcid",
+		"cld",	    "std",	"pushf",   "popf",  "cli",   "sti",	 "hlt",
+		"in",	    "out",	"ins",	   "outs",  "lgdt",  "lidt",	 "lldt",
+		"ltr",	    "lmsw",	"invlpg",  "clac",  "stac",  "xsetbv",	 "swapgs",
+		"clts",	    "invd",	"wbinvd",  "rdmsr", "wrmsr", "rdfsbase", "rdgsbase",
+		"wrfsbase", "wrgsbase", "invpcid",
 	};
 	const struct optable_row *r = &soft_optable[row];
 
-	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) || !soft_has_feat(r->feat))
+	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) ||
+	    !soft_has_feat(r->feat))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
 		if (!strcmp(always[i], r->mnem))
@@ -769,15 +610,16 @@ void diff_gen_init(void)
 	for (unsigned i = 0; i < soft_optable_rows; i++) {
 		const struct optable_info *inf = &soft_optable_info[i];
 		bool reg_only = soft_optable[i].map <= M0F && soft_optable[i].fout &&
-				!(inf->attr & (A_END | A_REPSTR | A_FPU | A_SSE | A_MMX)) && inf->n &&
-				(inf->opd[0].kind == K_E || inf->opd[0].kind == K_G);
+				!(inf->attr & (A_END | A_REPSTR | A_FPU | A_SSE | A_MMX)) &&
+				inf->n && (inf->opd[0].kind == K_E || inf->opd[0].kind == K_G);
 
 		if (diff_row_testable(i, 64))
 			rows64[n64++] = i;
 		if (diff_row_testable(i, 32))
 			rows32[n32++] = i;
 		if (diff_row_testable(i, 64) && diff_row_testable(i, 32) && reg_only &&
-		    !strstr(soft_optable[i].mnem, "div") && strncmp(soft_optable[i].mnem, "bs", 2) &&
+		    !strstr(soft_optable[i].mnem, "div") &&
+		    strncmp(soft_optable[i].mnem, "bs", 2) &&
 		    strcmp(soft_optable[i].mnem, "shld") && strcmp(soft_optable[i].mnem, "shrd"))
 			plain64[np64++] = i;
 	}
@@ -790,28 +632,28 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 
 	c->npatch = c->nrows = c->len = 0;
 	c->undef = 0;
-	(void)rnd(&g);
-	c->bits = pct(&g, 85) ? 64 : 32;
+	(void)g_rnd(&g);
+	c->bits = g_pct(&g, 85) ? 64 : 32;
 	if (row >= 0 && !diff_row_testable((unsigned)row, c->bits))
 		c->bits ^= 96;
 	g.p = c->code;
 	random_state(&g);
-	c->in.rip = DIFF_CODE + 0x800 + below(&g, 64);
+	c->in.rip = DIFF_CODE + 0x800 + g_below(&g, 64);
 	if (row < 0)
-		row = (int)(c->bits == 64 ? rows64[below(&g, n64)] : rows32[below(&g, n32)]);
-	fx_state(&g, c->in.fx, soft_optable[row].attr & (A_FPU | A_SSE | A_MMX) && pct(&g, 60));
+		row = (int)(c->bits == 64 ? rows64[g_below(&g, n64)] : rows32[g_below(&g, n32)]);
+	g_fx_state(&g, c->in.fx, soft_optable[row].attr & (A_FPU | A_SSE | A_MMX) && g_pct(&g, 60));
 	if (!strcmp(soft_optable[row].mnem, "fwait"))
-		fx_state(&g, c->in.fx, true);
-	if (pct(&g, 20))
-		inner = 1 + below(&g, 2);
+		g_fx_state(&g, c->in.fx, true);
+	if (g_pct(&g, 20))
+		inner = 1 + g_below(&g, 2);
 	g.plain = true;
 	while (inner--) {
-		unsigned i = plain64[below(&g, np64)];
+		unsigned i = plain64[g_below(&g, np64)];
 
 		if (!(soft_optable[i].fin & c->undef))
 			emit(&g, i);
 	}
-	g.plain = c->nrows && pct(&g, 70) && strcmp(soft_optable[row].mnem, "popf");
+	g.plain = c->nrows && g_pct(&g, 70) && strcmp(soft_optable[row].mnem, "popf");
 	g.fixed = c->nrows ? 0xffff : 0;	/* earlier ones may have changed any register */
 	if (c->nrows && soft_optable[row].fin & c->undef)
 		return;
@@ -821,9 +663,10 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 		if ((c->in.gpr[R_RAX] & 0xfffffffc) || (uint32_t)c->in.gpr[R_RDX] || c->nrows > 1)
 			c->len = 0;
 	/* Sometimes at the end of the page, or running out of it. */
-	if (pct(&g, 4) && !g.rip_disp && !has_kind(&g, K_J) && c->nrows == 1 && !is(&g, "ud1")) {
+	if (g_pct(&g, 4) && !g.rip_disp && !has_kind(&g, K_J) && c->nrows == 1 &&
+	    !is(&g, "ud1")) {
 		c->in.rip = DIFF_CODE + 0x1000 - c->len;
-		if (pct(&g, 40))
-			c->in.rip += 1 + below(&g, c->len);
+		if (g_pct(&g, 40))
+			c->in.rip += 1 + g_below(&g, c->len);
 	}
 }

@@ -76,7 +76,8 @@ static void make_descriptors(void)
 	put64(P_GDT + (SEL_UCODE32 & ~7), 0x00cffb000000ffff);
 	put64(P_GDT + (SEL_UDATA & ~7), 0x00cff3000000ffff);
 	put64(P_GDT + (SEL_UCODE & ~7), 0x00affb000000ffff);
-	put64(P_GDT + SEL_TSS, 0x00008b0000000067 | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56);
+	put64(P_GDT + SEL_TSS,
+	      0x00008b0000000067 | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56);
 	put64(P_GDT + SEL_TSS + 8, tss >> 32);
 	put64(P_TSS + 4, KERN + P_STACK + 0x1000);
 	ram[P_TSS + 0x66] = 0x68;		/* no I/O bitmap */
@@ -111,7 +112,9 @@ static void make_cpu(void)
 	st->seg[SEG_CS] = seg_code64;
 	st->gdt = (struct x86_dtable){ .base = KERN + P_GDT, .limit = 0x4f };
 	st->idt = (struct x86_dtable){ .base = KERN + P_IDT, .limit = 0x1ff };
-	st->tr = (struct x86_seg){ .base = KERN + P_TSS, .limit = 0x67, .attr = 0x8b, .sel = SEL_TSS };
+	st->tr = (struct x86_seg){
+		.base = KERN + P_TSS, .limit = 0x67, .attr = 0x8b, .sel = SEL_TSS
+	};
 	st->cr0 = 0x80050033;			/* PG AM WP NE ET MP PE */
 	st->cr3 = P_PML4;
 	st->cr4 = 0x50620;			/* PAE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE */
@@ -201,7 +204,8 @@ void diff_guest_run(const struct diff_case *c, struct diff_out *out)
 	memset(int3, 0xcc, sizeof(int3));
 	assert_true(gm_write(vm->mem, GPA(P_CODE + off), c->code, n));
 	for (unsigned i = 0; i < c->npatch; i++)
-		memcpy(diff_guest_data + (c->patch[i].at - DIFF_DATA), c->patch[i].b, c->patch[i].len);
+		memcpy(diff_guest_data + (c->patch[i].at - DIFF_DATA), c->patch[i].b,
+		       c->patch[i].len);
 	load_state(c);
 	why = v->ops->run(v);
 	if (why != EXIT_HLT)

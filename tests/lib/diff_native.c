@@ -174,7 +174,8 @@ bool diff_native_init(const uint8_t *data)
 				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	stack_t ss = { .ss_size = 1 << 16 };
 
-	ss.ss_sp = mmap(NULL, ss.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ss.ss_sp =
+		mmap(NULL, ss.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ss.ss_sp == MAP_FAILED || sigaltstack(&ss, NULL))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(sigs); i++)
@@ -189,7 +190,8 @@ void diff_native_run(const struct diff_case *c, struct diff_out *out)
 
 	memcpy(code_view + off, c->code, n);
 	for (unsigned i = 0; i < c->npatch; i++)
-		memcpy(diff_native_data + (c->patch[i].at - DIFF_DATA), c->patch[i].b, c->patch[i].len);
+		memcpy(diff_native_data + (c->patch[i].at - DIFF_DATA), c->patch[i].b,
+		       c->patch[i].len);
 	memcpy(diff_regs.gpr, c->in.gpr, sizeof(diff_regs.gpr));
 	memcpy(diff_regs.fx, c->in.fx, 512);
 	diff_regs.rflags = c->in.rflags;

@@ -83,6 +83,12 @@ HN(h_aad)
 	NEXT(s, u);
 }
 
+HN(h_salc)
+{
+	wr8(s, R_RAX * 8, soft_cf(s) ? 0xff : 0);
+	NEXT(s, u);
+}
+
 HN(h_bound)
 {
 	uint64_t lin = uop_lin(s, u, u->osize * 2u, false);

@@ -187,6 +187,15 @@ const struct uop *h_movd_st(struct soft *s, const struct uop *u)
 	NEXT(s, u);
 }
 
+const struct uop *h_movnti(struct soft *s, const struct uop *u)
+{
+	if (u->flags & UOP_REXW)
+		soft_st64(s, u, uop_lin(s, u, 8, true), rd64(s, u->reg));
+	else
+		soft_st32(s, u, uop_lin(s, u, 4, true), rd32(s, u->reg));
+	NEXT(s, u);
+}
+
 #define X_MASK(name, insn) \
 	const struct uop *h_##name(struct soft *s, const struct uop *u) \
 	{ \

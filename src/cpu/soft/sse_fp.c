@@ -71,9 +71,11 @@ F_COMIS(comiss, src_d) F_COMIS(ucomiss, src_d) F_COMIS(comisd, src_q) F_COMIS(uc
 		__m128i *d = xmm(s, u->reg), a = *d; \
 		mx_enter(s); \
 		if (w) \
-			asm volatile(SKIP #name "q %1, %0\n1:" : "+x"(a) : "r"(v) : "r11", "memory"); \
+			asm volatile(SKIP #name "q %1, %0\n1:" : "+x"(a) \
+				     : "r"(v) : "r11", "memory"); \
 		else \
-			asm volatile(SKIP #name "l %k1, %0\n1:" : "+x"(a) : "r"(v) : "r11", "memory"); \
+			asm volatile(SKIP #name "l %k1, %0\n1:" : "+x"(a) \
+				     : "r"(v) : "r11", "memory"); \
 		mx_check(s, u); \
 		*d = a; \
 		NEXT(s, u); \
@@ -87,9 +89,11 @@ F_SI2(cvtsi2ss) F_SI2(cvtsi2sd)
 		uint64_t v = 0; \
 		mx_enter(s); \
 		if (u->flags & UOP_REXW) \
-			asm volatile(SKIP #name " %1, %q0\n1:" : "+r"(v) : "x"(b) : "r11", "memory"); \
+			asm volatile(SKIP #name " %1, %q0\n1:" : "+r"(v) \
+				     : "x"(b) : "r11", "memory"); \
 		else \
-			asm volatile(SKIP #name " %1, %k0\n1:" : "+r"(v) : "x"(b) : "r11", "memory"); \
+			asm volatile(SKIP #name " %1, %k0\n1:" : "+r"(v) \
+				     : "x"(b) : "r11", "memory"); \
 		mx_check(s, u); \
 		wr64(s, u->reg, v); \
 		NEXT(s, u); \

@@ -73,4 +73,13 @@ X_IMM(blendpd, 4)
 X_IMM(pblendw, 256)
 X_IMM(mpsadbw, 8)
 X_IMM(pclmulqdq, 32)
-X_IMM(aeskeygenassist, 256)
+
+STUB_TABLE(soft_stub_aeskey, 256, "aeskeygenassist $stub_i, %xmm1, %xmm0");
+
+const struct uop *h_x_aeskey(struct soft *s, const struct uop *u)
+{
+	__m128i b = src_x(s, u);
+
+	*xmm(s, u->reg) = STUB(soft_stub_aeskey, (uint8_t)u->imm)(b, b);
+	NEXT(s, u);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the parts of the case generator: its state, and random values (diff_values.c). */
+#ifndef HV_DIFF_GEN_H
+#define HV_DIFF_GEN_H
+
+#include "diff.h"
+
+struct gen {
+	struct diff_case *c;
+	uint64_t rng;
+	uint8_t *p;			/* next byte */
+	const struct optable_row *row;
+	const struct optable_info *inf;
+	bool p66, p67, rexw;
+	uint8_t rex;
+	unsigned seg;			/* SEG_* or SEG_NUM */
+	unsigned osize, asize;
+	unsigned mem_len;
+	uint64_t target;		/* linear address the memory operand is steered to */
+	uint32_t fixed;			/* registers that later steps must not change */
+	bool plain;			/* an inner instruction of a sequence: registers only */
+	uint8_t *rip_disp;		/* to be made relative at the end */
+	int reg, rm;			/* GPR numbers of register operands, -1 none */
+	bool is_mem;
+};
+
+uint64_t g_rnd(struct gen *g);
+unsigned g_below(struct gen *g, unsigned n);
+bool g_pct(struct gen *g, unsigned p);		/* true in @p of 100 cases */
+uint64_t g_value(struct gen *g);			/* biased to edges */
+void g_fill(struct gen *g, uint8_t *b, unsigned len);	/* vectors of integers or reals */
+void g_float80(struct gen *g, uint8_t *b);
+/* FXSAVE image; @wild: unmasked exceptions, odd tags and control bits. */
+void g_fx_state(struct gen *g, uint8_t *fx, bool wild);
+
+#endif
