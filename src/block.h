@@ -62,6 +62,8 @@ struct block_info {
  */
 struct block *block_open(const char *path, const char *format, unsigned flags,
 			 struct loop *loop, struct err *e);
+/* Is @path a file that was attached as a disk before, with its format recorded on it? */
+bool block_is_recorded(const char *path);
 const struct block_info *block_info(const struct block *b);
 
 /*

@@ -370,7 +370,7 @@ static const struct option_row options[] = {
 	{ "engine", 0, "ENGINE", "CPU engine: auto (default: measures and says which), kvm or soft.",
 	  .parse = opt_engine },
 	{ "disk", 'd', "FILE[,KEY=VALUE...]", "Attach a disk image. Keys: if=virtio|ide, "
-	  "format=raw|qcow2 (default: by content), readonly=on|off, serial=TEXT.",
+	  "format=raw|qcow2 (default: by content, once), readonly=on|off, serial=TEXT.",
 	  .parse = opt_disk },
 	{ "cdrom", 0, "FILE", "Insert an ISO image into a CD drive.", .parse = opt_cdrom },
 	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },

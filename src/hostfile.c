@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define HF_IOVS 64
@@ -273,4 +274,24 @@ int hf_truncate(struct hostfile *f, uint64_t size)
 	if (size > INT64_MAX)
 		return EFBIG;
 	return ftruncate(f->fd, (off_t)size) < 0 ? errno : 0;
+}
+
+int hf_get_note(struct hostfile *f, const char *name, char *buf, size_t n)
+{
+	ssize_t len = fgetxattr(f->fd, name, buf, n - 1);
+	int err = len < 0 ? errno : 0;
+
+	buf[len < 0 ? 0 : len] = '\0';
+	/* No such attribute, no such thing here, or not for this kind of file. */
+	return err == ENODATA || err == EOPNOTSUPP || err == EPERM || err == ENOSYS ? 0 : err;
+}
+
+int hf_set_note(struct hostfile *f, const char *name, const char *text)
+{
+	int err = fault(f, HF_XATTR, 0, text ? strlen(text) : 0), r;
+
+	if (err)
+		return err;
+	r = text ? fsetxattr(f->fd, name, text, strlen(text), 0) : fremovexattr(f->fd, name);
+	return r < 0 ? errno : 0;
 }

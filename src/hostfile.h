@@ -21,7 +21,7 @@ struct hostfile {
 	atomic_bool no_punch, no_zero;	/* the file system cannot */
 };
 
-enum hf_op { HF_READ, HF_WRITE, HF_SYNC, HF_ZERO, HF_PUNCH, HF_TRUNCATE };
+enum hf_op { HF_READ, HF_WRITE, HF_SYNC, HF_ZERO, HF_PUNCH, HF_TRUNCATE, HF_XATTR };
 
 /* Tests: asked before every call when set; a non-zero answer is the result. */
 extern int (*hostfile_fault)(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len);
@@ -39,6 +39,13 @@ int hf_zero(struct hostfile *f, uint64_t off, uint64_t len, bool unmap);
 /* Advice: give the space back; content afterwards is zeros or unchanged. */
 int hf_punch(struct hostfile *f, uint64_t off, uint64_t len);
 int hf_truncate(struct hostfile *f, uint64_t size);
+/*
+ * A short text kept beside the content (extended attribute).  get: "" where
+ * there is none or the file cannot have one; ERANGE: longer than @n - 1.
+ * set: NULL removes it.
+ */
+int hf_get_note(struct hostfile *f, const char *name, char *buf, size_t n);
+int hf_set_note(struct hostfile *f, const char *name, const char *text);
 
 /* The bytes [off, off+len) of @src as at most @max elements of @dst; *got = bytes described. */
 unsigned iov_slice(const struct iovec *src, unsigned niov, uint64_t off, uint64_t len,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Opening a disk image: the host's answers turned into plain words, lock
- * before parse, format by name or content, backing files confined to the
- * directory of the image that names them (and below), no chain deeper than
+ * before parse, format by name, record or content (imgformat.c), backing files
+ * confined to the directory of the image that names them (and below), no chain deeper than
  * IMAGE_MAX_DEPTH, no loops.
  */
 #include "image.h"
@@ -17,71 +17,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* Formats known by sight, to be refused by name instead of taken for raw. */
-static const struct {
-	uint32_t at;
-	uint8_t len;
-	const char *magic, *name;
-} unsupported[] = {
-	{ 0, 4, "KDMV", "VMDK" },
-	{ 0, 21, "# Disk DescriptorFile", "VMDK" },
-	{ 0, 4, "COWD", "VMDK" },
-	{ 0x40, 4, "\x7f\x10\xda\xbe", "VDI" },
-	{ 0, 8, "vhdxfile", "VHDX" },
-	{ 0, 8, "conectix", "VHD" },
-	{ 0, 4, "QED\0", "QED" },
-	{ 0, 8, "QFI\xfb\0\0\0\1", "qcow (version 1)" },
-	{ 0, 6, "LUKS\xba\xbe", "LUKS (encrypted)" },
-	{ 0, 16, "WithoutFreeSpace", "Parallels" },
-	{ 0, 16, "WithouFreSpacExt", "Parallels" },
-};
-
-static bool refuse_unsupported(const char *path, const uint8_t *head, size_t n, struct err *e)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
-		if (unsupported[i].at + unsupported[i].len <= n &&
-		    !memcmp(head + unsupported[i].at, unsupported[i].magic, unsupported[i].len))
-			return err_set(e, HV_EXIT_IMAGE, "%s: this is a %s image, which hvrun does "
-				       "not read; convert it: qemu-img convert -O qcow2 '%s' "
-				       "NEW.qcow2", path, unsupported[i].name, path);
-	return true;
-}
-
-static const struct block_format *format_by_name(const char *name, struct err *e)
-{
-	for (unsigned i = 0; block_formats[i]; i++)
-		if (!strcmp(block_formats[i]->name, name))
-			return block_formats[i];
-	err_set(e, HV_EXIT_IMAGE, "unknown disk format '%.32s'; raw and qcow2 are known", name);
-	return NULL;
-}
-
-static const struct block_format *format_by_content(struct image *im, struct err *e)
-{
-	uint8_t head[IMAGE_HEAD] = { 0 };
-	const struct block_format *best = NULL;
-	uint64_t size;
-	int sure = -1, err = hf_size(&im->file, &size);
-
-	if (!err)
-		err = hf_pread(&im->file, head, sizeof(head), 0);
-	if (err) {
-		err_errno(e, HV_EXIT_IMAGE, err, "%s: cannot read the image", im->path);
-		return NULL;
-	}
-	if (!refuse_unsupported(im->path, head, sizeof(head), e))
-		return NULL;
-	for (unsigned i = 0; block_formats[i]; i++) {
-		int p = block_formats[i]->probe(head, sizeof(head), size);
-
-		if (p > sure) {
-			sure = p;
-			best = block_formats[i];
-		}
-	}
-	return best;
-}
 
 static bool open_failed(const char *path, int errnum, bool rdonly, struct err *e)
 {
@@ -174,8 +109,7 @@ static struct image *image_from_fd(int fd, const char *path, const char *format,
 		goto fail;
 	if (!(flags & BLOCK_NO_LOCK) && !image_lock(fd, path, flags & BLOCK_RDONLY, e))
 		goto fail;
-	im->fmt = format ? format_by_name(format, e) : format_by_content(im, e);
-	if (!im->fmt)
+	if (!image_choose_format(im, format, e))
 		goto fail;
 	if (!im->fmt->open(im, e))
 		goto fail_backing;
@@ -183,6 +117,7 @@ static struct image *image_from_fd(int fd, const char *path, const char *format,
 		im->fmt->close(im);
 		goto fail_backing;
 	}
+	image_record_format(im, format != NULL);
 	return im;
 fail_backing:
 	image_close(im->backing);
@@ -216,6 +151,7 @@ void image_close(struct image *im)
 	im->fmt->close(im);
 	image_close(im->backing);
 	hf_close(&im->file);
+	format_guard_free(im->guard);
 	free(im->path);
 	free(im);
 }
@@ -225,6 +161,8 @@ int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 {
 	if (op == BLOCK_DISCARD && !(im->flags & (BLOCK_DISCARD_ON | BLOCK_THROWAWAY)))
 		return 0;
+	if (im->guard && op == BLOCK_WRITE && off < IMAGE_HEAD)
+		return image_guarded_write(im, off, len, iov, niov);
 	return im->fmt->io(im, op, off, len, iov, niov);
 }
 

@@ -27,6 +27,7 @@ struct image {
 	const struct image *over;	/* the image this one backs, NULL for the top */
 	unsigned depth;			/* 0 = top */
 	uint64_t dev, ino;
+	struct format_guard *guard;	/* imgformat.c; NULL: none needed */
 };
 
 struct block_format {
@@ -43,6 +44,18 @@ struct block_format {
 
 /* Table of the formats, NULL-terminated, raw last; in images/all.c. */
 extern const struct block_format *const block_formats[];
+
+/*
+ * Which format (imgformat.c).  choose: by @name, else by the record on the
+ * file, else by content; sets im->fmt.  record: after a successful open, so
+ * that a disk once taken for raw stays raw whatever its guest writes; where
+ * the file cannot carry the record, im->guard refuses such writes.
+ */
+bool image_choose_format(struct image *im, const char *name, struct err *e);
+void image_record_format(struct image *im, bool named);
+int image_guarded_write(struct image *im, uint64_t off, uint64_t len,
+			const struct iovec *iov, unsigned niov);
+void format_guard_free(struct format_guard *g);
 
 struct image *image_open(const char *path, const char *format, unsigned flags, struct err *e);
 void image_close(struct image *im);

@@ -37,6 +37,8 @@ static bool take_file(struct config *c, const char *path, struct err *e)
 
 	if (!boot_sniff(path, &kind, e))
 		return false;
+	if (block_is_recorded(path))	/* the guest wrote what looks like a kernel or an ISO */
+		kind = BOOT_DISK;
 	if (boot_is_kernel(kind)) {
 		if (c->kernel)
 			return err_set(e, HV_EXIT_USAGE, "%s and %s are both kernels; name one",
