@@ -55,7 +55,8 @@ static void bench(struct svm *t, const char *name, const uint8_t *code, size_t n
 	t0 = host_now_ns();
 	svm_run(t);
 	dt = host_now_ns() - t0;
-	printf("%-8s %7.1f MIPS  (%llu insns, rcx %llu)\n", name, (double)(s->insns - n0) * 1e3 / (double)dt,
+	printf("%-8s %7.1f MIPS  (%llu insns, rcx %llu)\n", name,
+	       (double)(s->insns - n0) * 1e3 / (double)dt,
 	       (unsigned long long)(s->insns - n0), (unsigned long long)t->st.gpr[R_RCX]);
 }
 

@@ -113,7 +113,8 @@ static void test_conditions(void **state)
 
 	for (unsigned cc = 0; cc < 16; cc++)
 		for (size_t i = 0; i < ARRAY_SIZE(v) * ARRAY_SIZE(v); i++) {
-			int32_t a = (int32_t)v[i / ARRAY_SIZE(v)], b = (int32_t)v[i % ARRAY_SIZE(v)];
+			int32_t a = (int32_t)v[i / ARRAY_SIZE(v)];
+			int32_t b = (int32_t)v[i % ARRAY_SIZE(v)];
 			const uint8_t code[] = {
 				0x39, 0xd8,			/* cmp eax, ebx */
 				(uint8_t)(0x70 | cc), 3,	/* jcc +3 */
@@ -291,11 +292,12 @@ static void test_faults(void **state)
 	static const uint8_t lock[] = { 0x90, 0xf0, 0x01, 0xd8, 0xf4 };	/* lock add ax, bx: #UD */
 	static const uint8_t bound[] = { 0x90, 0x90, 0xd4, 0x00, 0xf4 };	/* aam 0: #DE */
 	static const uint8_t ud2[] = { 0x0f, 0x0b };
-	static const uint8_t longer[] = { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-					  0x66, 0x66, 0x66, 0x66, 0x90, 0xf4 };
-	static const uint8_t longest[] = { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-					   0x66, 0x66, 0x66, 0x90, 0xf4 };
+	uint8_t longer[17], longest[16];
 
+	memset(longer, 0x66, sizeof(longer));
+	memset(longest, 0x66, sizeof(longest));
+	longer[15] = longest[14] = 0x90;
+	longer[16] = longest[15] = 0xf4;
 	real_fault(EXC_DE, div0, sizeof(div0), 1);
 	real_fault(EXC_UD, lock, sizeof(lock), 1);
 	real_fault(EXC_DE, bound, sizeof(bound), 2);
@@ -440,8 +442,10 @@ static uint64_t rnd(void)
 /* A register instruction with random operands, none of them RSP; returns its length. */
 static unsigned random_insn(uint8_t *p)
 {
-	static const uint8_t two[] = { 0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x03, 0x13, 0x1b,
-				       0x2b, 0x33, 0x85, 0x89, 0x8b, 0x00, 0x10, 0x28, 0x38 };
+	static const uint8_t two[] = {
+		0x01, 0x09, 0x11, 0x19, 0x21, 0x29, 0x31, 0x39, 0x03, 0x13, 0x1b, 0x2b, 0x33, 0x85,
+		0x89, 0x8b, 0x00, 0x10, 0x28, 0x38,
+	};
 	unsigned a = rnd() % 8, b = rnd() % 8, n = 0;
 
 	a = a == 4 ? 0 : a;

@@ -141,7 +141,7 @@ static const struct optable_row *find_row(struct dec *d, unsigned *index)
 {
 	const uint16_t *list = soft_opcode_rows(d->map, d->opcode);
 
-	/* A peek: every row of an opcode agrees on having a ModRM byte, or the byte is not looked at. */
+	/* A peek: rows of an opcode that look at the byte all have a ModRM. */
 	d->modrm = d->b[d->pos];
 	for (; *list != ROW_END; list++)
 		if (row_matches(d, &soft_optable[*list], soft_optable_info[*list].attr)) {
@@ -364,7 +364,8 @@ static bool operands(struct dec *d, const struct optable_info *inf, struct uop *
 			u->disp = get_imm(d, d->asz);
 			break;
 		case K_Z:
-			u->rm = gpr_off(d, (d->opcode & 7) | (d->rex & REX_B ? 8 : 0), o->size == 'b');
+			u->rm = gpr_off(d, (d->opcode & 7) | (d->rex & REX_B ? 8 : 0),
+					o->size == 'b');
 			u->flags |= UOP_MOD3;
 			break;
 		case K_FIX:
@@ -387,7 +388,8 @@ static uint8_t uop_osize(const struct dec *d, const struct optable_info *inf)
 		const struct opd *o = &inf->opd[i];
 
 		switch (o->kind) {
-		case K_E: case K_G: case K_M: case K_R: case K_Z: case K_O: case K_X: case K_Y: case K_FIX:
+		case K_E: case K_G: case K_M: case K_R: case K_Z: case K_O: case K_X:
+		case K_Y: case K_FIX:
 			if (o->size && strchr("bwdqvyz", o->size))
 				return (uint8_t)letter_size(d, o->size);
 		}

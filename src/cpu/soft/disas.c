@@ -138,7 +138,9 @@ static void put_imm(struct text *t, const struct opd *o, const struct uop *u, ui
 
 static void put_string(struct text *t, const struct opd *o, const struct uop *u, unsigned size)
 {
-	static const char *const ptr[9] = { [1] = "BYTE", [2] = "WORD", [4] = "DWORD", [8] = "QWORD" };
+	static const char *const ptr[9] = {
+		[1] = "BYTE", [2] = "WORD", [4] = "DWORD", [8] = "QWORD",
+	};
 
 	put(t, "%s PTR %s:[", ptr[size], o->kind == K_X ? segs[u->seg] : "es");
 	put_reg(t, o->kind == K_X ? R_RSI : R_RDI, u->asize);
@@ -243,8 +245,8 @@ static unsigned v_size(const struct optable_info *inf, const struct uop *u, unsi
 	return (bits == 32) == !(u->flags & UOP_P66) ? 4 : 2;
 }
 
-static void put_mnemonic(struct text *t, const struct optable_row *r, const struct optable_info *inf,
-			 const struct uop *u)
+static void put_mnemonic(struct text *t, const struct optable_row *r,
+			 const struct optable_info *inf, const struct uop *u)
 {
 	static const char *const cbw[4] = { "", "cbw", "cwde", "cdqe" };
 	static const char *const cwd[4] = { "", "cwd", "cdq", "cqo" };
@@ -265,7 +267,7 @@ static void put_mnemonic(struct text *t, const struct optable_row *r, const stru
 		put(t, "%s", cwd[lg]);
 	else if (r->map == M1 && r->opcode == 0xe3)
 		put(t, "%s", jcxz[lg_size(u->asize)]);
-	else if (r->map == M0F && r->opcode == 0xc7 && u->flags & UOP_REXW && !strcmp(r->mnem, "cmpxchg8b"))
+	else if (u->flags & UOP_REXW && !strcmp(r->mnem, "cmpxchg8b"))
 		put(t, "cmpxchg16b");
 	else
 		put(t, "%s", r->mnem);

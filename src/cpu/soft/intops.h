@@ -76,7 +76,7 @@ void soft_st(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, u
 /* First half of a read-modify-write that missed: faults as a write does. */
 uint64_t soft_rmw_ld(struct soft *s, const struct uop *u, uint64_t lin, unsigned size);
 
-/* What host atomics cannot do (page crossing, MMIO): one at a time.  Run loop frees it at faults. */
+/* What host atomics cannot do (page crossing, MMIO): one at a time.  Freed at faults. */
 void soft_split_lock(struct soft *s);
 void soft_split_unlock(struct soft *s);
 
@@ -187,8 +187,8 @@ static inline __attribute__((always_inline)) bool cc_cond(const struct soft *s, 
 		if (k == CC_LOGIC)
 			r = (int64_t)s->cc_res < (cc >> 1 == 7);
 		else if (k == CC_SUB)
-			r = cc >> 1 == 6 ? (int64_t)(s->cc_src1 << sh) < (int64_t)(s->cc_src2 << sh) :
-					   (int64_t)(s->cc_src1 << sh) <= (int64_t)(s->cc_src2 << sh);
+			r = (int64_t)(s->cc_src1 << sh) < (int64_t)(s->cc_src2 << sh) ||
+			    (cc >> 1 == 7 && s->cc_src1 == s->cc_src2);
 		else
 			return soft_cond(s, cc);
 		break;

@@ -128,8 +128,12 @@ BY_CC(CMOV, 32) BY_CC(CMOV, 64) BY_CC(SETCC, 8)
 #define E_CMOV_R(n, c) cmov_r##n##_##c,
 #define E_CMOV_F(n, c) cmov_f##n##_##c,
 #define E_SETCC(n, c) set_r##n##_##c,
-static const uop_fn cmov_r[4][16] = { [LG32] = { BY_CC(E_CMOV_R, 32) }, [LG64] = { BY_CC(E_CMOV_R, 64) } };
-static const uop_fn cmov_f[4][16] = { [LG32] = { BY_CC(E_CMOV_F, 32) }, [LG64] = { BY_CC(E_CMOV_F, 64) } };
+static const uop_fn cmov_r[4][16] = {
+	[LG32] = { BY_CC(E_CMOV_R, 32) }, [LG64] = { BY_CC(E_CMOV_R, 64) },
+};
+static const uop_fn cmov_f[4][16] = {
+	[LG32] = { BY_CC(E_CMOV_F, 32) }, [LG64] = { BY_CC(E_CMOV_F, 64) },
+};
 static const uop_fn set_r[4][16] = { [LG8] = { BY_CC(E_SETCC, 8) } };
 static const struct uop_spec sp_cmov = { .generic = h_cmov, .cc_r = cmov_r, .cc_f = cmov_f };
 static const struct uop_spec sp_setcc = { .generic = h_setcc, .cc_r = set_r };

@@ -32,7 +32,8 @@ static const struct {
 
 static const char kind_letters[] = "EGIJMOASCDZVWUPQNXYR";
 static const uint8_t kind_values[] = {
-	K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_V, K_W, K_U, K_P, K_Q, K_N, K_X, K_Y,
+	K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_V, K_W, K_U, K_P, K_Q, K_N,
+	K_X, K_Y,
 	K_R,
 };
 
@@ -60,8 +61,8 @@ static struct opd parse_operand(const char *p, size_t n)
 static bool has_modrm(unsigned kind)
 {
 	switch (kind) {
-	case K_E: case K_G: case K_M: case K_S: case K_C: case K_D: case K_V: case K_W: case K_U: case K_P:
-	case K_Q: case K_N: case K_R: case K_STI:
+	case K_E: case K_G: case K_M: case K_S: case K_C: case K_D: case K_V: case K_W: case K_U:
+	case K_P: case K_Q: case K_N: case K_R: case K_STI:
 		return true;
 	default:
 		return false;

@@ -119,7 +119,7 @@ static HN(op##_##from##_r##n) \
 	} else if (n == 32) { \
 		wr32(s, u->rm, rd32(s, u->rm)); \
 	} \
-	return u + 1; \
+	NEXT(s, u); \
 } \
 static HN(op##_##from##_n##n) \
 { \

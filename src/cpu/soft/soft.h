@@ -429,9 +429,11 @@ void soft_optable_init(void);	/* idempotent; any thread; after it soft_has_feat(
  * ext: X_NONE, or X_(n) = ModRM.reg n any mod, X_M(n) memory only, X_R(n) register only,
  *      X_RM(byte) = the exact ModRM byte (x87, 0F 01), X_MEM / X_REG without /n.
  * operands, comma separated, Intel order and SDM vol. 2 appendix A.2 letters:
- *   Eb Ev Ed Eq Ew Ey(32/64) Gb Gv Gw Gy Ib Iw Iz(16/32, sign-extended) Iv Jb Jz Mb Mw Md Mq Mx(16
- *   bytes) M(address) Rb Rw(r32/m8, r32/m16) Ob Ov Ap Mp Sw Cd Dd Zv(opcode register) Zb AL AX eAX rAX DX CL 1 Vx(xmm reg)
- *   Xb Xv Yb Yv (string source, destination) Wx(xmm/m128) Wd Wq(xmm/m32, m64) Pq Qq(mm, mm/m64) Nq Ux(xmm rm only) ST STi m32fp ...
+ *   Eb Ev Ed Eq Ew Ey(32/64) Gb Gv Gw Gy Ib Iw Iz(16/32, sign-extended) Iv Jb Jz
+ *   Mb Mw Md Mq Mx(16 bytes) M(address) Rb Rw(r32/m8, r32/m16) Ob Ov Ap Mp Sw Cd Dd
+ *   Zv Zb(opcode register) AL AX eAX rAX DX CL 1 Xb Xv Yb Yv(string source, destination)
+ *   Vx(xmm reg) Wx(xmm/m128) Wd Wq(xmm/m32, m64) Ux(xmm rm only) Pq Qq(mm, mm/m64) Nq
+ *   ST STi m32fp ...
  * attr: A_* bits below.  feat: F_* CPUID gate: clear -> #UD.
  * fin/fout/fundef: flags read, written, left undefined (FL_* masks).
  */

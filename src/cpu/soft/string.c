@@ -42,7 +42,8 @@ static inline uint64_t src_lin(struct soft *s, const struct uop *u, const struct
 	return ea_lin(s, u, idx(s, st, R_RSI), st->n, false);
 }
 
-static inline uint64_t dst_lin(struct soft *s, const struct uop *u, const struct str *st, bool write)
+static inline uint64_t dst_lin(struct soft *s, const struct uop *u, const struct str *st,
+			       bool write)
 {
 	uint64_t ea = idx(s, st, R_RDI);
 
@@ -79,6 +80,17 @@ static uint64_t chunk(struct soft *s, const struct uop *u, const struct str *st,
 	return MIN(bytes, page) / st->n;
 }
 
+static uint64_t src_chunk(struct soft *s, const struct uop *u, const struct str *st, void **host)
+{
+	return chunk(s, u, st, u->seg, idx(s, st, R_RSI), src_lin(s, u, st), false, host);
+}
+
+static uint64_t dst_chunk(struct soft *s, const struct uop *u, const struct str *st, bool write,
+			  void **host)
+{
+	return chunk(s, u, st, SEG_ES, idx(s, st, R_RDI), dst_lin(s, u, st, write), write, host);
+}
+
 /* After a chunk or batch: go on with the instruction, or leave with it to be resumed. */
 static bool must_leave(struct soft *s, const struct uop *u)
 {
@@ -92,8 +104,8 @@ static bool must_leave(struct soft *s, const struct uop *u)
 /* ---- element work: returns true when a REPE/REPNE condition ends the instruction -- */
 typedef bool (*elem_fn)(struct soft *s, const struct uop *u, const struct str *st);
 /* Chunk work: up to @max elements done; 0: use elem. */
-typedef uint64_t (*chunk_fn)(struct soft *s, const struct uop *u, const struct str *st, uint64_t max,
-			     bool *stop);
+typedef uint64_t (*chunk_fn)(struct soft *s, const struct uop *u, const struct str *st,
+			     uint64_t max, bool *stop);
 
 static const struct uop *str_run(struct soft *s, const struct uop *u, const struct str *st,
 				 elem_fn elem, chunk_fn by_chunk)
@@ -158,11 +170,10 @@ static uint64_t movs_chunk(struct soft *s, const struct uop *u, const struct str
 			   bool *stop)
 {
 	void *src, *dst;
-	uint64_t n = chunk(s, u, st, u->seg, idx(s, st, R_RSI), src_lin(s, u, st), false, &src);
+	uint64_t n = src_chunk(s, u, st, &src);
 
 	if (n)
-		n = MIN(n, chunk(s, u, st, SEG_ES, idx(s, st, R_RDI), dst_lin(s, u, st, true), true,
-				 &dst));
+		n = MIN(n, dst_chunk(s, u, st, true, &dst));
 	n = MIN(n, max);
 	if (!n)
 		return 0;
@@ -191,7 +202,7 @@ static uint64_t stos_chunk(struct soft *s, const struct uop *u, const struct str
 			   bool *stop)
 {
 	void *dst;
-	uint64_t n = chunk(s, u, st, SEG_ES, idx(s, st, R_RDI), dst_lin(s, u, st, true), true, &dst);
+	uint64_t n = dst_chunk(s, u, st, true, &dst);
 	uint64_t v = soft_rd_gpr(s, R_RAX * 8, st->n);
 
 	n = MIN(n, max);
@@ -269,7 +280,7 @@ static uint64_t scas_chunk(struct soft *s, const struct uop *u, const struct str
 {
 	uint64_t a = soft_rd_gpr(s, R_RAX * 8, st->n), b = 0, i = 0;
 	void *p;
-	uint64_t n = chunk(s, u, st, SEG_ES, idx(s, st, R_RDI), dst_lin(s, u, st, false), false, &p);
+	uint64_t n = dst_chunk(s, u, st, false, &p);
 
 	n = MIN(n, max);
 	while (i < n && !*stop) {
@@ -305,12 +316,11 @@ static uint64_t cmps_chunk(struct soft *s, const struct uop *u, const struct str
 			   bool *stop)
 {
 	void *p, *q;
-	uint64_t n = chunk(s, u, st, u->seg, idx(s, st, R_RSI), src_lin(s, u, st), false, &p);
+	uint64_t n = src_chunk(s, u, st, &p);
 	uint64_t a = 0, b = 0, i = 0;
 
 	if (n)
-		n = MIN(n, chunk(s, u, st, SEG_ES, idx(s, st, R_RDI), dst_lin(s, u, st, false), false,
-				 &q));
+		n = MIN(n, dst_chunk(s, u, st, false, &q));
 	n = MIN(n, max);
 	while (i < n && !*stop) {
 		a = host_elem((const uint8_t *)p + i * st->n, st->n);
