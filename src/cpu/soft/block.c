@@ -12,7 +12,7 @@
  * bytes changed is dead and leaves the hash.  A block whose page was written
  * elsewhere has a stale generation and its bytes are compared again.
  */
-#include "intops.h"
+#include "jit.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -63,6 +63,8 @@ void soft_blocks_flush(struct soft *s)
 	c->used = 0;
 	c->flushes++;
 	s->cur = NULL;
+	if (s->jit)
+		soft_jit_flush(s);
 }
 
 static struct block **bucket(struct block_cache *c, const uint8_t *host, uint32_t mode)
@@ -112,8 +114,12 @@ static void cut_after(struct soft *s, const struct uop *u)
 	struct block *b = s->cur;
 	size_t i;
 
-	if (!u || !b || u < b->u || u >= b->u + b->nuops)
+	if (!u || !b)
 		return;
+	if (u < b->u || u >= b->u + b->nuops) {
+		s->jit_cut = true;	/* a copy of its uop, called by translated code */
+		return;
+	}
 	i = (size_t)(u - b->u) + 1;
 	if (i < b->nuops)
 		b->u[i].fn = h_cut;
@@ -172,6 +178,8 @@ static bool block_revive(struct soft *s, struct block *b)
 	    !still_marked(b->gmb, b->off, b->bytes, gen))
 		return false;
 	b->gen = gen;
+	if (b->jit)
+		soft_jit_revived(s, b);
 	return true;
 }
 
@@ -205,7 +213,7 @@ static HN(h_guard)
 }
 
 /* Closing uops: go on behind the block, directly or through the run loop. */
-static HN(h_continue)
+HN(soft_h_continue)
 {
 	return soft_fall(s, u);
 }
@@ -294,7 +302,7 @@ static void add_bad(struct builder *w, int why, unsigned len)
 static void finish(struct builder *w)
 {
 	struct block *b = w->b;
-	struct uop u = { .fn = w->ended || w->single ? h_cut : h_continue,
+	struct uop u = { .fn = w->ended || w->single ? h_cut : soft_h_continue,
 			 .off = (uint16_t)w->bytes };
 
 	if (!w->branch)
@@ -345,6 +353,18 @@ static void block_commit(struct builder *w, const uint8_t *bytes)
 	b->copy = end;
 	end += b->bytes;
 	c->used = ((size_t)(end - c->arena) + 63) & ~(size_t)63;
+}
+
+/* For what belongs to a block and lives as long as it. */
+void *soft_arena_alloc(struct soft *s, size_t n)
+{
+	struct block_cache *c = s->blocks;
+	void *p = c->arena + c->used;
+
+	if (n > ARENA_SIZE - c->used)
+		return NULL;
+	c->used = MIN((c->used + n + 63) & ~(size_t)63, ARENA_SIZE);
+	return p;
 }
 
 static uint64_t lin_of(const struct soft *s, uint64_t rip)
@@ -411,6 +431,8 @@ static struct block *build(struct soft *s, uint32_t mode, const struct gm_page *
 	h = bucket(s->blocks, w.b->host, mode);
 	w.b->hash_next = *h;
 	*h = w.b;
+	if (s->jit)
+		soft_jit_watch(s, w.b);
 	return w.b;
 }
 

@@ -65,6 +65,22 @@ const struct uop *soft_goto_link(struct soft *s, struct block **slot, uint64_t d
 	return enter_found(s, b);
 }
 
+const struct uop *soft_goto_uop(struct soft *s, struct block **found)
+{
+	struct block *b;
+
+	s->rip = s->gpr[GPR_RIP];
+	if (stepping(s))
+		return NULL;
+	b = soft_jc_find(s);
+	if (!b || atomic_load_explicit(b->genp, memory_order_relaxed) != b->gen)
+		b = soft_block_get(s, s->mode);
+	s->budget -= b->n;
+	s->cur = b;
+	*found = b;
+	return b->u;
+}
+
 /* ---- requests -------------------------------------------------------------------- */
 static void take_interrupt(struct soft *s)
 {

@@ -297,6 +297,10 @@ struct block {
 	struct gm_block *gmb;
 	uint64_t off;			/* of the first byte in gmb */
 	const uint8_t *copy;		/* bytes as decoded */
+	uop_fn fn0;			/* jit.h: of the first uop, while that is a hook */
+	uint32_t heat;			/* executions so far */
+	const void *jit_entry;		/* translated code, or NULL */
+	struct jit_block *jit;
 	struct uop u[];
 };
 
@@ -328,6 +332,8 @@ const struct uop *soft_goto_slow(struct soft *s);
 const struct uop *soft_goto_link(struct soft *s, struct block **slot, uint64_t delta);
 
 const struct uop *soft_enter_slow(struct soft *s, struct block *b);
+/* Find the block at gpr[GPR_RIP] and make it current; NULL: to the run loop. */
+const struct uop *soft_goto_uop(struct soft *s, struct block **found);
 /* Execute @b, whose first byte is at gpr[GPR_RIP]. */
 static inline const struct uop *soft_enter(struct soft *s, struct block *b)
 {

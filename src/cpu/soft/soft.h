@@ -151,6 +151,12 @@ struct soft {
 	bool halted;
 	struct vcpu *vcpu;
 	uint64_t insns;		/* retired, counted by blocks */
+	uint64_t jit_page;	/* jit.h: RIP at the start of the page that runs */
+	uint64_t jit_flags;	/* arithmetic flags: LAHF in bits 8-15, OF in bit 0 */
+	uint64_t jit_arg;
+	_Atomic uint32_t *req;	/* &vcpu->req */
+	struct soft_jit *jit;	/* NULL: interpreter only */
+	bool jit_cut;		/* a handler called by translated code wrote code */
 
 	struct x86_seg seg[SEG_NUM], ldt, tr;
 	struct x86_dtable gdt, idt;
@@ -193,7 +199,6 @@ struct soft {
 	volatile bool fp_fault;	/* unmasked SSE exception, seen by the SIGFPE handler */
 
 	/* dispatch.c */
-	_Atomic uint32_t *req;	/* &vcpu->req */
 	int64_t budget;		/* instructions until the next visit to the run loop */
 	struct block *cur;	/* block being executed */
 	bool split_locked;	/* holds the lock for what host atomics cannot do */

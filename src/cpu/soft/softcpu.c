@@ -3,7 +3,7 @@
  * The software CPU as an engine (cpu/vcpu.h): creation, reset, INIT and
  * SIPI (Intel SDM vol. 3, 9.1 and 9.4), state exchange.
  */
-#include "intops.h"
+#include "jit.h"
 #include <stdlib.h>
 
 static bool soft_probe(struct err *e)
@@ -30,6 +30,7 @@ static void soft_vcpu_free(struct vcpu *v)
 
 	if (!s)
 		return;
+	soft_jit_free(s);
 	soft_blocks_free(s);
 	soft_fpu_free(s);
 	free(s);
@@ -52,6 +53,7 @@ static bool soft_vcpu_init(struct vcpu *v, struct err *e)
 		soft_vcpu_free(v);
 		return err_set(e, HV_EXIT_HOST, "not enough memory for vCPU %u", v->index);
 	}
+	soft_jit_init(s);
 	soft_blocks_flush(s);
 	v->ops->reset(v);
 	return true;

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The translator's run time: code memory (one memfd mapped twice, never
+ * writable and executable at the same address), the common stubs, the way
+ * into translated code and back, chaining.
+ *
+ * HV_JIT=0 or unset: off; N: a block is translated when it is executed for
+ * the Nth time (1: at once).
+ */
+#include "jit.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define CODE_SIZE ((size_t)32 << 20)
+
+/* Host register of each guest register; the others live in memory. */
+const int8_t jit_home[16] = {
+	[R_RAX] = 8, [R_RCX] = 1, [R_RDX] = 2, [R_RBX] = 3, [R_RSP] = 12, [R_RBP] = 13,
+	[R_RSI] = 6, [R_RDI] = 7, [8] = 9, [9] = NO_REG, [10] = NO_REG, [11] = NO_REG,
+	[12] = 10, [13] = 11, [14] = NO_REG, [15] = NO_REG,
+};
+
+/* ---- flags ------------------------------------------------------------------- */
+static void flags_in(struct soft *s)
+{
+	uint32_t fl = soft_arith(s);
+
+	s->jit_flags = (fl & 0xd5) << 8 | fl >> 11;
+}
+
+static void flags_out(struct soft *s)
+{
+	uint64_t v = s->jit_flags;
+
+	s->cc_op = CC(CC_EFLAGS, 0);
+	s->cc_res = (v >> 8 & 0xd5) | (v & 1) << 11;
+}
+
+/* ---- called from translated code ------------------------------------------------ */
+HN(soft_h_jit_return)
+{
+	return u;
+}
+
+static uint64_t block_rip(const struct soft *s, const struct block *b)
+{
+	return s->jit_page + (b->off & 4095);
+}
+
+/* True: leave, s->rip is set. */
+static bool run_callout(struct soft *s, const struct jit_callout *c)
+{
+	s->cur = c->b;
+	s->gpr[GPR_RIP] = block_rip(s, c->b);
+	s->jit_cut = false;
+	flags_out(s);
+	if (!c->u[0].fn(s, &c->u[0]))
+		return true;
+	if (unlikely(s->jit_cut)) {
+		s->rip = UOP_NEXT_RIP(s, &c->u[0]);
+		return true;
+	}
+	if (c->sets_flags)
+		flags_in(s);
+	return false;
+}
+
+/* ---- stubs --------------------------------------------------------------------- */
+static void spill(struct emit *e)
+{
+	for (int g = 0; g < 16; g++)
+		if (jit_home[g] >= 0)
+			em_store(e, hop_mem(H_STATE, STATE(gpr) + g * 8), jit_home[g]);
+	em_store(e, hop_mem(H_STATE, STATE(jit_flags)), H_FLAGS);
+}
+
+static void reload(struct emit *e)
+{
+	for (int g = 0; g < 16; g++)
+		if (jit_home[g] >= 0)
+			em_load(e, jit_home[g], hop_mem(H_STATE, STATE(gpr) + g * 8));
+	em_load(e, H_FLAGS, hop_mem(H_STATE, STATE(jit_flags)));
+}
+
+static const uint8_t saved[] = { 3, 5, 12, 13, 14, 15 };
+
+static void make_enter(struct emit *e)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++) {
+		if (saved[i] & 8)
+			em8(e, 0x41);
+		em8(e, 0x50 | (saved[i] & 7u));
+	}
+	em_alu_imm(e, EM_W, 5, hop_reg(4), 8);
+	em_lea(e, H_STATE, hop_mem(7, STATE_BIAS));
+	em_mov_rr(e, H_T0, 6);
+	reload(e);
+	em_op(e, 0, 0xff, 4, hop_reg(H_T0));
+}
+
+/* T0 = enum jit_exit, T1 = argument. */
+static void make_exit(struct emit *e, uint8_t **bare)
+{
+	spill(e);
+	*bare = e->p;
+	em_store(e, hop_mem(H_STATE, STATE(jit_arg)), H_T1);
+	em_mov_rr(e, 0, H_T0);
+	em_alu_imm(e, EM_W, 0, hop_reg(4), 8);
+	for (unsigned i = ARRAY_SIZE(saved); i-- > 0;) {
+		if (saved[i] & 8)
+			em8(e, 0x41);
+		em8(e, 0x58 | (saved[i] & 7u));
+	}
+	em8(e, 0xc3);
+}
+
+/* Called with T1 = struct jit_callout. */
+static void make_callout(struct emit *e, const uint8_t *bare)
+{
+	uint8_t *stay;
+
+	spill(e);
+	em_lea(e, 7, hop_mem(H_STATE, -STATE_BIAS));
+	em_mov_rr(e, 6, H_T1);
+	em_alu_imm(e, EM_W, 5, hop_reg(4), 8);
+	em_mov_imm64(e, 0, (uintptr_t)run_callout);
+	em_op(e, 0, 0xff, 2, hop_reg(0));
+	em_alu_imm(e, EM_W, 0, hop_reg(4), 8);
+	em_op(e, EM_8, 0x84, 0, hop_reg(0));
+	stay = em_jcc(e, 4);
+	em_alu_imm(e, EM_W, 0, hop_reg(4), 8);
+	em_mov_imm64(e, H_T0, JX_LEAVE);
+	em_fix(em_jmp(e), bare);
+	em_fix(stay, e->p);
+	reload(e);
+	em8(e, 0xc3);
+}
+
+/* T0 = guest RIP to go to, by the jump cache and the fetch TLB as soft_jc_find(); 64-bit code. */
+static void make_lookup(struct emit *e, struct soft *s, const uint8_t *exit)
+{
+	const int c = 1;	/* rcx, saved */
+	uint8_t *miss[6];
+
+	em_store(e, hop_mem(H_STATE, STATE(jit_arg)), H_T0);
+	em8(e, 0x51);
+	em_mov_rr(e, H_T1, H_T0);
+	em_op(e, EM_W, 0xc1, 5, hop_reg(H_T1));
+	em8(e, JC_BITS);
+	em_op(e, EM_W, 0x33, H_T1, hop_reg(H_T0));
+	em_alu_imm(e, 0, 4, hop_reg(H_T1), (1 << JC_BITS) - 1);
+	_Static_assert(sizeof(struct jc_entry) == 24, "times 3, times 8");
+	em_lea(e, H_T1, hop_sib(H_T1, H_T1, 1, 0));
+	em_mov_imm64(e, c, (uintptr_t)s->blocks->jc);
+	em_lea(e, H_T1, hop_sib(c, H_T1, 3, 0));
+	em_op(e, EM_W, 0x3b, H_T0, hop_mem(H_T1, offsetof(struct jc_entry, rip)));
+	miss[0] = em_jcc(e, 5);
+	em_op(e, 0, 0x8b, c, hop_mem(H_STATE, STATE(mode)));
+	em_op(e, 0, 0x3b, c, hop_mem(H_T1, offsetof(struct jc_entry, mode)));
+	miss[1] = em_jcc(e, 5);
+	em_load(e, H_T1, hop_mem(H_T1, offsetof(struct jc_entry, b)));
+	em_op(e, 0, 0x8b, c, hop_reg(H_T0));
+	em_op(e, 0, 0xc1, 5, hop_reg(c));
+	em8(e, 7);
+	em_alu_imm(e, 0, 4, hop_reg(c), (TLB_SIZE - 1) << 5);
+	em_op(e, EM_W, 0x03, c, hop_mem(H_STATE, STATE(tlb)));
+	em_alu_imm(e, EM_W, 4, hop_reg(H_T0), -4096);
+	em_op(e, EM_W, 0x3b, H_T0, hop_mem(c, offsetof(struct soft_tlbe, tag_x)));
+	miss[2] = em_jcc(e, 5);
+	em_load(e, c, hop_mem(c, offsetof(struct soft_tlbe, delta)));
+	em_op(e, EM_W, 0x03, c, hop_mem(H_STATE, STATE(jit_arg)));
+	em_op(e, EM_W, 0x3b, c, hop_mem(H_T1, offsetof(struct block, host)));
+	miss[3] = em_jcc(e, 5);
+	em_load(e, H_T1, hop_mem(H_T1, offsetof(struct block, jit_entry)));
+	em_op(e, EM_W, 0x85, H_T1, hop_reg(H_T1));
+	miss[4] = em_jcc(e, 4);
+	em_store(e, hop_mem(H_STATE, STATE(jit_page)), H_T0);
+	em8(e, 0x59);
+	em_op(e, 0, 0xff, 4, hop_reg(H_T1));
+	for (unsigned i = 0; i < 5; i++)
+		em_fix(miss[i], e->p);
+	em8(e, 0x59);
+	em_load(e, H_T1, hop_mem(H_STATE, STATE(jit_arg)));
+	em_mov_imm64(e, H_T0, JX_GOTO);
+	em_fix(em_jmp(e), exit);
+}
+
+static void make_stubs(struct soft *s, struct soft_jit *j)
+{
+	struct emit e = { j->rw, j->rw + j->size, j->rx - j->rw };
+	uint8_t *bare;
+
+	j->enter = (uint64_t (*)(struct soft *, const void *))em_rx(&e, e.p);
+	make_enter(&e);
+	j->exit = e.p;
+	make_exit(&e, &bare);
+	j->callout = e.p;
+	make_callout(&e, bare);
+	j->lookup = e.p;
+	make_lookup(&e, s, j->exit);
+	j->used = j->stubs = ((size_t)(e.p - j->rw) + 63) & ~(size_t)63;
+}
+
+/* ---- coming back ------------------------------------------------------------------ */
+void soft_jit_revived(struct soft *s, struct block *b)
+{
+	struct jit_block *t = b->jit;
+
+	memcpy(t->gen, &b->gen, sizeof(b->gen));
+	for (unsigned i = 0; i < t->nlinks; i++)
+		em_fix(t->link[i].site, t->link[i].stub);
+}
+
+/*
+ * Forward inside a page: no check, since the generation that @from was
+ * checked against is @to's.  Backward: request and generation are looked at.
+ */
+static void try_link(const struct jit_link *l, const struct block *to)
+{
+	const struct block *from = l->from;
+
+	if (!to->jit || to->transient || to->mode != from->mode || to->genp != from->genp ||
+	    (uint64_t)(to->host - from->host) != (uint64_t)(int64_t)l->delta)
+		return;
+	if (l->delta > 0 && to->gen == from->gen)
+		em_fix(l->site, to->jit->body);
+	else
+		em_fix(l->site, to->jit->poll);
+}
+
+static const struct uop *go_link(struct soft *s, const struct jit_link *l)
+{
+	unsigned flushes = s->blocks->flushes;
+	const struct uop *u;
+	struct block *b;
+
+	s->gpr[GPR_RIP] = block_rip(s, l->from) + (uint64_t)(int64_t)l->delta;
+	u = soft_goto_uop(s, &b);
+	if (u && flushes == s->blocks->flushes)
+		try_link(l, b);
+	return u;
+}
+
+static HN(h_jit)
+{
+	struct block *b = s->cur;
+	uint64_t how;
+
+	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
+	flags_in(s);
+	how = s->jit->enter(s, b->jit_entry);
+	if (how == JX_LEAVE)
+		return NULL;
+	flags_out(s);
+	switch (how) {
+	case JX_GOTO:
+		s->gpr[GPR_RIP] = s->jit_arg;
+		return soft_goto_uop(s, &b);
+	case JX_BLOCK:
+		b = (struct block *)(uintptr_t)s->jit_arg;
+		s->gpr[GPR_RIP] = block_rip(s, b);
+		return soft_goto_uop(s, &b);
+	case JX_LINK:
+		return go_link(s, (const struct jit_link *)(uintptr_t)s->jit_arg);
+	default:
+		u = (const struct uop *)(uintptr_t)s->jit_arg;
+		s->gpr[GPR_RIP] = block_rip(s, s->cur);
+		return u == s->cur->u ? s->cur->fn0(s, u) : u;
+	}
+}
+
+static HN(h_count)
+{
+	struct block *b = s->cur;
+	unsigned flushes = s->blocks->flushes;
+
+	if (likely(++b->heat < s->jit->threshold))
+		return b->fn0(s, u);
+	if (soft_jit_translate(s, b)) {
+		b->jit_entry = em_rx(&(struct emit){ .rx_off = s->jit->rx - s->jit->rw },
+				     b->jit->poll);
+		b->u[0].fn = h_jit;
+		return u;
+	}
+	if (flushes != s->blocks->flushes) {
+		s->rip = s->gpr[GPR_RIP];
+		return NULL;
+	}
+	b->u[0].fn = b->fn0;
+	return u;
+}
+
+void soft_jit_watch(struct soft *s, struct block *b)
+{
+	if (!(b->mode & MODE_CS64) || b->mode & (MODE_TF | MODE_CODE_BP) || b->transient)
+		return;
+	b->fn0 = b->u[0].fn;
+	b->u[0].fn = h_count;
+}
+
+/* ---- life ------------------------------------------------------------------------- */
+void soft_jit_flush(struct soft *s)
+{
+	s->jit->used = s->jit->stubs;
+}
+
+static bool map_code(struct soft_jit *j)
+{
+	int fd = memfd_create("hvrun-code", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	j->size = CODE_SIZE;
+	if (ftruncate(fd, (off_t)j->size)) {
+		close(fd);
+		return false;
+	}
+	j->rw = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	j->rx = mmap(NULL, j->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	close(fd);
+	return j->rw != MAP_FAILED && j->rx != MAP_FAILED;
+}
+
+void soft_jit_free(struct soft *s)
+{
+	struct soft_jit *j = s->jit;
+
+	if (!j)
+		return;
+	if (getenv("HV_JIT_STATS"))
+		fprintf(stderr, "translator: %llu blocks, %llu native uops, %llu by handler, %zu bytes\n",
+			(unsigned long long)j->blocks, (unsigned long long)j->native,
+			(unsigned long long)j->called, j->used);
+	if (j->rw && j->rw != MAP_FAILED)
+		munmap(j->rw, j->size);
+	if (j->rx && j->rx != MAP_FAILED)
+		munmap(j->rx, j->size);
+	free(j);
+	s->jit = NULL;
+}
+
+bool soft_jit_init(struct soft *s)
+{
+	const char *v = getenv("HV_JIT");
+	unsigned long n = v ? strtoul(v, NULL, 0) : 0;
+
+	if (!n)
+		return false;
+	s->jit = hv_zalloc(sizeof(*s->jit));
+	s->jit->threshold = (unsigned)MIN(n, 1000000ul);
+	if (!map_code(s->jit)) {
+		soft_jit_free(s);
+		return false;
+	}
+	soft_jit_rows_init();
+	make_stubs(s, s->jit);
+	return true;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The translator, private interface: hot blocks of 64-bit code become host
+ * code; everything that has no native form calls the interpreter's handler.
+ *
+ * A translated block is entered through its first uop (soft_h_jit), chains
+ * to others of its kind directly, and comes back to soft_h_jit with one of
+ * enum jit_exit.  Code and chains belong to one vCPU and are dropped together
+ * with its blocks.
+ */
+#ifndef HV_SOFT_JIT_H
+#define HV_SOFT_JIT_H
+
+#include "jit_emit.h"
+
+enum jit_exit {
+	JX_LEAVE,	/* s->rip is set: to the run loop */
+	JX_GOTO,	/* jit_arg = rip */
+	JX_BLOCK,	/* jit_arg = block to be looked up again */
+	JX_LINK,	/* jit_arg = struct jit_link */
+	JX_UOP,		/* jit_arg = uop of s->cur for the interpreter */
+};
+
+/* A uop executed by its handler from translated code; the second uop returns. */
+struct jit_callout {
+	struct uop u[2];
+	struct block *b;
+	bool sets_flags;
+};
+
+/* A jump that may be chained: at @site (writable) either to @stub or to a block's code. */
+struct jit_link {
+	struct block *from;
+	uint8_t *site, *stub;
+	int32_t delta;		/* of the target from the block's start */
+};
+
+struct jit_block {
+	uint8_t *poll;		/* entries (writable addresses): request check, then ... */
+	uint8_t *check;		/* ... generation check, then ... */
+	uint8_t *body;
+	uint8_t *gen;		/* the generation inside the check */
+	unsigned nlinks;
+	struct jit_link link[2];
+};
+
+struct soft_jit {
+	uint8_t *rw, *rx;
+	size_t size, used, stubs;
+	unsigned threshold;
+	uint64_t (*enter)(struct soft *s, const void *code);
+	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
+	uint64_t blocks, native, called;	/* statistics */
+};
+
+extern const int8_t jit_home[16];
+
+const struct uop *soft_h_jit_return(struct soft *s, const struct uop *u);	/* ends a call-out */
+bool soft_jit_init(struct soft *s);
+void soft_jit_free(struct soft *s);
+void soft_jit_flush(struct soft *s);	/* with the blocks */
+/* A block was built: count its executions. */
+void soft_jit_watch(struct soft *s, struct block *b);
+/* A stale block is good again: new generation, no chains from it. */
+void soft_jit_revived(struct soft *s, struct block *b);
+
+/* jit_block.c */
+bool soft_jit_translate(struct soft *s, struct block *b);
+void soft_jit_rows_init(void);
+
+/* block.c */
+void *soft_arena_alloc(struct soft *s, size_t n);	/* NULL: full */
+const struct uop *soft_h_continue(struct soft *s, const struct uop *u);
+
+#endif

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Translation of one block: what each uop becomes, which flags live where
+ * (backward), emission, the ends of the block, the out-of-line parts.
+ *
+ * Between blocks the guest's flags are in rax.  An instruction that may fault
+ * counts as reading all flags: an exception pushes them.
+ */
+#include "jit_trans.h"
+
+#define MAX_CODE 24576u		/* of one block, generously */
+#define ALL FL_ARITH
+
+static uint16_t cond_flags(unsigned cc)
+{
+	static const uint16_t reads[8] = {
+		FL_OF, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, FL_SF | FL_OF, FL_SF | FL_OF | FL_ZF,
+	};
+
+	return reads[cc >> 1 & 7];
+}
+
+/* ---- plan ---------------------------------------------------------------------- */
+static void plan_flags(struct plan *p, const struct uop *u)
+{
+	bool by_imm = p->r->use & U_I8;
+	unsigned count = u->imm8 & (u->osize == 8 ? 63 : 31);
+
+	p->reads = p->must = p->may = 0;
+	switch (p->r->flags) {
+	case FK_ADC:
+		p->reads = FL_CF;
+		/* fall through */
+	case FK_ALL:
+		p->must = p->may = ALL;
+		break;
+	case FK_INC:
+		p->must = p->may = ALL & ~FL_CF;
+		break;
+	case FK_SHIFT:
+		p->may = by_imm && !count ? 0 : ALL;
+		p->must = by_imm ? p->may : 0;
+		break;
+	case FK_ROT:
+		p->may = by_imm && !count ? 0 : FL_CF | FL_OF;
+		p->must = by_imm ? p->may : 0;
+		break;
+	case FK_RC:
+		p->reads = FL_CF;
+		p->may = FL_CF | FL_OF;
+		break;
+	case FK_BT:
+		p->must = p->may = FL_CF;
+		break;
+	case FK_CC:
+		p->reads = cond_flags(soft_optable[u->row].opcode);
+		break;
+	}
+}
+
+static bool high_byte(const struct jit_row *r, const struct uop *u)
+{
+	if (u->flags & UOP_MOD3 && r->use & (U_ER | U_EW) && u->rm & 7)
+		return true;
+	return r->ext == NO_REG && r->use & (U_GR | U_GW) && u->reg & 7;
+}
+
+/* False: not in this form. */
+static bool native_form(const struct jit_row *r, const struct uop *u)
+{
+	bool mem = !(u->flags & UOP_MOD3) && r->use & (U_ER | U_EW);
+
+	if (high_byte(r, u) || ((mem || r->kind == JK_LEA) && !jit_ea_ok(u)))
+		return false;
+	switch (r->kind) {
+	case JK_GENERIC:
+	case JK_MUL:
+	case JK_CMPXCHG:
+		return !(u->osize == 1 && !r->op8) && !(mem && r->use & U_REGONLY);
+	case JK_PUSH:
+		return u->osize == 8 && !mem;
+	case JK_POP:
+		return u->osize == 8 && !mem && u->rm != R_RSP * 8;
+	case JK_PUSH_I:
+	case JK_LEAVE:
+	case JK_CALL:
+	case JK_CALL_E:
+	case JK_JMP_E:
+	case JK_RET:
+		return u->osize == 8;
+	case JK_BSWAP:
+		return u->osize >= 4;
+	default:
+		return true;
+	}
+}
+
+static bool ends(const struct block *b, unsigned i)
+{
+	return i + 1u == b->nuops;
+}
+
+static void plan_one(struct plan *p, const struct block *b, unsigned i)
+{
+	const struct uop *u = &b->u[i];
+	bool native = u->len != 0;
+
+	*p = (struct plan){ .kind = JK_CALLOUT, .faults = true, .may = ALL };
+	if (u->len == 0 && ends(b, i)) {
+		uop_fn fn = i ? u->fn : b->fn0;
+
+		p->kind = fn == soft_h_continue ? JK_CONT : JK_SIDE;
+		return;
+	}
+	p->r = native ? jit_row_of(u->row) : NULL;
+	if (p->r && native_form(p->r, u)) {
+		p->kind = p->r->kind;
+		p->faults = p->kind == JK_PUSH || p->kind == JK_PUSH_I || p->kind == JK_POP ||
+			    p->kind == JK_LEAVE || p->kind >= JK_BRANCHES ||
+			    (!(u->flags & UOP_MOD3) && p->r->use & (U_ER | U_EW));
+		plan_flags(p, u);
+	} else if (native && soft_optable_info[u->row].attr & A_END) {
+		p->kind = JK_SIDE;
+	}
+}
+
+static bool last_kind(unsigned kind)
+{
+	return kind == JK_SIDE || kind == JK_CONT || kind >= JK_BRANCHES;
+}
+
+/* Number of uops to emit. */
+static unsigned make_plan(struct plan *p, const struct block *b, unsigned *native)
+{
+	unsigned n = 0;
+	uint16_t live = ALL;
+
+	*native = 0;
+	while (n < b->nuops) {
+		plan_one(&p[n], b, n);
+		*native += p[n].kind != JK_CALLOUT && p[n].kind != JK_SIDE && p[n].kind != JK_CONT;
+		if (last_kind(p[n++].kind))
+			break;
+	}
+	for (unsigned i = n; i-- > 0;) {
+		p[i].live = live;
+		live = (uint16_t)((live & ~p[i].must) | p[i].reads);
+		if (p[i].faults)
+			live = ALL;
+	}
+	return n;
+}
+
+/* ---- ways out ---------------------------------------------------------------------- */
+static void emit_exit(struct trans *t, enum jit_exit how, const void *arg)
+{
+	em_mov_imm64(&t->e, H_T1, (uintptr_t)arg);
+	em_mov_imm64(&t->e, H_T0, how);
+	em_fix(em_jmp(&t->e), t->s->jit->exit);
+}
+
+static void emit_side(struct trans *t, const struct uop *u)
+{
+	em_mov_imm64(&t->e, H_T1, (uintptr_t)t->b);
+	em_store(&t->e, hop_mem(H_STATE, STATE(cur)), H_T1);
+	emit_exit(t, JX_UOP, u);
+}
+
+/* The jump at @site goes @delta bytes from the block's start. */
+static void emit_link(struct trans *t, uint8_t *site, int64_t delta)
+{
+	int64_t at = (int64_t)(t->b->off & 4095) + delta;
+	struct jit_link *l;
+
+	em_fix(site, t->e.p);
+	if (at < 0 || at > 4095) {
+		em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_page)));
+		em_lea(&t->e, H_T0, hop_mem(H_T0, (int32_t)at));
+		em_fix(em_jmp(&t->e), t->s->jit->lookup);
+		return;
+	}
+	l = &t->t->link[t->t->nlinks++];
+	*l = (struct jit_link){ .from = t->b, .site = site, .stub = t->e.p, .delta = (int32_t)delta };
+	emit_exit(t, JX_LINK, l);
+}
+
+/* T0 = target: to the out-of-line part unless canonical. */
+static void check_canonical(struct trans *t)
+{
+	em_mov_rr(&t->e, H_T1, H_T0);
+	em_op(&t->e, EM_W, 0xc1, 4, hop_reg(H_T1));
+	em8(&t->e, 16);
+	em_op(&t->e, EM_W, 0xc1, 7, hop_reg(H_T1));
+	em8(&t->e, 16);
+	em_op(&t->e, EM_W, 0x3b, H_T1, hop_reg(H_T0));
+	jit_slow_jump(t, 5);
+}
+
+static void push_return(struct trans *t, const struct uop *u)
+{
+	struct hop m = jit_stack(t, R_RSP, -8, 8, true);
+
+	em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_page)));
+	em_lea(&t->e, H_T0, hop_mem(H_T0, (int32_t)(t->b->off & 4095) + u->off + u->len));
+	em_store(&t->e, m, H_T0);
+}
+
+static void move_sp(struct trans *t, int32_t n)
+{
+	em_lea(&t->e, jit_home[R_RSP], hop_mem(jit_home[R_RSP], n));
+}
+
+static void emit_indirect(struct trans *t, const struct uop *u)
+{
+	jit_save_flags(t);
+	if (u->flags & UOP_MOD3) {
+		if (home(u->rm) < 0)
+			em_load(&t->e, H_T0, slot(u->rm));
+		else
+			em_mov_rr(&t->e, H_T0, home(u->rm));
+	} else {
+		struct hop m = jit_mem(t, u, 8, false);
+
+		em_load(&t->e, H_T0, m);
+	}
+	t->in_efl = false;
+	check_canonical(t);
+	if (t->p->kind == JK_CALL_E) {
+		em_store(&t->e, hop_mem(H_STATE, STATE(jit_arg)), H_T0);
+		push_return(t, u);
+		move_sp(t, -8);
+		em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_arg)));
+	}
+	em_fix(em_jmp(&t->e), t->s->jit->lookup);
+}
+
+static void emit_ret(struct trans *t, const struct uop *u)
+{
+	struct hop m = jit_stack(t, R_RSP, 0, 8, false);
+
+	em_load(&t->e, H_T0, m);
+	check_canonical(t);
+	move_sp(t, 8 + (int32_t)u->imm);
+	em_fix(em_jmp(&t->e), t->s->jit->lookup);
+}
+
+static void emit_end(struct trans *t, const struct uop *u)
+{
+	int64_t next = u->off + u->len;
+	uint8_t *a, *b;
+
+	switch (t->p->kind) {
+	case JK_JCC:
+		jit_save_flags(t);
+		jit_need_flags(t, t->p->reads);
+		a = em_jcc(&t->e, soft_optable[u->row].opcode & 15);
+		b = em_jmp(&t->e);
+		emit_link(t, a, (int64_t)u->imm);
+		emit_link(t, b, next);
+		break;
+	case JK_CALL:
+		push_return(t, u);
+		move_sp(t, -8);
+		emit_link(t, em_jmp(&t->e), (int64_t)u->imm);
+		break;
+	case JK_JMP:
+		jit_save_flags(t);
+		emit_link(t, em_jmp(&t->e), (int64_t)u->imm);
+		break;
+	case JK_CONT:
+		jit_save_flags(t);
+		emit_link(t, em_jmp(&t->e), next);
+		break;
+	case JK_RET:
+		emit_ret(t, u);
+		break;
+	case JK_SIDE:
+		jit_save_flags(t);
+		emit_side(t, u);
+		break;
+	default:
+		emit_indirect(t, u);
+	}
+}
+
+/* ---- handlers --------------------------------------------------------------------------- */
+static const struct jit_callout *make_callout(struct trans *t, const struct uop *u)
+{
+	struct jit_callout *c = soft_arena_alloc(t->s, sizeof(*c));
+
+	if (!c) {
+		t->e.p = t->e.end;	/* give up */
+		return NULL;
+	}
+	*c = (struct jit_callout){ .u[0] = *u, .b = t->b, .sets_flags = true };
+	c->u[1].fn = soft_h_jit_return;
+	if (u->len) {
+		c->u[0].fn = soft_optable[u->row].fn;
+		soft_specialise(&c->u[0]);
+		c->sets_flags = soft_optable[u->row].fout != 0;
+	} else if (u == t->b->u) {
+		c->u[0].fn = t->b->fn0;
+	}
+	return c;
+}
+
+static void emit_callout(struct trans *t, const struct uop *u)
+{
+	em_mov_imm64(&t->e, H_T1, (uintptr_t)make_callout(t, u));
+	em_fix(em_call(&t->e), t->s->jit->callout);
+}
+
+static void emit_slow(struct trans *t, const struct slow *w)
+{
+	if (!w->n)
+		return;
+	for (unsigned i = 0; i < w->n; i++)
+		em_fix(w->from[i], t->e.p);
+	if (w->side) {
+		emit_side(t, w->u);
+		return;
+	}
+	emit_callout(t, w->u);
+	if (w->to_eflags) {
+		em8(&t->e, 0x3c);
+		em8(&t->e, 0x81);
+		em8(&t->e, 0x9e);
+	}
+	em_fix(em_jmp(&t->e), w->back);
+}
+
+/* ---- the block --------------------------------------------------------------------------- */
+static void emit_head(struct trans *t, uint8_t **stale)
+{
+	struct jit_block *j = t->t;
+	struct emit *e = &t->e;
+
+	j->poll = e->p;
+	em_load(e, H_T0, hop_mem(H_STATE, STATE(req)));
+	em_op(e, 0, 0x83, 7, hop_mem(H_T0, 0));
+	em8(e, 0);
+	stale[0] = em_jcc(e, 5);
+	j->check = e->p;
+	em_mov_imm64(e, H_T0, (uintptr_t)t->b->genp);
+	em_op(e, 0, 0x81, 7, hop_mem(H_T0, 0));
+	j->gen = e->p;
+	em32(e, t->b->gen);
+	stale[1] = em_jcc(e, 5);
+	j->body = e->p;
+	t->in_rax = true;
+}
+
+static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct uop *u = &t->b->u[i];
+
+		t->p = &p[i];
+		t->cur = &t->slow[t->nslow++];
+		*t->cur = (struct slow){ .u = u, .side = last_kind(p[i].kind) };
+		if (last_kind(p[i].kind)) {
+			emit_end(t, u);
+		} else if (p[i].kind == JK_CALLOUT) {
+			jit_save_flags(t);
+			emit_callout(t, u);
+			t->in_efl = false;
+		} else {
+			jit_emit_uop(t, u);
+			t->cur->back = t->e.p;
+			t->cur->to_eflags = !t->in_rax;
+		}
+	}
+}
+
+static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
+{
+	uint8_t *stale[2];
+
+	emit_head(t, stale);
+	emit_uops(t, p, n);
+	for (unsigned i = 0; i < t->nslow; i++)
+		emit_slow(t, &t->slow[i]);
+	em_fix(stale[0], t->e.p);
+	em_fix(stale[1], t->e.p);
+	emit_exit(t, JX_BLOCK, t->b);
+	return t->e.p < t->e.end;
+}
+
+bool soft_jit_translate(struct soft *s, struct block *b)
+{
+	struct soft_jit *j = s->jit;
+	struct plan plan[MAX_SLOW];
+	unsigned n, native;
+	struct trans t;
+
+	HV_BUG_ON(b->nuops > ARRAY_SIZE(plan));
+	n = make_plan(plan, b, &native);
+	if (!native)
+		return false;
+	t.t = NULL;
+	if (j->size - j->used >= MAX_CODE)
+		t.t = soft_arena_alloc(s, sizeof(*t.t));
+	if (!t.t) {
+		soft_blocks_flush(s);
+		return false;
+	}
+	t.s = s;
+	t.b = b;
+	t.in_rax = t.in_efl = false;
+	t.xmms = 0;
+	t.nslow = 0;
+	t.e = (struct emit){ j->rw + j->used, j->rw + j->used + MAX_CODE, j->rx - j->rw };
+	*t.t = (struct jit_block){ .nlinks = 0 };
+	if (!emit_block(&t, plan, n))
+		return false;
+	b->jit = t.t;
+	j->used = ((size_t)(t.e.p - j->rw) + 15) & ~(size_t)15;
+	j->blocks++;
+	j->native += native;
+	j->called += n - native;
+	return true;
+}

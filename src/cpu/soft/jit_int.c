@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* Native forms of the integer instructions inside a block. */
+#include "jit_trans.h"
+
+static void gen_imm(struct trans *t, const struct uop *u, const struct jit_row *r)
+{
+	if (r->use & U_I8)
+		em8(&t->e, u->imm8);
+	else if (r->use & U_IZ)
+		em_imm(&t->e, MIN(u->osize, 4u), u->imm);
+}
+
+/* Opcode with the size and the immediate's short form. */
+static void gen_op(struct trans *t, const struct uop *u, const struct jit_row *r, int g, struct hop m)
+{
+	unsigned fl = em_size(u->osize), op = u->osize == 1 && r->op8 ? r->op8 : r->op;
+
+	if (r->use & U_E8)
+		fl |= EM_8RM;
+	if (u->flags & UOP_LOCK)
+		fl |= EM_LOCK;
+	if (r->use & U_CC)
+		op |= u->imm8 & 15;
+	if (op == 0x81 && (int64_t)u->imm == (int8_t)u->imm) {
+		em_op(&t->e, fl, 0x83, g, m);
+		em8(&t->e, (uint8_t)u->imm);
+		return;
+	}
+	em_op(&t->e, fl, op, g, m);
+	gen_imm(t, u, r);
+}
+
+static unsigned e_size(const struct uop *u, const struct jit_row *r)
+{
+	return r->use & U_E8 ? 1 : r->use & U_E16 ? 2 : r->use & U_E32 ? 4 : u->osize;
+}
+
+/* The flags that the instruction needs in EFLAGS, and where they are after it. */
+static void flags_before(struct trans *t)
+{
+	const struct plan *p = t->p;
+
+	jit_need_flags(t, p->reads | (p->may ? p->live & ~p->must : 0));
+}
+
+static void flags_after(struct trans *t)
+{
+	if (!t->p->may)
+		return;
+	t->in_efl = true;
+	t->in_rax = false;
+}
+
+static void gen_generic(struct trans *t, const struct uop *u)
+{
+	const struct jit_row *r = t->p->r;
+	bool mem = !(u->flags & UOP_MOD3), g = r->ext == NO_REG;
+	int er = NO_REG, gr = r->ext;
+	struct hop m;
+
+	if (mem) {
+		m = jit_mem(t, u, e_size(u, r), r->use & U_EW);
+	} else {
+		er = home(u->rm);
+		if (er < 0 && (r->use & U_ER || u->osize < 4))
+			er = use_gpr(t, u->rm, H_T0);
+		else if (er < 0)
+			er = H_T0;
+		m = hop_reg(er);
+		t->scratch = H_T1;
+	}
+	if (g) {
+		if (!mem && u->reg >> 3 == u->rm >> 3)
+			gr = er;
+		else if (home(u->reg) < 0 && !(r->use & U_GR) && u->osize >= 4)
+			gr = t->scratch;
+		else
+			gr = use_gpr(t, u->reg, t->scratch);
+		if (!mem && gr == er && home(u->reg) < 0 && !(r->use & U_ER) && r->use & U_GR)
+			er = use_gpr(t, u->rm, H_T0);
+	}
+	flags_before(t);
+	gen_op(t, u, r, gr, m);
+	if (!mem && r->use & U_EW)
+		put_gpr(t, u->rm, er);
+	if (g && r->use & U_GW)
+		put_gpr(t, u->reg, gr);
+	flags_after(t);
+}
+
+static void gen_mov_imm(struct trans *t, const struct uop *u)
+{
+	uint64_t v = u->osize == 4 ? (uint32_t)u->imm : u->imm;
+	struct hop m;
+
+	if (!(u->flags & UOP_MOD3)) {
+		m = jit_mem(t, u, u->osize, true);
+		gen_op(t, u, t->p->r, 0, m);
+		return;
+	}
+	if (u->osize < 4) {
+		int er = use_gpr(t, u->rm, H_T0);
+
+		gen_op(t, u, t->p->r, 0, hop_reg(er));
+		put_gpr(t, u->rm, er);
+		return;
+	}
+	if (v == (uint64_t)(int32_t)v && v > 0x7fffffff) {
+		m = home(u->rm) < 0 ? slot(u->rm) : hop_reg(home(u->rm));
+		em_op(&t->e, EM_W, 0xc7, 0, m);
+		em32(&t->e, (uint32_t)v);
+		return;
+	}
+	em_mov_imm64(&t->e, home(u->rm) < 0 ? H_T0 : home(u->rm), v);
+	put_gpr(t, u->rm, home(u->rm) < 0 ? H_T0 : home(u->rm));
+}
+
+static void gen_lea(struct trans *t, const struct uop *u)
+{
+	int d = home(u->reg);
+
+	jit_lea(t, u, true);
+	if (u->osize == 2) {
+		d = use_gpr(t, u->reg, H_T1);
+		em_op(&t->e, EM_16, 0x8b, d, hop_reg(H_T0));
+		put_gpr(t, u->reg, d);
+		return;
+	}
+	if (d < 0) {
+		if (u->osize == 4)
+			em_op(&t->e, 0, 0x8b, H_T0, hop_reg(H_T0));
+		put_gpr(t, u->reg, H_T0);
+		return;
+	}
+	em_op(&t->e, em_size(u->osize), 0x8b, d, hop_reg(H_T0));
+}
+
+/* Stack pointer += n without touching flags. */
+static void move_sp(struct trans *t, int32_t n)
+{
+	em_lea(&t->e, jit_home[R_RSP], hop_mem(jit_home[R_RSP], n));
+}
+
+static void gen_push(struct trans *t, const struct uop *u)
+{
+	struct hop m = jit_stack(t, R_RSP, -8, 8, true);
+
+	if (t->p->kind == JK_PUSH_I) {
+		em_op(&t->e, EM_W, 0xc7, 0, m);
+		em32(&t->e, (uint32_t)u->imm);
+	} else {
+		em_store(&t->e, m, use_gpr(t, u->rm, H_T0));
+	}
+	move_sp(t, -8);
+}
+
+static void gen_pop(struct trans *t, const struct uop *u)
+{
+	struct hop m = jit_stack(t, R_RSP, 0, 8, false);
+	int d = home(u->rm) < 0 ? H_T0 : home(u->rm);
+
+	em_load(&t->e, d, m);
+	put_gpr(t, u->rm, d);
+	move_sp(t, 8);
+}
+
+static void gen_leave(struct trans *t)
+{
+	struct hop m = jit_stack(t, R_RBP, 0, 8, false);
+
+	em_load(&t->e, H_T0, m);
+	em_lea(&t->e, jit_home[R_RSP], hop_mem(jit_home[R_RBP], 8));
+	em_mov_rr(&t->e, jit_home[R_RBP], H_T0);
+}
+
+static void gen_bswap(struct trans *t, const struct uop *u)
+{
+	int r = use_gpr(t, u->rm, H_T0);
+
+	em8(&t->e, 0x40 | (u->osize == 8 ? 8u : 0) | (unsigned)(r >> 3));
+	em8(&t->e, 0x0f);
+	em8(&t->e, 0xc8 | (unsigned)(r & 7));
+	put_gpr(t, u->rm, r);
+}
+
+static void gen_cbw(struct trans *t, const struct uop *u)
+{
+	int a = jit_home[R_RAX];
+
+	if (u->osize == 8)
+		em_op(&t->e, EM_W, 0x63, a, hop_reg(a));
+	else if (u->osize == 4)
+		em_op(&t->e, 0, OPF(0xbf), a, hop_reg(a));
+	else
+		em_op(&t->e, EM_16 | EM_8RM, OPF(0xbe), a, hop_reg(a));
+}
+
+/* The host's rax is borrowed; rdx is the guest's. */
+static void gen_cwd(struct trans *t, const struct uop *u)
+{
+	em_mov_rr(&t->e, H_T1, H_FLAGS);
+	em_mov_rr(&t->e, 0, jit_home[R_RAX]);
+	if (u->osize != 4)
+		em8(&t->e, u->osize == 8 ? 0x48 : 0x66);
+	em8(&t->e, 0x99);
+	em_mov_rr(&t->e, H_FLAGS, H_T1);
+}
+
+/* MUL, IMUL, CMPXCHG: rax is free, as all flags are new. */
+static void gen_rax(struct trans *t, const struct uop *u)
+{
+	const struct jit_row *r = t->p->r;
+	int g = r->ext, er = NO_REG;
+	struct hop m;
+
+	if (u->flags & UOP_MOD3) {
+		er = use_gpr(t, u->rm, H_T0);
+		m = hop_reg(er);
+		t->scratch = H_T1;
+	} else {
+		m = jit_mem(t, u, u->osize, r->use & U_EW);
+	}
+	if (g == NO_REG)
+		g = !m.mem && u->reg >> 3 == u->rm >> 3 ? er : use_gpr(t, u->reg, t->scratch);
+	em_mov_rr(&t->e, 0, jit_home[R_RAX]);
+	gen_op(t, u, r, g, m);
+	if (!(r->use & U_EW) || m.mem) {
+		em_mov_rr(&t->e, jit_home[R_RAX], 0);
+	} else {
+		/* CMPXCHG with RAX itself as destination: the destination wins. */
+		if (u->rm >> 3 != R_RAX)
+			em_mov_rr(&t->e, jit_home[R_RAX], 0);
+		put_gpr(t, u->rm, er);
+	}
+	flags_after(t);
+}
+
+void jit_emit_uop(struct trans *t, const struct uop *u)
+{
+	switch (t->p->kind) {
+	case JK_GENERIC:
+		gen_generic(t, u);
+		break;
+	case JK_PAUSE:
+		em8(&t->e, 0xf3);
+		em8(&t->e, 0x90);
+		break;
+	case JK_MOV_IMM:
+		gen_mov_imm(t, u);
+		break;
+	case JK_LEA:
+		gen_lea(t, u);
+		break;
+	case JK_PUSH:
+	case JK_PUSH_I:
+		gen_push(t, u);
+		break;
+	case JK_POP:
+		gen_pop(t, u);
+		break;
+	case JK_LEAVE:
+		gen_leave(t);
+		break;
+	case JK_BSWAP:
+		gen_bswap(t, u);
+		break;
+	case JK_CBW:
+		gen_cbw(t, u);
+		break;
+	case JK_CWD:
+		gen_cwd(t, u);
+		break;
+	case JK_MUL:
+	case JK_CMPXCHG:
+		gen_rax(t, u);
+		break;
+	default:
+		break;
+	}
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by the files that translate one block (jit_block.c, jit_int.c, jit_mem.c, jit_rows.c). */
+#ifndef HV_SOFT_JIT_TRANS_H
+#define HV_SOFT_JIT_TRANS_H
+
+#include "jit.h"
+
+/* What is emitted for a uop. */
+enum jit_kind {
+	JK_CALLOUT,	/* its handler */
+	JK_SIDE,	/* the interpreter goes on here */
+	JK_CONT,	/* end of the block without a branch */
+	JK_GENERIC,	/* struct jit_row says all */
+	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP, JK_CBW,
+	JK_CWD, JK_MUL, JK_CMPXCHG, JK_SSE,
+	JK_BRANCHES,	/* from here on: ends the block */
+	JK_JCC = JK_BRANCHES, JK_JMP, JK_CALL, JK_CALL_E, JK_JMP_E, JK_RET,
+};
+
+enum {			/* struct jit_row.use */
+	U_ER = 1, U_EW = 2, U_GR = 4, U_GW = 8,
+	U_I8 = 16,	/* 8-bit immediate */
+	U_IZ = 32,	/* immediate of the operand size, at most 32 bits */
+	U_E8 = 64,	/* E is a byte, */
+	U_E16 = 128,	/* ... a word, */
+	U_E32 = 256,	/* ... a doubleword, whatever the operand size */
+	U_REGONLY = 512,	/* native only with a register */
+	U_CC = 1024,	/* opcode | condition */
+};
+
+/* Effect on the arithmetic flags. */
+enum jit_flag_kind { FK_NONE, FK_ALL, FK_ADC, FK_INC, FK_SHIFT, FK_ROT, FK_RC, FK_BT, FK_CC };
+
+struct jit_row {
+	uop_fn fn;
+	uint8_t kind;
+	uint8_t flags;		/* enum jit_flag_kind */
+	uint16_t use;
+	int8_t ext;		/* ModRM.reg; NO_REG: the G operand */
+	uint32_t op, op8;	/* opcode for 16 to 64 bits, for bytes (0: none) */
+};
+
+const struct jit_row *jit_row_of(unsigned row);		/* NULL: none */
+
+struct plan {
+	const struct jit_row *r;
+	uint8_t kind;
+	bool faults;		/* may fault: all flags must be known before it */
+	uint16_t reads, must, may;	/* flags: read; written in any case; perhaps written */
+	uint16_t live;		/* flags needed after it */
+};
+
+/* Out-of-line part of a uop: its handler, then on behind it; or the interpreter from it on. */
+struct slow {
+	uint8_t *from[4];	/* displacements of the jumps to it */
+	unsigned n;
+	const struct uop *u;
+	const uint8_t *back;
+	bool side, to_eflags;
+	uint32_t xmms;		/* XMM registers to load again */
+};
+
+#define MAX_SLOW 70
+
+struct trans {
+	struct soft *s;
+	struct block *b;
+	struct jit_block *t;
+	struct emit e;
+	bool in_rax, in_efl;	/* where the guest's flags are */
+	uint32_t xmms;		/* XMM registers that the host's hold too */
+	struct slow slow[MAX_SLOW];
+	unsigned nslow;
+	int scratch;		/* free after mem_operand() */
+	struct slow *cur;	/* of the current uop */
+	const struct plan *p;
+};
+
+/* Host register of a guest register, NO_REG if it lives in memory. */
+static inline int home(unsigned off)
+{
+	return jit_home[off >> 3 & 15];
+}
+
+static inline struct hop slot(unsigned off)
+{
+	return hop_mem(H_STATE, STATE(gpr) + (int32_t)(off & ~7u));
+}
+
+/* Host register with the guest's value: its home, or @scratch. */
+static inline int use_gpr(struct trans *t, unsigned off, int scratch)
+{
+	int h = home(off);
+
+	if (h >= 0)
+		return h;
+	em_load(&t->e, scratch, slot(off));
+	return scratch;
+}
+
+static inline void put_gpr(struct trans *t, unsigned off, int reg)
+{
+	int h = home(off);
+
+	if (h < 0)
+		em_store(&t->e, slot(off), reg);
+	else if (h != reg)
+		em_mov_rr(&t->e, h, reg);
+}
+
+static inline unsigned em_size(unsigned size)
+{
+	return size == 8 ? EM_W : size == 2 ? EM_16 : size == 1 ? EM_8 : 0;
+}
+
+/* jit_mem.c */
+bool jit_ea_ok(const struct uop *u);
+void jit_save_flags(struct trans *t);		/* into rax */
+void jit_need_flags(struct trans *t, unsigned mask);	/* in EFLAGS */
+void jit_lea(struct trans *t, const struct uop *u, bool t1_free);	/* T0 = effective address */
+/* Address check of the memory operand; where it is on the host.  t->scratch is free then. */
+struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool write);
+/* [register + disp] of @size bytes. */
+struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);
+void jit_slow_jump(struct trans *t, unsigned cc);
+
+/* jit_int.c */
+void jit_emit_uop(struct trans *t, const struct uop *u);
+
+#endif
