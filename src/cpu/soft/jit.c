@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CODE_SIZE ((size_t)32 << 20)
+#define CODE_SIZE ((size_t)64 << 20)
 
 /* Host register of each guest register; the others live in memory. */
 const int8_t jit_home[16] = {
