@@ -557,7 +557,7 @@ bool soft_fpu_init(struct soft *s)
 	if (!s->fpu)
 		return false;
 	memset(s->fpu, 0, sizeof(*s->fpu));
-	s->mx_live = false;
+	s->mx_live = s->mx_native = false;
 	soft_fpu_reset(s, false);
 	return true;
 }

@@ -49,6 +49,15 @@ static void plan_flags(struct plan *p, const struct uop *u)
 		p->reads = FL_CF;
 		p->may = FL_CF | FL_OF;
 		break;
+	/* What is undefined here processors may leave as it was. */
+	case FK_MUL:
+		p->may = ALL;
+		p->must = FL_CF | FL_OF;
+		break;
+	case FK_SCAN:
+		p->may = ALL;
+		p->must = FL_ZF;
+		break;
 	case FK_BT:
 		p->must = p->may = FL_CF;
 		break;
@@ -119,6 +128,10 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i)
 			    p->kind == JK_LEAVE || p->kind >= JK_BRANCHES ||
 			    (!(u->flags & UOP_MOD3) && p->r->use & (U_ER | U_EW));
 		plan_flags(p, u);
+	} else if (native && jit_sse_ok(u)) {
+		p->kind = JK_SSE;
+		p->must = p->may = soft_optable[u->row].fout ? ALL : 0;
+		p->faults = !(u->flags & UOP_MOD3) || jit_sse_needs_mxcsr(u);
 	} else if (native && soft_optable_info[u->row].attr & A_END) {
 		p->kind = JK_SIDE;
 	}
@@ -321,6 +334,7 @@ static void emit_slow(struct trans *t, const struct slow *w)
 		return;
 	}
 	emit_callout(t, w->u);
+	jit_load_xmms(&t->e, w->xmms);
 	if (w->to_eflags) {
 		em8(&t->e, 0x3c);
 		em8(&t->e, 0x81);
@@ -364,8 +378,13 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 			jit_save_flags(t);
 			emit_callout(t, u);
 			t->in_efl = false;
+			t->xmms = 0;
 		} else {
-			jit_emit_uop(t, u);
+			if (p[i].kind == JK_SSE)
+				jit_emit_sse(t, u);
+			else
+				jit_emit_uop(t, u);
+			t->cur->xmms = t->xmms;
 			t->cur->back = t->e.p;
 			t->cur->to_eflags = !t->in_rax;
 		}

@@ -29,7 +29,7 @@ enum {			/* struct jit_row.use */
 };
 
 /* Effect on the arithmetic flags. */
-enum jit_flag_kind { FK_NONE, FK_ALL, FK_ADC, FK_INC, FK_SHIFT, FK_ROT, FK_RC, FK_BT, FK_CC };
+enum jit_flag_kind { FK_NONE, FK_ALL, FK_ADC, FK_INC, FK_SHIFT, FK_ROT, FK_RC, FK_BT, FK_MUL, FK_SCAN, FK_CC };
 
 struct jit_row {
 	uop_fn fn;
@@ -123,6 +123,12 @@ struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool wri
 /* [register + disp] of @size bytes. */
 struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
+
+/* jit_sse.c */
+bool jit_sse_ok(const struct uop *u);
+bool jit_sse_needs_mxcsr(const struct uop *u);
+void jit_emit_sse(struct trans *t, const struct uop *u);
+void jit_load_xmms(struct emit *e, uint32_t set);
 
 /* jit_int.c */
 void jit_emit_uop(struct trans *t, const struct uop *u);

@@ -48,7 +48,7 @@ static void on_sigfpe(int sig, siginfo_t *si, void *ctx)
 	}
 	fx(s)->mxcsr = ((ucontext_t *)ctx)->uc_mcontext.fpregs->mxcsr & MXCSR_MASK;
 	((ucontext_t *)ctx)->uc_mcontext.fpregs->mxcsr = MXCSR_DEFAULT;
-	s->mx_live = false;
+	s->mx_live = s->mx_native = false;
 	s->fp_fault = true;
 }
 
@@ -70,6 +70,7 @@ void soft_mx_load(struct soft *s)
 {
 	mx_owner = s;
 	s->mx_live = true;
+	s->mx_native = (fx(s)->mxcsr & 0x1f80) == 0x1f80;
 	_mm_setcsr(fx(s)->mxcsr);
 }
 
@@ -77,7 +78,7 @@ void soft_fpu_park_slow(struct soft *s)
 {
 	fx(s)->mxcsr = _mm_getcsr();
 	_mm_setcsr(MXCSR_DEFAULT);
-	s->mx_live = false;
+	s->mx_live = s->mx_native = false;
 }
 
 void soft_mx_fault(struct soft *s, const struct uop *u)

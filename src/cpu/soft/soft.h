@@ -156,6 +156,7 @@ struct soft {
 	uint64_t jit_arg;
 	_Atomic uint32_t *req;	/* &vcpu->req */
 	struct soft_jit *jit;	/* NULL: interpreter only */
+	bool mx_native;		/* mx_live, and all exceptions are masked */
 	bool jit_cut;		/* a handler called by translated code wrote code */
 
 	struct x86_seg seg[SEG_NUM], ldt, tr;
