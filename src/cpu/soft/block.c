@@ -501,7 +501,9 @@ struct block *soft_block_get(struct soft *s, uint32_t mode)
 	soft_fetch_page(s, lin, &pg, &ram);
 	if (!ram)
 		return block_nowhere(s, mode);
-	b = hash_find(s, pg.host + (lin & 4095), mode);
+	b = jc_slot(s, s->rip)->b;	/* its translation may have been all that was missing */
+	if (!b || b->host != pg.host + (lin & 4095) || b->mode != mode || b->genp == &never_gen)
+		b = hash_find(s, pg.host + (lin & 4095), mode);
 	if (b && b->gen != atomic_load(b->genp) && !block_revive(s, b)) {
 		block_kill(s, b);
 		b = NULL;

@@ -138,29 +138,32 @@ static void make_callout(struct emit *e, const uint8_t *bare)
 	em8(e, 0xc3);
 }
 
-/* T0 = guest RIP to go to, by the jump cache and the fetch TLB as soft_jc_find(); 64-bit code. */
+/*
+ * T0 = guest RIP to go to, by the table of targets and the fetch TLB, as
+ * soft_jc_find() does it.  Linear address and RIP are the same (h_jit).
+ */
 static void make_lookup(struct emit *e, struct soft *s, const uint8_t *exit)
 {
 	const int c = 1;	/* rcx, saved */
-	uint8_t *miss[6];
+	uint8_t *miss[4];
 
 	em_store(e, hop_mem(H_STATE, STATE(jit_arg)), H_T0);
 	em8(e, 0x51);
 	em_mov_rr(e, H_T1, H_T0);
 	em_op(e, EM_W, 0xc1, 5, hop_reg(H_T1));
-	em8(e, JC_BITS);
+	em8(e, JL_BITS);
 	em_op(e, EM_W, 0x33, H_T1, hop_reg(H_T0));
-	em_alu_imm(e, 0, 4, hop_reg(H_T1), (1 << JC_BITS) - 1);
-	_Static_assert(sizeof(struct jc_entry) == 24, "times 3, times 8");
-	em_lea(e, H_T1, hop_sib(H_T1, H_T1, 1, 0));
-	em_mov_imm64(e, c, (uintptr_t)s->blocks->jc);
-	em_lea(e, H_T1, hop_sib(c, H_T1, 3, 0));
-	em_op(e, EM_W, 0x3b, H_T0, hop_mem(H_T1, offsetof(struct jc_entry, rip)));
+	em_alu_imm(e, 0, 4, hop_reg(H_T1), (1 << JL_BITS) - 1);
+	_Static_assert(sizeof(struct jit_target) == 32, "shift");
+	em_op(e, 0, 0xc1, 4, hop_reg(H_T1));
+	em8(e, 5);
+	em_mov_imm64(e, c, (uintptr_t)s->jit->target);
+	em_op(e, EM_W, 0x03, H_T1, hop_reg(c));
+	em_op(e, EM_W, 0x3b, H_T0, hop_mem(H_T1, offsetof(struct jit_target, rip)));
 	miss[0] = em_jcc(e, 5);
 	em_op(e, 0, 0x8b, c, hop_mem(H_STATE, STATE(mode)));
-	em_op(e, 0, 0x3b, c, hop_mem(H_T1, offsetof(struct jc_entry, mode)));
+	em_op(e, 0, 0x3b, c, hop_mem(H_T1, offsetof(struct jit_target, mode)));
 	miss[1] = em_jcc(e, 5);
-	em_load(e, H_T1, hop_mem(H_T1, offsetof(struct jc_entry, b)));
 	em_op(e, 0, 0x8b, c, hop_reg(H_T0));
 	em_op(e, 0, 0xc1, 5, hop_reg(c));
 	em8(e, 7);
@@ -171,20 +174,33 @@ static void make_lookup(struct emit *e, struct soft *s, const uint8_t *exit)
 	miss[2] = em_jcc(e, 5);
 	em_load(e, c, hop_mem(c, offsetof(struct soft_tlbe, delta)));
 	em_op(e, EM_W, 0x03, c, hop_mem(H_STATE, STATE(jit_arg)));
-	em_op(e, EM_W, 0x3b, c, hop_mem(H_T1, offsetof(struct block, host)));
+	em_op(e, EM_W, 0x3b, c, hop_mem(H_T1, offsetof(struct jit_target, host)));
 	miss[3] = em_jcc(e, 5);
-	em_load(e, H_T1, hop_mem(H_T1, offsetof(struct block, jit_entry)));
-	em_op(e, EM_W, 0x85, H_T1, hop_reg(H_T1));
-	miss[4] = em_jcc(e, 4);
 	em_store(e, hop_mem(H_STATE, STATE(jit_page)), H_T0);
 	em8(e, 0x59);
-	em_op(e, 0, 0xff, 4, hop_reg(H_T1));
-	for (unsigned i = 0; i < 5; i++)
+	em_op(e, 0, 0xff, 4, hop_mem(H_T1, offsetof(struct jit_target, code)));
+	for (unsigned i = 0; i < 4; i++)
 		em_fix(miss[i], e->p);
 	em8(e, 0x59);
 	em_load(e, H_T1, hop_mem(H_STATE, STATE(jit_arg)));
 	em_mov_imm64(e, H_T0, JX_GOTO);
 	em_fix(em_jmp(e), exit);
+}
+
+/* The lookup just missed: remember. */
+static const struct uop *go_rip(struct soft *s)
+{
+	uint64_t rip = s->jit_arg;
+	struct block *b;
+	const struct uop *u;
+
+	s->gpr[GPR_RIP] = rip;
+	u = soft_goto_uop(s, &b);
+	if (u && b->jit_entry)
+		s->jit->target[(rip ^ rip >> JL_BITS) & ((1u << JL_BITS) - 1)] = (struct jit_target){
+			.rip = rip, .host = b->host, .code = b->jit_entry, .mode = b->mode,
+		};
+	return u;
 }
 
 static void make_stubs(struct soft *s, struct soft_jit *j)
@@ -248,6 +264,9 @@ static HN(h_jit)
 	struct block *b = s->cur;
 	uint64_t how;
 
+	/* 32-bit code: only in a flat segment, which the block's key does not tell. */
+	if (!(b->mode & MODE_CS64) && (s->seg[SEG_CS].base || s->seg[SEG_CS].limit != 0xffffffff))
+		return b->fn0(s, u);
 	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
 	flags_in(s);
 	how = s->jit->enter(s, b->jit_entry);
@@ -256,8 +275,7 @@ static HN(h_jit)
 	flags_out(s);
 	switch (how) {
 	case JX_GOTO:
-		s->gpr[GPR_RIP] = s->jit_arg;
-		return soft_goto_uop(s, &b);
+		return go_rip(s);
 	case JX_BLOCK:
 		b = (struct block *)(uintptr_t)s->jit_arg;
 		s->gpr[GPR_RIP] = block_rip(s, b);
@@ -294,7 +312,11 @@ static HN(h_count)
 
 void soft_jit_watch(struct soft *s, struct block *b)
 {
-	if (!(b->mode & MODE_CS64) || b->mode & (MODE_TF | MODE_CODE_BP) || b->transient)
+	const uint32_t flat32 = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLAT;
+
+	if (b->mode & (MODE_TF | MODE_CODE_BP | MODE_VM86 | MODE_A20_OFF) || b->transient)
+		return;
+	if (!(b->mode & MODE_CS64) && (b->mode & flat32) != flat32)
 		return;
 	b->fn0 = b->u[0].fn;
 	b->u[0].fn = h_count;
@@ -304,6 +326,7 @@ void soft_jit_watch(struct soft *s, struct block *b)
 void soft_jit_flush(struct soft *s)
 {
 	s->jit->used = s->jit->stubs;
+	memset(s->jit->target, 0, sizeof(s->jit->target));	/* mode 0 is never translated */
 }
 
 static bool map_code(struct soft_jit *j)

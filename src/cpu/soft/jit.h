@@ -44,7 +44,17 @@ struct jit_block {
 	struct jit_link link[2];
 };
 
+/* Where indirect jumps went: code of the block at @rip if it is still mapped from @host. */
+#define JL_BITS 14
+struct jit_target {
+	uint64_t rip;
+	const uint8_t *host;
+	const void *code;
+	uint32_t mode, pad;
+};
+
 struct soft_jit {
+	struct jit_target target[1 << JL_BITS];
 	uint8_t *rw, *rx;
 	size_t size, used, stubs;
 	unsigned threshold;

@@ -75,11 +75,13 @@ static bool high_byte(const struct jit_row *r, const struct uop *u)
 }
 
 /* False: not in this form. */
-static bool native_form(const struct jit_row *r, const struct uop *u)
+static bool native_form(const struct jit_row *r, const struct uop *u, unsigned word)
 {
 	bool mem = !(u->flags & UOP_MOD3) && r->use & (U_ER | U_EW);
 
 	if (high_byte(r, u) || ((mem || r->kind == JK_LEA) && !jit_ea_ok(u)))
+		return false;
+	if (mem && word == 4 && !(u->flags & UOP_FLATSEG))
 		return false;
 	switch (r->kind) {
 	case JK_GENERIC:
@@ -87,16 +89,18 @@ static bool native_form(const struct jit_row *r, const struct uop *u)
 	case JK_CMPXCHG:
 		return !(u->osize == 1 && !r->op8) && !(mem && r->use & U_REGONLY);
 	case JK_PUSH:
-		return u->osize == 8 && !mem;
+		return u->osize == word && !mem;
 	case JK_POP:
-		return u->osize == 8 && !mem && u->rm != R_RSP * 8;
+		return u->osize == word && !mem && u->rm != R_RSP * 8;
 	case JK_PUSH_I:
 	case JK_LEAVE:
 	case JK_CALL:
 	case JK_CALL_E:
 	case JK_JMP_E:
 	case JK_RET:
-		return u->osize == 8;
+	case JK_JCC:
+	case JK_JMP:
+		return u->osize == word;
 	case JK_BSWAP:
 		return u->osize >= 4;
 	default:
@@ -122,13 +126,14 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i)
 		return;
 	}
 	p->r = native ? jit_row_of(u->row) : NULL;
-	if (p->r && native_form(p->r, u)) {
+	if (p->r && native_form(p->r, u, b->mode & MODE_CS64 ? 8 : 4)) {
 		p->kind = p->r->kind;
 		p->faults = p->kind == JK_PUSH || p->kind == JK_PUSH_I || p->kind == JK_POP ||
 			    p->kind == JK_LEAVE || p->kind >= JK_BRANCHES ||
 			    (!(u->flags & UOP_MOD3) && p->r->use & (U_ER | U_EW));
 		plan_flags(p, u);
-	} else if (native && jit_sse_ok(u)) {
+	} else if (native && jit_sse_ok(u) && (u->flags & (UOP_MOD3 | UOP_FLATSEG) ||
+						 b->mode & MODE_CS64)) {
 		p->kind = JK_SSE;
 		p->must = p->may = soft_optable[u->row].fout ? ALL : 0;
 		p->faults = !(u->flags & UOP_MOD3) || jit_sse_needs_mxcsr(u);
@@ -188,7 +193,7 @@ static void emit_link(struct trans *t, uint8_t *site, int64_t delta)
 	em_fix(site, t->e.p);
 	if (at < 0 || at > 4095) {
 		em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_page)));
-		em_lea(&t->e, H_T0, hop_mem(H_T0, (int32_t)at));
+		em_op(&t->e, t->word, 0x8d, H_T0, hop_mem(H_T0, (int32_t)at));
 		em_fix(em_jmp(&t->e), t->s->jit->lookup);
 		return;
 	}
@@ -200,6 +205,8 @@ static void emit_link(struct trans *t, uint8_t *site, int64_t delta)
 /* T0 = target: to the out-of-line part unless canonical. */
 static void check_canonical(struct trans *t)
 {
+	if (!t->word)
+		return;
 	em_mov_rr(&t->e, H_T1, H_T0);
 	em_op(&t->e, EM_W, 0xc1, 4, hop_reg(H_T1));
 	em8(&t->e, 16);
@@ -211,16 +218,18 @@ static void check_canonical(struct trans *t)
 
 static void push_return(struct trans *t, const struct uop *u)
 {
-	struct hop m = jit_stack(t, R_RSP, -8, 8, true);
+	struct hop m = jit_stack(t, R_RSP, t->word ? -8 : -4, true);
+	int32_t off = (int32_t)(t->b->off & 4095) + u->off + u->len;
 
 	em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_page)));
-	em_lea(&t->e, H_T0, hop_mem(H_T0, (int32_t)(t->b->off & 4095) + u->off + u->len));
-	em_store(&t->e, m, H_T0);
+	em_lea(&t->e, H_T0, hop_mem(H_T0, off));
+	em_op(&t->e, t->word, 0x89, H_T0, m);
 }
 
-static void move_sp(struct trans *t, int32_t n)
+static void move_sp(struct trans *t, int32_t words, int32_t bytes)
 {
-	em_lea(&t->e, jit_home[R_RSP], hop_mem(jit_home[R_RSP], n));
+	em_op(&t->e, t->word, 0x8d, jit_home[R_RSP],
+	      hop_mem(jit_home[R_RSP], words * (t->word ? 8 : 4) + bytes));
 }
 
 static void emit_indirect(struct trans *t, const struct uop *u)
@@ -228,20 +237,20 @@ static void emit_indirect(struct trans *t, const struct uop *u)
 	jit_save_flags(t);
 	if (u->flags & UOP_MOD3) {
 		if (home(u->rm) < 0)
-			em_load(&t->e, H_T0, slot(u->rm));
+			em_op(&t->e, t->word, 0x8b, H_T0, slot(u->rm));
 		else
-			em_mov_rr(&t->e, H_T0, home(u->rm));
+			em_op(&t->e, t->word, 0x8b, H_T0, hop_reg(home(u->rm)));
 	} else {
-		struct hop m = jit_mem(t, u, 8, false);
+		struct hop m = jit_mem(t, u, t->word ? 8 : 4, false);
 
-		em_load(&t->e, H_T0, m);
+		em_op(&t->e, t->word, 0x8b, H_T0, m);
 	}
 	t->in_efl = false;
 	check_canonical(t);
 	if (t->p->kind == JK_CALL_E) {
 		em_store(&t->e, hop_mem(H_STATE, STATE(jit_arg)), H_T0);
 		push_return(t, u);
-		move_sp(t, -8);
+		move_sp(t, -1, 0);
 		em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_arg)));
 	}
 	em_fix(em_jmp(&t->e), t->s->jit->lookup);
@@ -249,11 +258,11 @@ static void emit_indirect(struct trans *t, const struct uop *u)
 
 static void emit_ret(struct trans *t, const struct uop *u)
 {
-	struct hop m = jit_stack(t, R_RSP, 0, 8, false);
+	struct hop m = jit_stack(t, R_RSP, 0, false);
 
-	em_load(&t->e, H_T0, m);
+	em_op(&t->e, t->word, 0x8b, H_T0, m);
 	check_canonical(t);
-	move_sp(t, 8 + (int32_t)u->imm);
+	move_sp(t, 1, (int32_t)u->imm);
 	em_fix(em_jmp(&t->e), t->s->jit->lookup);
 }
 
@@ -273,7 +282,7 @@ static void emit_end(struct trans *t, const struct uop *u)
 		break;
 	case JK_CALL:
 		push_return(t, u);
-		move_sp(t, -8);
+		move_sp(t, -1, 0);
 		emit_link(t, em_jmp(&t->e), (int64_t)u->imm);
 		break;
 	case JK_JMP:
@@ -425,6 +434,7 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	}
 	t.s = s;
 	t.b = b;
+	t.word = b->mode & MODE_CS64 ? EM_W : 0;
 	t.in_rax = t.in_efl = false;
 	t.xmms = 0;
 	t.nslow = 0;

@@ -135,41 +135,42 @@ static void gen_lea(struct trans *t, const struct uop *u)
 	em_op(&t->e, em_size(u->osize), 0x8b, d, hop_reg(H_T0));
 }
 
-/* Stack pointer += n without touching flags. */
-static void move_sp(struct trans *t, int32_t n)
+/* Stack pointer += so many words, without touching flags. */
+static void move_sp(struct trans *t, int32_t words)
 {
-	em_lea(&t->e, jit_home[R_RSP], hop_mem(jit_home[R_RSP], n));
+	em_op(&t->e, t->word, 0x8d, jit_home[R_RSP],
+	      hop_mem(jit_home[R_RSP], words * (t->word ? 8 : 4)));
 }
 
 static void gen_push(struct trans *t, const struct uop *u)
 {
-	struct hop m = jit_stack(t, R_RSP, -8, 8, true);
+	struct hop m = jit_stack(t, R_RSP, t->word ? -8 : -4, true);
 
 	if (t->p->kind == JK_PUSH_I) {
-		em_op(&t->e, EM_W, 0xc7, 0, m);
+		em_op(&t->e, t->word, 0xc7, 0, m);
 		em32(&t->e, (uint32_t)u->imm);
 	} else {
-		em_store(&t->e, m, use_gpr(t, u->rm, H_T0));
+		em_op(&t->e, t->word, 0x89, use_gpr(t, u->rm, H_T0), m);
 	}
-	move_sp(t, -8);
+	move_sp(t, -1);
 }
 
 static void gen_pop(struct trans *t, const struct uop *u)
 {
-	struct hop m = jit_stack(t, R_RSP, 0, 8, false);
+	struct hop m = jit_stack(t, R_RSP, 0, false);
 	int d = home(u->rm) < 0 ? H_T0 : home(u->rm);
 
-	em_load(&t->e, d, m);
+	em_op(&t->e, t->word, 0x8b, d, m);
 	put_gpr(t, u->rm, d);
-	move_sp(t, 8);
+	move_sp(t, 1);
 }
 
 static void gen_leave(struct trans *t)
 {
-	struct hop m = jit_stack(t, R_RBP, 0, 8, false);
+	struct hop m = jit_stack(t, R_RBP, 0, false);
 
-	em_load(&t->e, H_T0, m);
-	em_lea(&t->e, jit_home[R_RSP], hop_mem(jit_home[R_RBP], 8));
+	em_op(&t->e, t->word, 0x8b, H_T0, m);
+	em_op(&t->e, t->word, 0x8d, jit_home[R_RSP], hop_mem(jit_home[R_RBP], t->word ? 8 : 4));
 	em_mov_rr(&t->e, jit_home[R_RBP], H_T0);
 }
 

@@ -67,6 +67,7 @@ struct trans {
 	struct block *b;
 	struct jit_block *t;
 	struct emit e;
+	unsigned word;		/* EM_W in 64-bit code, else 0: width of addresses and stack */
 	bool in_rax, in_efl;	/* where the guest's flags are */
 	uint32_t xmms;		/* XMM registers that the host's hold too */
 	struct slow slow[MAX_SLOW];
@@ -120,8 +121,8 @@ void jit_need_flags(struct trans *t, unsigned mask);	/* in EFLAGS */
 void jit_lea(struct trans *t, const struct uop *u, bool t1_free);	/* T0 = effective address */
 /* Address check of the memory operand; where it is on the host.  t->scratch is free then. */
 struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool write);
-/* [register + disp] of @size bytes. */
-struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);
+/* [register + disp], as wide as the mode's stack. */
+struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
 
 /* jit_sse.c */
