@@ -101,6 +101,11 @@ static bool native_form(const struct jit_row *r, const struct uop *u, unsigned w
 	case JK_JCC:
 	case JK_JMP:
 		return u->osize == word;
+	case JK_MOVS:
+	case JK_STOS:
+	case JK_LODS:
+		return !(u->flags & (UOP_REP | UOP_REPNE)) && u->asize == word &&
+		       (r->kind == JK_STOS || u->flags & UOP_FLATSEG);
 	case JK_BSWAP:
 		return u->osize >= 4;
 	default:
@@ -129,7 +134,7 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i)
 	if (p->r && native_form(p->r, u, b->mode & MODE_CS64 ? 8 : 4)) {
 		p->kind = p->r->kind;
 		p->faults = p->kind == JK_PUSH || p->kind == JK_PUSH_I || p->kind == JK_POP ||
-			    p->kind == JK_LEAVE || p->kind >= JK_BRANCHES ||
+			    p->kind == JK_LEAVE || p->kind >= JK_MOVS ||
 			    (!(u->flags & UOP_MOD3) && p->r->use & (U_ER | U_EW));
 		plan_flags(p, u);
 	} else if (native && jit_sse_ok(u) && (u->flags & (UOP_MOD3 | UOP_FLATSEG) ||

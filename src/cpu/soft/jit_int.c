@@ -236,6 +236,43 @@ static void gen_rax(struct trans *t, const struct uop *u)
 	flags_after(t);
 }
 
+static void string_step(struct trans *t, unsigned gpr, const struct uop *u)
+{
+	em_op(&t->e, t->word, 0x8d, jit_home[gpr], hop_mem(jit_home[gpr], u->osize));
+}
+
+/* One element, upward. */
+static void gen_string(struct trans *t, const struct uop *u)
+{
+	struct hop keep = hop_mem(H_STATE, STATE(jit_arg)), m;
+	unsigned size = em_size(u->osize), byte = u->osize == 1;
+	int a = jit_home[R_RAX];
+
+	jit_save_flags(t);
+	em_op(&t->e, 0, 0xf7, 0, hop_mem(H_STATE, STATE(eflags)));
+	em32(&t->e, FL_DF);
+	jit_slow_jump(t, 5);
+	t->in_efl = false;
+	if (t->p->kind != JK_STOS) {
+		m = jit_at(t, R_RSI, 0, u->osize, false);
+		if (t->p->kind == JK_LODS) {
+			em_op(&t->e, size, byte ? 0x8a : 0x8b, a, m);
+			string_step(t, R_RSI, u);
+			return;
+		}
+		em_op(&t->e, size, byte ? 0x8a : 0x8b, H_T0, m);
+		em_op(&t->e, size, byte ? 0x88 : 0x89, H_T0, keep);
+	}
+	m = jit_at(t, R_RDI, 0, u->osize, true);
+	if (t->p->kind == JK_MOVS) {
+		em_op(&t->e, size, byte ? 0x8a : 0x8b, H_T0, keep);
+		a = H_T0;
+		string_step(t, R_RSI, u);
+	}
+	em_op(&t->e, size, byte ? 0x88 : 0x89, a, m);
+	string_step(t, R_RDI, u);
+}
+
 void jit_emit_uop(struct trans *t, const struct uop *u)
 {
 	switch (t->p->kind) {
@@ -270,6 +307,11 @@ void jit_emit_uop(struct trans *t, const struct uop *u)
 		break;
 	case JK_CWD:
 		gen_cwd(t, u);
+		break;
+	case JK_MOVS:
+	case JK_STOS:
+	case JK_LODS:
+		gen_string(t, u);
 		break;
 	case JK_MUL:
 	case JK_CMPXCHG:

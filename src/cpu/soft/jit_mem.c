@@ -157,19 +157,22 @@ struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool wri
 	return hop_mem(H_T0, 0);
 }
 
-struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write)
+struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write)
 {
 	struct hop m = hop_mem(jit_home[gpr], disp);
 
 	jit_save_flags(t);
 	em_op(&t->e, t->word, 0x8d, H_T0, m);
-	check(t, t->word ? 8 : 4, write);
-	if (!t->word) {
-		em_op(&t->e, 0, 0x8d, H_T0, m);
-		em_op(&t->e, EM_W, 0x03, H_T1, hop_reg(H_T0));
-		t->scratch = H_T0;
-		return hop_mem(H_T1, 0);
-	}
+	check(t, size, write);
 	t->scratch = H_T0;
-	return hop_sib(jit_home[gpr], H_T1, 0, disp);
+	if (t->word)
+		return hop_sib(jit_home[gpr], H_T1, 0, disp);
+	em_op(&t->e, 0, 0x8d, H_T0, m);
+	em_op(&t->e, EM_W, 0x03, H_T1, hop_reg(H_T0));
+	return hop_mem(H_T1, 0);
+}
+
+struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write)
+{
+	return jit_at(t, gpr, disp, t->word ? 8 : 4, write);
 }

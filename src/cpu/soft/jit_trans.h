@@ -12,7 +12,7 @@ enum jit_kind {
 	JK_CONT,	/* end of the block without a branch */
 	JK_GENERIC,	/* struct jit_row says all */
 	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP, JK_CBW,
-	JK_CWD, JK_MUL, JK_CMPXCHG, JK_SSE,
+	JK_CWD, JK_MUL, JK_CMPXCHG, JK_SSE, JK_MOVS, JK_STOS, JK_LODS,
 	JK_BRANCHES,	/* from here on: ends the block */
 	JK_JCC = JK_BRANCHES, JK_JMP, JK_CALL, JK_CALL_E, JK_JMP_E, JK_RET,
 };
@@ -121,7 +121,9 @@ void jit_need_flags(struct trans *t, unsigned mask);	/* in EFLAGS */
 void jit_lea(struct trans *t, const struct uop *u, bool t1_free);	/* T0 = effective address */
 /* Address check of the memory operand; where it is on the host.  t->scratch is free then. */
 struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool write);
-/* [register + disp], as wide as the mode's stack. */
+/* [register + disp] of @size bytes; T1 is spoiled, t->scratch free. */
+struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);
+/* The same, as wide as the mode's stack. */
 struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
 
