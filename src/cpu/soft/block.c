@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define HASH_BITS 16
-#define ARENA_SIZE ((size_t)48 << 20)
+#define HASH_BITS 17
+#define ARENA_SIZE ((size_t)128 << 20)
 #define MAX_INSNS 32u
 #define MAX_UOPS (MAX_INSNS * 2 + 3)	/* guards; closing uop; link */
 

@@ -56,10 +56,10 @@ static bool run_callout(struct soft *s, const struct jit_callout *c)
 	s->gpr[GPR_RIP] = block_rip(s, c->b);
 	s->jit_cut = false;
 	flags_out(s);
-	if (!c->u[0].fn(s, &c->u[0]))
+	if (!c->u.fn(s, &c->u))
 		return true;
 	if (unlikely(s->jit_cut)) {
-		s->rip = UOP_NEXT_RIP(s, &c->u[0]);
+		s->rip = UOP_NEXT_RIP(s, &c->u);
 		return true;
 	}
 	if (c->sets_flags)

@@ -21,9 +21,10 @@ enum jit_exit {
 	JX_UOP,		/* jit_arg = uop of s->cur for the interpreter */
 };
 
-/* A uop executed by its handler from translated code; the second uop returns. */
+/* A uop executed by its handler from translated code; what follows it as its neighbour returns. */
 struct jit_callout {
-	struct uop u[2];
+	struct uop u;
+	uop_fn ret;
 	struct block *b;
 	bool sets_flags;
 };
@@ -62,6 +63,9 @@ struct soft_jit {
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
 	uint64_t blocks, native, called;	/* statistics */
 };
+
+_Static_assert(offsetof(struct jit_callout, ret) == sizeof(struct uop) &&
+	       offsetof(struct uop, fn) == 0, "the neighbour's handler");
 
 extern const int8_t jit_home[16];
 

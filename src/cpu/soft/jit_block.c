@@ -319,14 +319,14 @@ static const struct jit_callout *make_callout(struct trans *t, const struct uop 
 		t->e.p = t->e.end;	/* give up */
 		return NULL;
 	}
-	*c = (struct jit_callout){ .u[0] = *u, .b = t->b, .sets_flags = true };
-	c->u[1].fn = soft_h_jit_return;
+	*c = (struct jit_callout){ .u = *u, .b = t->b, .sets_flags = true };
+	c->ret = soft_h_jit_return;
 	if (u->len) {
-		c->u[0].fn = soft_optable[u->row].fn;
-		soft_specialise(&c->u[0]);
+		c->u.fn = soft_optable[u->row].fn;
+		soft_specialise(&c->u);
 		c->sets_flags = soft_optable[u->row].fout != 0;
 	} else if (u == t->b->u) {
-		c->u[0].fn = t->b->fn0;
+		c->u.fn = t->b->fn0;
 	}
 	return c;
 }

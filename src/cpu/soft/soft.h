@@ -87,7 +87,7 @@ struct soft_tlbe {
 	uint64_t tag_r, tag_w, tag_x;
 	uintptr_t delta;	/* host = linear + delta */
 };
-#define TLB_BITS 9
+#define TLB_BITS 11
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_NONE UINT64_MAX
 /* Which table is in force: user, kernel with SMAP in force (AC=0), kernel otherwise. */
