@@ -20,6 +20,7 @@ OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
 SANFLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANFLAGS_ubsan := -fsanitize=undefined -fno-sanitize-recover=undefined
 SANFLAGS_tsan := -fsanitize=thread
+SANFLAGS_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 SANFLAGS := $(SANFLAGS_$(SAN))
 CFLAGS ?= -g
 override CFLAGS += -std=gnu11 $(OPT) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -pthread -fno-strict-aliasing \
@@ -57,6 +58,15 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIBOBJS) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $< $(TESTLIBOBJS) $(LIB) $(LDLIBS) -lcmocka
 
+# libFuzzer targets, clang only: make SAN=fuzz CC=clang fuzzers
+FUZZERS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+
+fuzzers: $(FUZZERS)
+
+$(FUZZERS): %: %.o $(TESTLIBOBJS) $(LIB)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(TESTLIBOBJS) $(LIB) $(LDLIBS) -lcmocka
+
 # Guest programs: flat binaries, loaded where their names say (tests/lib/guestrun.h).
 GUESTS := $(patsubst %.S,$(B)/%.bin,$(sort $(wildcard tests/guest/*.S)))
 
@@ -84,8 +94,11 @@ test:
 	$(Q)+$(MAKE) --no-print-directory all tests
 	$(Q)B=$(B) scripts/run-tests $(B)/test-logs $(TESTS) $(SYSTESTS)
 
-# Longer, with other random seeds: HV_DIFF_CASES, HV_DIFF_SEED choose.
+# Fuzzing: FUZZ_TIME seconds for each target, then the CPU against this computer's
+# own with another random seed: HV_DIFF_CASES, HV_DIFF_SEED choose.
 fuzz: $(B)/tests/engine/test_soft_diff
+	$(Q)+$(MAKE) --no-print-directory SAN=fuzz CC=clang fuzzers
+	$(Q)scripts/run-fuzz build/fuzz $${FUZZ_TIME:-60}
 	$(Q)HV_DIFF_SEED=$${HV_DIFF_SEED:-random} HV_DIFF_CASES=$${HV_DIFF_CASES:-30000000} $<
 
 # Under a minute, no KVM, no display, no guests.
@@ -123,6 +136,6 @@ build/hvrun.1: all scripts/make-man
 clean:
 	rm -rf build
 
--include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d)
+-include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
 .PHONY: all tests test fuzz check check-kvm demo lint bench install clean
 .SECONDARY:

@@ -4,9 +4,9 @@
  * protocol; hostile files; and Debian's kernel where it was fetched
  * (scripts/make-kernel, or HV_TEST_KERNEL).
  */
+#include "../lib/stubcpu.h"
 #include "../lib/testvm.h"
 #include "../../src/boot.h"
-#include "../../src/cpu/vcpu.h"
 #include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,34 +17,15 @@
 #define RAM_TOP (RAM - 0x2000)
 #define KLOAD MiB(16)
 
-static struct x86_state start;
 static char dir[] = "/tmp/hv-boot-XXXXXX";
 static char path[200];
-
-static bool stub_init(struct vm *vm, struct err *e) { return true; }
-static void stub_vm_free(struct vm *vm) { }
-static bool stub_vcpu_init(struct vcpu *v, struct err *e) { return true; }
-static void stub_vcpu_free(struct vcpu *v) { }
-static void stub_get(struct vcpu *v, struct x86_state *s) { memset(s, 0, sizeof(*s)); }
-
-static bool stub_set(struct vcpu *v, const struct x86_state *s, struct err *e)
-{
-	start = *s;
-	return true;
-}
-
-static const struct cpu_ops stub_ops = {
-	.name = "stub", .vm_init = stub_init, .vm_free = stub_vm_free,
-	.vcpu_init = stub_vcpu_init, .vcpu_free = stub_vcpu_free,
-	.get_state = stub_get, .set_state = stub_set,
-};
 
 static struct vm *new_vm(void)
 {
 	struct err e = { 0 };
 	struct vm *vm = tvm_new(RAM);
 
-	assert_true(vm_set_engine(vm, &stub_ops, 1, &e));
+	assert_true(vm_set_engine(vm, &stub_cpu_ops, 1, &e));
 	return vm;
 }
 
@@ -135,8 +116,8 @@ static void check_zero_page(struct vm *vm)
 	uint8_t z[4096];
 	char cmd[32];
 
-	assert_int_equal(start.gpr[R_RSI], 0x7000);
-	assert_true(gm_read(vm->mem, GPA(start.gpr[R_RSI]), z, sizeof(z)));
+	assert_int_equal(stub_cpu_state.gpr[R_RSI], 0x7000);
+	assert_true(gm_read(vm->mem, GPA(stub_cpu_state.gpr[R_RSI]), z, sizeof(z)));
 	assert_int_equal(z[0x210], 0xff);
 	assert_int_equal(z[0x1e8], 2);
 	assert_int_equal(ld_le64(z + 0x2d0 + 20), MiB(1));
@@ -201,10 +182,10 @@ static void test_compressions(void **st)
 		b = open_ok(vm, &c);
 		check_code(vm);
 		check_zero_page(vm);
-		assert_int_equal(start.rip, KLOAD + 0x40);
-		assert_int_equal(start.efer, 0x500);
-		assert_int_equal(start.seg[SEG_CS].attr >> 13 & 1, 1);
-		assert_int_equal(start.cr0 >> 31, 1);
+		assert_int_equal(stub_cpu_state.rip, KLOAD + 0x40);
+		assert_int_equal(stub_cpu_state.efer, 0x500);
+		assert_int_equal(stub_cpu_state.seg[SEG_CS].attr >> 13 & 1, 1);
+		assert_int_equal(stub_cpu_state.cr0 >> 31, 1);
 		boot_close(b);
 		tvm_free(vm);
 		done++;
@@ -212,7 +193,7 @@ static void test_compressions(void **st)
 	assert_true(done >= 2);
 }
 
-/* Unknown compression: the image's own 64-bit entry, 0x200 after its start. */
+/* Unknown compression: the image's own 64-bit entry, 0x200 after its stub_cpu_state. */
 static void test_unknown_payload(void **st)
 {
 	static uint8_t image[16384], junk[600];
@@ -225,7 +206,7 @@ static void test_unknown_payload(void **st)
 	put_file("k", image, make_bzimage(image, junk, sizeof(junk)));
 	c = config(path);
 	b = open_ok(vm, &c);
-	assert_int_equal(start.rip, KLOAD + 0x200);
+	assert_int_equal(stub_cpu_state.rip, KLOAD + 0x200);
 	assert_true(gm_read(vm->mem, GPA(KLOAD + 16), got, sizeof(got)));
 	assert_memory_equal(got, junk, sizeof(got));
 	check_zero_page(vm);
@@ -275,10 +256,10 @@ static void test_pvh(void **st)
 	c = config(path);
 	b = open_ok(vm, &c);
 	check_code(vm);
-	assert_int_equal(start.rip, KLOAD + 0x80);
-	assert_int_equal(start.cr0 & 0x80000001u, 1);
-	assert_int_equal(start.efer, 0);
-	assert_true(gm_read(vm->mem, GPA(start.gpr[R_RBX]), info, sizeof(info)));
+	assert_int_equal(stub_cpu_state.rip, KLOAD + 0x80);
+	assert_int_equal(stub_cpu_state.cr0 & 0x80000001u, 1);
+	assert_int_equal(stub_cpu_state.efer, 0);
+	assert_true(gm_read(vm->mem, GPA(stub_cpu_state.gpr[R_RBX]), info, sizeof(info)));
 	assert_int_equal(ld_le32(info), 0x336ec578);
 	assert_int_equal(ld_le64(info + 32), 0xf5000);
 	assert_int_equal(ld_le32(info + 48), 2);
@@ -287,7 +268,7 @@ static void test_pvh(void **st)
 	boot_close(b);
 	put_file("k", elf, make_elf(elf, false));
 	b = open_ok(vm, &c);
-	assert_int_equal(start.rip, KLOAD + 0x40);
+	assert_int_equal(stub_cpu_state.rip, KLOAD + 0x40);
 	check_zero_page(vm);
 	boot_close(b);
 	tvm_free(vm);
@@ -318,11 +299,11 @@ static void test_multiboot(void **st)
 	c.modules = mods;
 	c.nmodules = 2;
 	b = open_ok(vm, &c);
-	assert_int_equal(start.rip, MiB(2) + 0x123);
-	assert_int_equal(start.gpr[R_RAX], 0x2badb002);
+	assert_int_equal(stub_cpu_state.rip, MiB(2) + 0x123);
+	assert_int_equal(stub_cpu_state.gpr[R_RAX], 0x2badb002);
 	assert_true(gm_read(vm->mem, GPA(MiB(2) + 4095), &byte, 1));
 	assert_int_equal(byte, 0xff);
-	assert_true(gm_read(vm->mem, GPA(start.gpr[R_RBX]), info, sizeof(info)));
+	assert_true(gm_read(vm->mem, GPA(stub_cpu_state.gpr[R_RBX]), info, sizeof(info)));
 	assert_int_equal(ld_le32(info + 20), 2);
 	assert_true(gm_read(vm->mem, GPA(ld_le32(info + 24)), list, sizeof(list)));
 	assert_int_equal(ld_le32(list), MiB(2) + 8192);
@@ -462,10 +443,10 @@ static void test_debian(void **st)
 	if (access(k, R_OK) != 0)
 		skip();
 	vm = tvm_new(MiB(256));
-	assert_true(vm_set_engine(vm, &stub_ops, 1, NULL));
+	assert_true(vm_set_engine(vm, &stub_cpu_ops, 1, NULL));
 	c.ram_below_4g = MiB(255);
 	b = open_ok(vm, &c);
-	assert_int_equal(start.rip, 0x1000000);
+	assert_int_equal(stub_cpu_state.rip, 0x1000000);
 	check_zero_page(vm);
 	boot_close(b);
 	tvm_free(vm);
