@@ -400,7 +400,7 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 				jit_emit_uop(t, u);
 			t->cur->xmms = t->xmms;
 			t->cur->back = t->e.p;
-			t->cur->to_eflags = !t->in_rax;
+			t->cur->to_eflags = t->in_efl;
 		}
 	}
 }
