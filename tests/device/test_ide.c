@@ -539,6 +539,9 @@ static void test_no_medium(void **st)
 	assert_int_equal(tvm_inb(vm, 0x171) >> 4, 2);
 	packet(rd, 0, false);
 	assert_int_equal(settle(0x170) & 1, 1);
+	tvm_outb(vm, 0x171, 0x82);	/* SET FEATURES: write cache off */
+	tvm_outb(vm, 0x177, 0xef);
+	assert_int_equal(settle(0x170) & 1, 0);
 	tvm_free(vm);
 	vm = mine;
 }
