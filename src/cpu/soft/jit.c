@@ -4,8 +4,8 @@
  * writable and executable at the same address), the common stubs, the way
  * into translated code and back, chaining.
  *
- * HV_JIT=0 or unset: off; N: a block is translated when it is executed for
- * the Nth time (1: at once).
+ * HV_JIT=0: off; N: a block is translated when it is executed for the Nth time
+ * (1: at once; default 16).
  */
 #include "jit.h"
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define CODE_SIZE ((size_t)64 << 20)
+#define DEFAULT_THRESHOLD 16ul
 
 /* Host register of each guest register; the others live in memory. */
 const int8_t jit_home[16] = {
@@ -353,9 +354,9 @@ void soft_jit_free(struct soft *s)
 	if (!j)
 		return;
 	if (getenv("HV_JIT_STATS"))
-		fprintf(stderr, "translator: %llu blocks, %llu native uops, %llu by handler, %zu bytes\n",
-			(unsigned long long)j->blocks, (unsigned long long)j->native,
-			(unsigned long long)j->called, j->used);
+		fprintf(stderr, "translator: %llu blocks, %llu native uops, %llu by handler, "
+			"%zu bytes\n", (unsigned long long)j->blocks,
+			(unsigned long long)j->native, (unsigned long long)j->called, j->used);
 	if (j->rw && j->rw != MAP_FAILED)
 		munmap(j->rw, j->size);
 	if (j->rx && j->rx != MAP_FAILED)
@@ -367,7 +368,7 @@ void soft_jit_free(struct soft *s)
 bool soft_jit_init(struct soft *s)
 {
 	const char *v = getenv("HV_JIT");
-	unsigned long n = v ? strtoul(v, NULL, 0) : 0;
+	unsigned long n = v && *v ? strtoul(v, NULL, 0) : DEFAULT_THRESHOLD;
 
 	if (!n)
 		return false;
