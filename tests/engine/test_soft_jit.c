@@ -226,6 +226,47 @@ static void sse(struct prog *p)
 	}
 }
 
+/* CLC, STC, CMC, CLI; high byte registers; PUSHF; PUSH m; DIV; MUL. */
+static void various(struct prog *p)
+{
+	static const uint8_t cf[] = { 0xf8, 0xf9, 0xf5, 0xfa }, high[] = { 4, 6, 7 };	/* not CH */
+	unsigned b = reg(p);
+
+	switch (rnd() % 7) {
+	case 0:
+		put(p, cf[rnd() % 4]);
+		break;
+	case 1:				/* op AH, DH or BH, imm8 */
+		put(p, 0x80), put(p, 0xc0 | (rnd() % 8) << 3 | high[rnd() % 3]), put(p, (uint8_t)rnd());
+		break;
+	case 2:				/* test high, imm8; setcc al */
+		put(p, 0xf6), put(p, 0xc4 + rnd() % 4), put(p, (uint8_t)rnd());
+		put(p, 0x0f), put(p, 0x90 | rnd() % 16), put(p, 0xc0);
+		break;
+	case 3:				/* movzx edx, high */
+		put(p, 0x0f), put(p, 0xb6), put(p, 0xd4 | rnd() % 4);
+		break;
+	case 4:				/* pushf; pop reg; AF may be undefined */
+		put(p, 0x9c);
+		rex(p, false, 0, b, false);
+		put(p, 0x58 | (b & 7));
+		rex(p, false, 0, b, false);
+		put(p, 0x83), put(p, 0xe0 | (b & 7)), put(p, 0xef);
+		break;
+	case 5:
+		put(p, 0xff), put(p, 0xb5), put32(p, (uint32_t)(rnd() % (DATA_LEN - 8)));
+		rex(p, false, 0, b, false);
+		put(p, 0x58 | (b & 7));
+		break;
+	default:			/* mov edx, 0..; or ebx, imm; div ebx or div [mem|high] */
+		put(p, 0x31), put(p, 0xd2);
+		rex(p, false, 0, 3, false);
+		put(p, 0x81), put(p, 0xcb), put32(p, 1 + (uint32_t)(rnd() % 0x7fffffff));
+		rex(p, rnd() % 2, 0, 3, false);
+		put(p, 0xf7), put(p, 0xf3);
+	}
+}
+
 /* Overwrite an immediate somewhere in the program with the low byte of a register. */
 static void patch(struct prog *p)
 {
@@ -246,6 +287,7 @@ static void straight(struct prog *p, unsigned n)
 {
 	static void (*const gen[])(struct prog *) = {
 		alu, alu, alu_imm, alu_imm, move, move, condition, one, locked, stack, string, sse, patch,
+		various,
 	};
 
 	while (n--)

@@ -79,7 +79,7 @@ static bool native_form(const struct jit_row *r, const struct uop *u, unsigned w
 {
 	bool mem = !(u->flags & UOP_MOD3) && r->use & (U_ER | U_EW);
 
-	if (high_byte(r, u) || ((mem || r->kind == JK_LEA) && !jit_ea_ok(u)))
+	if ((high_byte(r, u) && !jit_high_ok(r, u)) || ((mem || r->kind == JK_LEA) && !jit_ea_ok(u)))
 		return false;
 	if (mem && word == 4 && !(u->flags & UOP_FLATSEG))
 		return false;
@@ -89,10 +89,15 @@ static bool native_form(const struct jit_row *r, const struct uop *u, unsigned w
 	case JK_CMPXCHG:
 		return !(u->osize == 1 && !r->op8) && !(mem && r->use & U_REGONLY);
 	case JK_PUSH:
-		return u->osize == word && !mem;
+		return u->osize == word;
+	case JK_DIV:
+		return u->osize >= 4;
+	case JK_CLI:
+		return word == 8;
 	case JK_POP:
 		return u->osize == word && !mem && u->rm != R_RSP * 8;
 	case JK_PUSH_I:
+	case JK_PUSHF:
 	case JK_LEAVE:
 	case JK_CALL:
 	case JK_CALL_E:
@@ -134,9 +139,13 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i)
 	if (p->r && native_form(p->r, u, b->mode & MODE_CS64 ? 8 : 4)) {
 		p->kind = p->r->kind;
 		p->faults = p->kind == JK_PUSH || p->kind == JK_PUSH_I || p->kind == JK_POP ||
-			    p->kind == JK_LEAVE || p->kind >= JK_MOVS ||
+			    p->kind == JK_LEAVE || p->kind >= JK_DIV ||
 			    (!(u->flags & UOP_MOD3) && p->r->use & (U_ER | U_EW));
 		plan_flags(p, u);
+		if (p->kind == JK_PUSH && !(u->flags & UOP_MOD3))
+			p->kind = JK_PUSH_M;
+		if (p->kind == JK_CARRY)
+			p->reads = ALL;
 	} else if (native && jit_sse_ok(u) && (u->flags & (UOP_MOD3 | UOP_FLATSEG) ||
 						 b->mode & MODE_CS64)) {
 		p->kind = JK_SSE;

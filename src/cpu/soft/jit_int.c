@@ -51,6 +51,45 @@ static void flags_after(struct trans *t)
 	t->in_rax = false;
 }
 
+/* Operand E is AH to BH: what sets all flags, which frees rax, and MOVZX. */
+bool jit_high_ok(const struct jit_row *r, const struct uop *u)
+{
+	if (!(u->flags & UOP_MOD3) || !(u->rm & 7))
+		return false;
+	if (r->fn == h_movzx8)
+		return true;
+	return r->kind == JK_GENERIC && r->flags == FK_ALL && r->ext != NO_REG && u->osize == 1;
+}
+
+static void gen_high(struct trans *t, const struct uop *u)
+{
+	const struct jit_row *r = t->p->r;
+	unsigned g = u->rm >> 3;
+
+	if (r->fn == h_movzx8) {	/* rax is borrowed */
+		em_mov_rr(&t->e, H_T1, H_FLAGS);
+		em_mov_rr(&t->e, 0, jit_home[g]);
+		em_op(&t->e, 0, OPF(0xb6), 0, hop_reg(4));
+		em_mov_rr(&t->e, H_T0, 0);
+		em_mov_rr(&t->e, H_FLAGS, H_T1);
+		if (u->osize == 2) {
+			int d = use_gpr(t, u->reg, H_T1);
+
+			em_op(&t->e, EM_16, 0x8b, d, hop_reg(H_T0));
+			put_gpr(t, u->reg, d);
+		} else {
+			put_gpr(t, u->reg, H_T0);
+		}
+		return;
+	}
+	em_mov_rr(&t->e, 0, jit_home[g]);
+	em_op(&t->e, 0, r->op8, r->ext, hop_reg(4));
+	gen_imm(t, u, r);
+	if (r->use & U_EW)
+		em_mov_rr(&t->e, jit_home[g], 0);
+	flags_after(t);
+}
+
 static void gen_generic(struct trans *t, const struct uop *u)
 {
 	const struct jit_row *r = t->p->r;
@@ -58,6 +97,10 @@ static void gen_generic(struct trans *t, const struct uop *u)
 	int er = NO_REG, gr = r->ext;
 	struct hop m;
 
+	if (!mem && u->rm & 7 && r->use & (U_ER | U_EW) && jit_high_ok(r, u)) {
+		gen_high(t, u);
+		return;
+	}
 	if (mem) {
 		m = jit_mem(t, u, e_size(u, r), r->use & U_EW);
 	} else {
@@ -153,6 +196,88 @@ static void gen_push(struct trans *t, const struct uop *u)
 		em_op(&t->e, t->word, 0x89, use_gpr(t, u->rm, H_T0), m);
 	}
 	move_sp(t, -1);
+}
+
+/* Through memory: the check of the stack needs both scratch registers. */
+static void push_value(struct trans *t, int reg)
+{
+	struct hop keep = hop_mem(H_STATE, STATE(jit_arg)), m;
+
+	em_store(&t->e, keep, reg);
+	m = jit_stack(t, R_RSP, t->word ? -8 : -4, true);
+	em_load(&t->e, H_T0, keep);
+	em_op(&t->e, t->word, 0x89, H_T0, m);
+	move_sp(t, -1);
+}
+
+static void gen_push_m(struct trans *t, const struct uop *u)
+{
+	struct hop m = jit_mem(t, u, u->osize, false);
+
+	em_op(&t->e, t->word, 0x8b, H_T0, m);
+	push_value(t, H_T0);
+}
+
+static void gen_pushf(struct trans *t)
+{
+	struct emit *e = &t->e;
+
+	jit_save_flags(t);
+	em_op(e, 0, 0x8b, H_T0, hop_reg(H_FLAGS));
+	em_op(e, 0, 0xc1, 5, hop_reg(H_T0));
+	em8(e, 8);
+	em_alu_imm(e, 0, 4, hop_reg(H_T0), 0xd5);
+	em_op(e, 0, 0x8b, H_T1, hop_reg(H_FLAGS));
+	em_alu_imm(e, 0, 4, hop_reg(H_T1), 1);
+	em_op(e, 0, 0xc1, 4, hop_reg(H_T1));
+	em8(e, 11);
+	em_op(e, 0, 0x0b, H_T0, hop_reg(H_T1));
+	em_op(e, 0, 0x0b, H_T0, hop_mem(H_STATE, STATE(eflags)));
+	em_alu_imm(e, 0, 1, hop_reg(H_T0), 2);
+	em_alu_imm(e, 0, 4, hop_reg(H_T0), ~(int32_t)(FL_VM | FL_RF));
+	t->in_efl = false;
+	push_value(t, H_T0);
+}
+
+static void gen_cli(struct trans *t)
+{
+	jit_save_flags(t);
+	em_op(&t->e, 0, 0x80, 7, hop_mem(H_STATE, STATE(cpl)));
+	em8(&t->e, 0);
+	jit_slow_jump(t, 5);
+	em_alu_imm(&t->e, 0, 4, hop_mem(H_STATE, STATE(eflags)), ~(int32_t)FL_IF);
+	t->in_efl = false;
+}
+
+static void gen_carry(struct trans *t, const struct uop *u)
+{
+	uop_fn fn = t->p->r->fn;
+
+	jit_save_flags(t);
+	em_alu_imm(&t->e, 0, fn == h_clc ? 4 : fn == h_stc ? 1 : 6, hop_reg(H_FLAGS),
+		   fn == h_clc ? ~0x100 : 0x100);
+	t->in_efl = false;
+}
+
+/* The quotient fits if the high half is below the divisor; that also excludes zero. */
+static void gen_div(struct trans *t, const struct uop *u)
+{
+	unsigned w = em_size(u->osize);
+	struct emit *e = &t->e;
+
+	jit_save_flags(t);
+	if (u->flags & UOP_MOD3)
+		em_mov_rr(e, H_T0, use_gpr(t, u->rm, H_T0));
+	else
+		em_op(e, w, 0x8b, H_T0, jit_mem(t, u, u->osize, false));
+	em_op(e, w, 0x3b, jit_home[R_RDX], hop_reg(H_T0));
+	jit_slow_jump(t, 3);
+	em_mov_rr(e, H_T1, H_FLAGS);
+	em_mov_rr(e, 0, jit_home[R_RAX]);
+	em_op(e, w, 0xf7, 6, hop_reg(H_T0));
+	em_mov_rr(e, jit_home[R_RAX], 0);
+	em_mov_rr(e, H_FLAGS, H_T1);
+	t->in_efl = false;
 }
 
 static void gen_pop(struct trans *t, const struct uop *u)
@@ -292,6 +417,21 @@ void jit_emit_uop(struct trans *t, const struct uop *u)
 	case JK_PUSH:
 	case JK_PUSH_I:
 		gen_push(t, u);
+		break;
+	case JK_PUSH_M:
+		gen_push_m(t, u);
+		break;
+	case JK_PUSHF:
+		gen_pushf(t);
+		break;
+	case JK_CLI:
+		gen_cli(t);
+		break;
+	case JK_CARRY:
+		gen_carry(t, u);
+		break;
+	case JK_DIV:
+		gen_div(t, u);
 		break;
 	case JK_POP:
 		gen_pop(t, u);

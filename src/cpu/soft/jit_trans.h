@@ -12,7 +12,7 @@ enum jit_kind {
 	JK_CONT,	/* end of the block without a branch */
 	JK_GENERIC,	/* struct jit_row says all */
 	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP, JK_CBW,
-	JK_CWD, JK_MUL, JK_CMPXCHG, JK_SSE, JK_MOVS, JK_STOS, JK_LODS,
+	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE, JK_DIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
 	JK_BRANCHES,	/* from here on: ends the block */
 	JK_JCC = JK_BRANCHES, JK_JMP, JK_CALL, JK_CALL_E, JK_JMP_E, JK_RET,
 };
@@ -134,6 +134,7 @@ void jit_emit_sse(struct trans *t, const struct uop *u);
 void jit_load_xmms(struct emit *e, uint32_t set);
 
 /* jit_int.c */
+bool jit_high_ok(const struct jit_row *r, const struct uop *u);	/* AH, CH, DH, BH */
 void jit_emit_uop(struct trans *t, const struct uop *u);
 
 #endif
