@@ -14,7 +14,8 @@
 static uint16_t cond_flags(unsigned cc)
 {
 	static const uint16_t reads[8] = {
-		FL_OF, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, FL_SF | FL_OF, FL_SF | FL_OF | FL_ZF,
+		FL_OF, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, FL_SF | FL_OF,
+		FL_SF | FL_OF | FL_ZF,
 	};
 
 	return reads[cc >> 1 & 7];
@@ -79,7 +80,9 @@ static bool native_form(const struct jit_row *r, const struct uop *u, unsigned w
 {
 	bool mem = !(u->flags & UOP_MOD3) && r->use & (U_ER | U_EW);
 
-	if ((high_byte(r, u) && !jit_high_ok(r, u)) || ((mem || r->kind == JK_LEA) && !jit_ea_ok(u)))
+	if (high_byte(r, u) && !jit_high_ok(r, u))
+		return false;
+	if ((mem || r->kind == JK_LEA) && !jit_ea_ok(u))
 		return false;
 	if (mem && word == 4 && !(u->flags & UOP_FLATSEG))
 		return false;

@@ -98,12 +98,12 @@ static inline void *em_rx(const struct emit *e, const uint8_t *p)
 
 static inline void em_modrm_mem(struct emit *e, unsigned reg, const struct hop *m)
 {
-	unsigned r = (reg & 7) << 3;
+	unsigned r = (reg & 7) << 3, idx = m->index < 0 ? 4 : m->index & 7;
 	bool d8 = m->disp == (int8_t)m->disp;
 
 	if (m->base < 0) {		/* [index << scale + disp32] */
 		em8(e, r | 4);
-		em8(e, (unsigned)m->scale << 6 | (unsigned)(m->index < 0 ? 4 : m->index & 7) << 3 | 5);
+		em8(e, (unsigned)m->scale << 6 | idx << 3 | 5);
 		em32(e, (uint32_t)m->disp);
 		return;
 	}
@@ -115,8 +115,7 @@ static inline void em_modrm_mem(struct emit *e, unsigned reg, const struct hop *
 		em8(e, r | (m->base & 7));
 	} else {
 		em8(e, r | 4);
-		em8(e, (unsigned)m->scale << 6 | (unsigned)(m->index < 0 ? 4 : m->index & 7) << 3 |
-			       (m->base & 7));
+		em8(e, (unsigned)m->scale << 6 | idx << 3 | (m->base & 7u));
 	}
 	if (r & 0x40)
 		em8(e, (uint8_t)m->disp);
@@ -127,7 +126,8 @@ static inline void em_modrm_mem(struct emit *e, unsigned reg, const struct hop *
 static inline void em_op(struct emit *e, unsigned fl, unsigned op, int reg, struct hop rm)
 {
 	unsigned rex = fl & EM_W ? 8 : 0, map = op >> 8 & 0xff;
-	bool byte_reg = fl & EM_8 && reg >= 4, byte_rm = fl & (EM_8 | EM_8RM) && !rm.mem && rm.reg >= 4;
+	bool byte_reg = fl & EM_8 && reg >= 4;
+	bool byte_rm = fl & (EM_8 | EM_8RM) && !rm.mem && rm.reg >= 4;
 
 	if (fl & EM_LOCK)
 		em8(e, 0xf0);

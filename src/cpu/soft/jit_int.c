@@ -11,7 +11,8 @@ static void gen_imm(struct trans *t, const struct uop *u, const struct jit_row *
 }
 
 /* Opcode with the size and the immediate's short form. */
-static void gen_op(struct trans *t, const struct uop *u, const struct jit_row *r, int g, struct hop m)
+static void gen_op(struct trans *t, const struct uop *u, const struct jit_row *r, int g,
+		   struct hop m)
 {
 	unsigned fl = em_size(u->osize), op = u->osize == 1 && r->op8 ? r->op8 : r->op;
 

@@ -146,7 +146,8 @@ struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool wri
 	jit_save_flags(t);
 	lea_lin(t, u);
 	check(t, size, write);
-	if (u->asize == 8 && u->flags & UOP_FLATSEG && ea_direct(u, &m) && m.index < 0 && m.base >= 0) {
+	if (u->asize == 8 && u->flags & UOP_FLATSEG && ea_direct(u, &m) && m.index < 0 &&
+	    m.base >= 0) {
 		t->scratch = H_T0;
 		return hop_sib(m.base, H_T1, 0, m.disp);
 	}

@@ -11,8 +11,11 @@ enum jit_kind {
 	JK_SIDE,	/* the interpreter goes on here */
 	JK_CONT,	/* end of the block without a branch */
 	JK_GENERIC,	/* struct jit_row says all */
-	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP, JK_CBW,
-	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE, JK_DIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
+	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP,
+	JK_CBW,
+	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE,
+	/* From here on: may fault. */
+	JK_DIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
 	JK_BRANCHES,	/* from here on: ends the block */
 	JK_JCC = JK_BRANCHES, JK_JMP, JK_CALL, JK_CALL_E, JK_JMP_E, JK_RET,
 };
@@ -29,7 +32,9 @@ enum {			/* struct jit_row.use */
 };
 
 /* Effect on the arithmetic flags. */
-enum jit_flag_kind { FK_NONE, FK_ALL, FK_ADC, FK_INC, FK_SHIFT, FK_ROT, FK_RC, FK_BT, FK_MUL, FK_SCAN, FK_CC };
+enum jit_flag_kind {
+	FK_NONE, FK_ALL, FK_ADC, FK_INC, FK_SHIFT, FK_ROT, FK_RC, FK_BT, FK_MUL, FK_SCAN, FK_CC,
+};
 
 struct jit_row {
 	uop_fn fn;
