@@ -303,20 +303,45 @@ static unsigned iopl(const struct soft *s)
 	return s->eflags >> 12 & 3;
 }
 
+/* VIF stands for IF: 16-bit PUSHF, POPF in virtual-8086 mode with CR4.VME (SDM vol. 3, 20.3). */
+static bool flags_virtual(struct soft *s, const struct uop *u)
+{
+	if (!(s->mode & MODE_VM86) || iopl(s) == 3)
+		return false;
+	if (!(s->cr4 & 1) || u->osize != 2)
+		soft_fault_code(s, u, EXC_GP, 0);
+	return true;
+}
+
 HN(h_pushf)
 {
-	if (s->mode & MODE_VM86 && iopl(s) < 3)
-		soft_fault_code(s, u, EXC_GP, 0);
-	soft_push(s, u, u->osize, soft_get_eflags(s) & ~(FL_VM | FL_RF));
+	uint32_t fl = soft_get_eflags(s) & ~(FL_VM | FL_RF);
+
+	if (flags_virtual(s, u))
+		fl = (fl & ~FL_IF) | FL_IOPL | (fl & FL_VIF ? FL_IF : 0);
+	soft_push(s, u, u->osize, fl);
 	NEXT(s, u);
+}
+
+static HN(popf_virtual)
+{
+	uint32_t mask = FL_ARITH | FL_TF | FL_DF | FL_NT | FL_VIF;
+	uint32_t fl = (uint32_t)soft_peek(s, u, 2, 0), old = soft_get_eflags(s);
+
+	if (fl & FL_TF || (fl & FL_IF && old & FL_VIP))
+		soft_fault_code(s, u, EXC_GP, 0);
+	fl |= fl & FL_IF ? FL_VIF : 0;
+	sp_set(s, sp_get(s) + 2);
+	soft_set_eflags(s, ((old & ~mask) | (fl & mask)) & ~FL_RF);
+	return u + 1;
 }
 
 HN(h_popf)
 {
 	uint32_t mask = FL_ARITH | FL_TF | FL_DF | FL_NT, fl, old = soft_get_eflags(s);
 
-	if (s->mode & MODE_VM86 && iopl(s) < 3)
-		soft_fault_code(s, u, EXC_GP, 0);
+	if (flags_virtual(s, u))
+		return popf_virtual(s, u);
 	if (u->osize > 2)
 		mask |= FL_AC | FL_ID;
 	if (!(s->mode & MODE_PE) || (s->cpl == 0 && !(s->mode & MODE_VM86)))
@@ -329,22 +354,32 @@ HN(h_popf)
 	return u + 1;
 }
 
-static void check_iopl(struct soft *s, const struct uop *u)
+/* CLI, STI: the flag they may change, IF or (CR4.VME, CR4.PVI at CPL 3) VIF. */
+static uint32_t if_flag(struct soft *s, const struct uop *u)
 {
-	if (s->mode & MODE_PE && (s->mode & MODE_VM86 ? iopl(s) < 3 : s->cpl > iopl(s)))
+	bool v86 = s->mode & MODE_VM86;
+
+	if (!(s->mode & MODE_PE) || s->cpl <= iopl(s))
+		return FL_IF;
+	if (!(s->cr4 & (v86 ? 1 : 2)) || s->cpl != 3)
 		soft_fault_code(s, u, EXC_GP, 0);
+	return FL_VIF;
 }
 
 HN(h_cli)
 {
-	check_iopl(s, u);
-	s->eflags &= ~FL_IF;
+	s->eflags &= ~if_flag(s, u);
 	NEXT(s, u);
 }
 
 HN(h_sti)
 {
-	check_iopl(s, u);
+	if (if_flag(s, u) == FL_VIF) {
+		if (s->eflags & FL_VIP)
+			soft_fault_code(s, u, EXC_GP, 0);
+		s->eflags |= FL_VIF;
+		return u + 1;
+	}
 	if (!(s->eflags & FL_IF))
 		s->intr_shadow = true;
 	s->eflags |= FL_IF;

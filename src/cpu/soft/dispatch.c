@@ -161,7 +161,9 @@ static void run_step(struct soft *s)
 	uint32_t mode = s->mode;
 
 	s->intr_shadow = false;
-	if (mode & (MODE_TF | MODE_CODE_BP) && !soft_debug_before(s))
+	if (!(mode & (MODE_TF | MODE_CODE_BP)))
+		s->ss_shadow = false;
+	else if (!soft_debug_before(s))
 		return;
 	s->budget = -1;
 	run_uops(s, soft_block_get(s, mode | MODE_TF));

@@ -17,6 +17,7 @@ struct event {
 	uint8_t vector;
 	bool has_code, fault;	/* fault: RF is set in the pushed flags */
 	bool gate_dpl;		/* INT n, INT3, INTO: CPL must reach the gate */
+	bool keep_rf;		/* external interrupt: RF is pushed as it is */
 	uint32_t code;
 	uint64_t rip;		/* pushed */
 };
@@ -77,9 +78,9 @@ static HV_NORETURN void gate_fault(struct soft *s, const struct uop *u, unsigned
 
 static uint32_t flags_image(const struct soft *s, const struct event *e)
 {
-	uint32_t fl = soft_get_eflags(s) & ~FL_RF;
+	uint32_t fl = soft_get_eflags(s);
 
-	return e->fault ? fl | FL_RF : fl;
+	return e->fault ? fl | FL_RF : e->keep_rf ? fl : fl & ~FL_RF;
 }
 
 /* After the last access: flags of the handler. */
@@ -390,7 +391,7 @@ void soft_deliver(struct soft *s, unsigned vector, bool has_code, uint32_t code,
 {
 	struct event e = {
 		.vector = (uint8_t)vector, .has_code = has_code, .code = code,
-		.gate_dpl = soft_int, .rip = s->rip,
+		.gate_dpl = soft_int, .rip = s->rip, .keep_rf = !soft_int,
 	};
 
 	if (s->exc.pending) {

@@ -186,6 +186,10 @@ static void call_gate(struct soft *s, const struct uop *u, uint16_t sel, struct 
 		return;
 	}
 	stk_current(s, &k);
+	if (g->size == 8) {	/* to 64-bit code, perhaps from compatibility mode */
+		k.flat = true;
+		k.mask = UINT64_MAX;
+	}
 	check_entry(s, u, g->sel, &g->cs, &g->off);
 	push_return(s, u, &k, g->size);
 	stk_commit(s, &k);
@@ -465,15 +469,17 @@ static const struct uop *iret_to_v86(struct soft *s, const struct uop *u, struct
 	uint16_t sel[ARRAY_SIZE(order)];
 	uint64_t sp = stk_pop(s, u, k, 4);
 
+	if (rip > 0xffff)
+		gp(s, u, 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
 		sel[i] = (uint16_t)stk_pop(s, u, k, 4);
-	iret_flags(s, fl, 0xffffffffu);
+	iret_flags(s, fl, FL_DEFINED);
 	s->cpl = 3;
 	soft_set_seg_real(s, SEG_CS, cs);
 	for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
 		soft_set_seg_real(s, order[i], sel[i]);
 	s->gpr[R_RSP] = (uint32_t)sp;
-	s->rip = rip & 0xffff;
+	s->rip = rip;
 	return far_done(s);
 }
 
@@ -540,14 +546,10 @@ static const struct uop *iret_prot(struct soft *s, const struct uop *u)
 
 const struct uop *op_iret(struct soft *s, const struct uop *u)
 {
-	const struct uop *next;
-
+	s->nmi_blocked = false;		/* even if it faults: SDM vol. 3, 6.7.1 */
 	if (real_like(s))
-		next = iret_real(s, u);
-	else if (s->eflags & FL_NT)
-		next = iret_task(s, u);
-	else
-		next = iret_prot(s, u);
-	s->nmi_blocked = false;
-	return next;
+		return iret_real(s, u);
+	if (s->eflags & FL_NT)
+		return iret_task(s, u);
+	return iret_prot(s, u);
 }

@@ -162,6 +162,7 @@ static int walk64(struct soft *s, uint64_t lin, enum soft_access acc, unsigned t
 			uint64_t in = (1ull << shift) - 1;
 
 			w->phys = (table_pa & ~in) | (lin & in);
+			w->large = level > 1;
 			break;
 		}
 	}
@@ -187,6 +188,7 @@ static int walk32(struct soft *s, uint64_t lin, enum soft_access acc, unsigned t
 		return 0;
 	w->perm = e[0].v & (PTE_RW | PTE_US);
 	big = (e[0].v & PTE_PS) && (s->cr4 & CR4_PSE);
+	w->large = big;
 	if (big) {
 		if (e[0].v & 0x200000) {	/* bits 20:13 are address bits 39:32, 21 reserved */
 			*code |= PF_P | PF_RSVD;
@@ -229,7 +231,7 @@ bool soft_mmu_walk(struct soft *s, uint64_t lin, enum soft_access acc, unsigned 
 	if (!(s->cr0 & CR0_PG)) {
 		w->phys = a20(s, lin);
 		w->perm = PTE_RW | PTE_D | (table == TLB_USER ? PTE_US : 0);
-		w->global = false;
+		w->global = w->large = false;
 		return true;
 	}
 	do {
@@ -258,4 +260,10 @@ bool soft_mmu_load_pdptes(struct soft *s, uint64_t cr3)
 	}
 	memcpy(s->pdpte, p, sizeof(p));
 	return true;
+}
+
+void soft_mmu_state_loaded(struct soft *s)
+{
+	if (s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !soft_lma(s))
+		(void)soft_mmu_load_pdptes(s, s->cr3);
 }

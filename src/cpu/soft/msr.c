@@ -14,7 +14,7 @@
 #define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 
-enum msr_check { CHK_NONE, CHK_CANON, CHK_U32, CHK_PAT };
+enum msr_check { CHK_NONE, CHK_CANON, CHK_U32, CHK_PAT, CHK_MTRR_DEF, CHK_MTRR_FIX, CHK_MTRR_VAR };
 
 struct msr_row {
 	uint32_t msr;
@@ -27,11 +27,11 @@ struct msr_row {
 static const struct msr_row rows[] = {
 	M(0x174, sysenter_cs, CHK_NONE), M(0x175, sysenter_esp, CHK_CANON),
 	M(0x176, sysenter_eip, CHK_CANON), M(0x1a0, misc_enable, CHK_NONE),
-	M(0x277, pat, CHK_PAT), M(0x2ff, mtrr_def, CHK_NONE),
-	{ 0x200, 16, offsetof(struct soft, mtrr_var), CHK_NONE },
-	{ 0x250, 1, offsetof(struct soft, mtrr_fix[0]), CHK_NONE },
-	{ 0x258, 2, offsetof(struct soft, mtrr_fix[1]), CHK_NONE },
-	{ 0x268, 8, offsetof(struct soft, mtrr_fix[3]), CHK_NONE },
+	M(0x277, pat, CHK_PAT), M(0x2ff, mtrr_def, CHK_MTRR_DEF),
+	{ 0x200, 16, offsetof(struct soft, mtrr_var), CHK_MTRR_VAR },
+	{ 0x250, 1, offsetof(struct soft, mtrr_fix[0]), CHK_MTRR_FIX },
+	{ 0x258, 2, offsetof(struct soft, mtrr_fix[1]), CHK_MTRR_FIX },
+	{ 0x268, 8, offsetof(struct soft, mtrr_fix[3]), CHK_MTRR_FIX },
 	M(0xc0000081, star, CHK_NONE), M(0xc0000082, lstar, CHK_CANON),
 	M(0xc0000083, cstar, CHK_CANON), M(0xc0000084, sfmask, CHK_U32),
 	M(0xc0000102, kernel_gs_base, CHK_CANON), M(0xc0000103, tsc_aux, CHK_U32),
@@ -151,7 +151,26 @@ bool soft_rdmsr(struct soft *s, uint32_t msr, uint64_t *val)
 	}
 }
 
-static bool row_ok(const struct msr_row *r, uint64_t v)
+static bool mtrr_type(unsigned t)
+{
+	return t < 7 && t != 2 && t != 3;
+}
+
+/* Reserved bits and types: SDM vol. 3, 12.11.2. */
+static bool mtrr_ok(const struct msr_row *r, uint32_t msr, uint64_t v)
+{
+	if (r->check == CHK_MTRR_DEF)
+		return !(v & ~0xcffull) && mtrr_type(v & 0xff);
+	if (r->check == CHK_MTRR_VAR)
+		return !(v & ~PHYS_MASK) &&
+		       (msr & 1 ? !(v & 0x7ff) : !(v & 0xf00) && mtrr_type(v & 0xff));
+	for (unsigned i = 0; i < 8; i++)
+		if (!mtrr_type(v >> 8 * i & 0xff))
+			return false;
+	return true;
+}
+
+static bool row_ok(const struct msr_row *r, uint32_t msr, uint64_t v)
 {
 	switch (r->check) {
 	case CHK_CANON:
@@ -160,8 +179,10 @@ static bool row_ok(const struct msr_row *r, uint64_t v)
 		return !(v >> 32);
 	case CHK_PAT:
 		return pat_ok(v);
-	default:
+	case CHK_NONE:
 		return true;
+	default:
+		return mtrr_ok(r, msr, v);
 	}
 }
 
@@ -171,7 +192,7 @@ bool soft_wrmsr(struct soft *s, uint32_t msr, uint64_t val)
 	uint64_t old;
 
 	if (r) {
-		if (!row_ok(r, val))
+		if (!row_ok(r, msr, val))
 			return false;
 		*row_field(s, r, msr) = val;
 		return true;

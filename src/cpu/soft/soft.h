@@ -177,6 +177,8 @@ struct soft {
 	/* Executing guest code, hence may use its write tags; cleared around dev_lock.  Any thread. */
 	_Atomic uint32_t in_guest;
 	uint64_t tlb_used[TLB_TABLES][TLB_SIZE / 64], tlb_global[TLB_TABLES][TLB_SIZE / 64];
+	uint64_t tlb_large[TLB_TABLES][TLB_SIZE / 64];	/* pieces of pages above 4 KiB */
+	_Atomic uint32_t a20_off;	/* any thread; MODE_A20_OFF follows */
 	struct { struct gm_block *block; uint64_t off; } dirty_tags[64];
 	unsigned n_dirty_tags;	/* write tags handed out for dirty-logged pages */
 	struct gm_block *rmw_block;	/* code page that soft_rmw_ptr() gave out */
@@ -306,6 +308,12 @@ void soft_sys_st(struct soft *s, const struct uop *u, uint64_t lin, unsigned siz
 void soft_fetch_page(struct soft *s, uint64_t lin, struct gm_page *out, bool *ram);
 void soft_tlb_flush(struct soft *s, bool keep_global);
 void soft_tlb_flush_page(struct soft *s, uint64_t lin);
+/* cpu_ops.set_a20. */
+void soft_set_a20(struct vm *vm, bool pass);
+/* CR4.DE: I/O breakpoints. */
+void soft_note_io_bp(struct soft *s, unsigned port, unsigned size);
+/* After all registers were replaced: load the PDPTEs where PAE paging is in force. */
+void soft_mmu_state_loaded(struct soft *s);
 /* Drop write tags for a block's page on every vCPU and wait until done (code was found there). */
 void soft_protect_code(struct soft *s, struct gm_block *b, uint64_t block_off);
 /* Serve VCPU_REQ_TLB; also called while waiting for others. */

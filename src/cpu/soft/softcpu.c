@@ -174,6 +174,7 @@ static bool soft_set_state(struct vcpu *v, const struct x86_state *st, struct er
 	s->delivering = 0;
 	soft_tlb_flush(s, false);
 	soft_blocks_flush(s);
+	soft_mmu_state_loaded(s);
 	s->cpl = !(st->cr0 & 1) ? 0 : st->rflags & FL_VM ? 3 : st->seg[SEG_SS].attr >> 5 & 3;
 	soft_update_mode(s);
 	return true;
@@ -191,4 +192,5 @@ const struct cpu_ops soft_cpu_ops = {
 	.kick = soft_kick,
 	.get_state = soft_get_state,
 	.set_state = soft_set_state,
+	.set_a20 = soft_set_a20,
 };

@@ -63,6 +63,10 @@
 #define SA_UNUSABLE 0x10000u
 #define SA_DPL(attr) ((attr) >> SA_DPL_SHIFT & 3)
 
+/* EFLAGS bits that exist. */
+#define FL_DEFINED (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | \
+		    FL_VIF | FL_VIP | FL_ID)
+
 #define PHYS_BITS 40
 #define PHYS_MASK ((1ull << PHYS_BITS) - 1)
 
@@ -82,7 +86,7 @@ enum soft_access { ACC_R, ACC_W, ACC_X };
 struct soft_walk {
 	uint64_t phys;
 	uint64_t perm;		/* PTE_RW, PTE_US (all levels and-ed), PTE_NX (or-ed), PTE_D of the leaf */
-	bool global;
+	bool global, large;	/* large: the leaf maps more than 4 KiB */
 };
 #define PTE_P 0x1ull
 #define PTE_RW 0x2ull

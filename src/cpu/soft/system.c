@@ -299,7 +299,7 @@ const struct uop *op_mov_to_dr(struct soft *s, const struct uop *u)
 	if (n == 6)
 		v = (v & 0xe00f) | DR6_FIXED;
 	else if (n == 7)
-		v = (v & 0xffff2bffu) | 0x400;
+		v = (v & 0xffff23ffu) | 0x400;
 	s->dr[n] = v;
 	soft_update_mode(s);
 	return uop_leave(s, u);
@@ -366,6 +366,14 @@ const struct uop *op_str(struct soft *s, const struct uop *u)
 	return store_word(s, u, s->tr.sel);
 }
 
+/* Second half of an LDT or TSS descriptor in long mode. */
+static void get_base_hi(struct soft *s, const struct uop *u, uint16_t sel, struct desc *d)
+{
+	soft_desc_get_hi(s, u, sel, EXC_GP, d);
+	if (!canonical(desc_base(d) | d->hi << 32))
+		soft_fault_code(s, u, EXC_GP, sel & ~3u);
+}
+
 const struct uop *op_lldt(struct soft *s, const struct uop *u)
 {
 	uint16_t sel = ld_ew(s, u);
@@ -383,10 +391,9 @@ const struct uop *op_lldt(struct soft *s, const struct uop *u)
 	if (!desc_present(&d))
 		soft_fault_code(s, u, EXC_NP, sel & ~3u);
 	if (soft_lma(s))
-		soft_desc_get_hi(s, u, sel, EXC_GP, &d);
+		get_base_hi(s, u, sel, &d);
 	soft_seg_from_desc(&s->ldt, sel, &d);
-	if (soft_lma(s))
-		s->ldt.base |= d.hi << 32;
+	s->ldt.base |= d.hi << 32;
 	return uop_leave(s, u);
 }
 
@@ -405,12 +412,11 @@ const struct uop *op_ltr(struct soft *s, const struct uop *u)
 	if (!desc_present(&d))
 		soft_fault_code(s, u, EXC_NP, sel & ~3u);
 	if (soft_lma(s))
-		soft_desc_get_hi(s, u, sel, EXC_GP, &d);
+		get_base_hi(s, u, sel, &d);
 	d.raw |= 2ull << 40;	/* busy */
 	soft_sys_st(s, u, d.lin + 5, 1, d.raw >> 40 & 0xff);
 	soft_seg_from_desc(&s->tr, sel, &d);
-	if (soft_lma(s))
-		s->tr.base |= d.hi << 32;
+	s->tr.base |= d.hi << 32;
 	return uop_leave(s, u);
 }
 
@@ -654,6 +660,7 @@ const struct uop *op_syscall(struct soft *s, const struct uop *u)
 	}
 	flat_stack(&s->seg[SEG_SS], (uint16_t)(sel + 8), 0);
 	s->cpl = 0;
+	s->no_step = !(s->eflags & FL_TF);	/* masked before the trap would be taken */
 	soft_update_mode(s);
 	return NULL;
 }
@@ -676,6 +683,9 @@ const struct uop *op_sysret(struct soft *s, const struct uop *u)
 		soft_set_eflags(s, soft_get_eflags(s) | FL_IF);
 	s->cpl = 3;
 	soft_update_mode(s);
+	s->no_step = true;
+	if (s->eflags & FL_TF)	/* the trap that SYSCALL's mask held back */
+		soft_db_trap(s, DR6_BS);
 	return NULL;
 }
 
@@ -845,7 +855,7 @@ const struct uop *op_invpcid(struct soft *s, const struct uop *u)
 	if (s->cpl)
 		gp0(s, u);
 	soft_ld_buf(s, u, uop_lin(s, u, 16, false), d, 16);
-	if (type > 3 || (type < 2 && ld_le64(d) >> 12) ||
+	if (type > 3 || ld_le64(d) >> 12 ||
 	    (type < 2 && ld_le64(d) && !(s->cr4 & CR4_PCIDE)) ||
 	    (type == 0 && !canonical(ld_le64(d + 8))))
 		gp0(s, u);
@@ -899,6 +909,7 @@ void soft_check_io(struct soft *s, const struct uop *u, unsigned port, unsigned 
 	uint16_t map;
 	uint32_t bits;
 
+	soft_note_io_bp(s, port, size);
 	if (!soft_pe(s) || (!soft_v86(s) && s->cpl <= soft_iopl(s)))
 		return;
 	if (!(s->tr.attr & 8) || s->tr.limit < 0x67)	/* needs a 32- or 64-bit TSS */
@@ -916,6 +927,8 @@ void soft_sys_reset(struct soft *s, bool init_only)
 {
 	for (unsigned i = 0; i < SEG_NUM; i++)
 		s->seg[i] = (struct x86_seg){ .limit = 0xffff, .attr = 0x93 };
+	s->no_step = s->rf_loaded = s->ss_shadow = false;
+	s->dr_hit = 0;
 	s->seg[SEG_CS].sel = 0xf000;
 	s->seg[SEG_CS].base = 0xffff0000u;
 	s->seg[SEG_CS].attr = 0x9b;
@@ -928,9 +941,9 @@ void soft_sys_reset(struct soft *s, bool init_only)
 	memset(s->dr, 0, sizeof(s->dr));
 	s->dr[6] = DR6_FIXED;
 	s->dr[7] = 0x400;
-	s->kernel_gs_base = 0;
 	if (init_only)
 		return;
+	s->kernel_gs_base = 0;
 	soft_tlb_reset(s);
 	s->xcr0 = 1;
 	s->pat = 0x0007040600070406ull;

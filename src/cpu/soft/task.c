@@ -179,7 +179,7 @@ static void load_task_regs(struct soft *s, const struct tss_layout *l, const str
 	s->cpl = t->seg[SEG_CS] & 3;
 	s->seg[SEG_CS].attr = SA_UNUSABLE;
 	s->rip = t->ip;
-	soft_set_eflags(s, (l->size == 4 ? t->flags & 0x3f7fd7u : t->flags & 0x7fd7u) | 2);
+	soft_set_eflags(s, ((l->size == 4 ? t->flags : t->flags & 0xffff) & FL_DEFINED) | 2);
 	s->rf_loaded = true;
 }
 
@@ -231,6 +231,7 @@ void soft_task_switch(struct soft *s, const struct uop *u, uint16_t sel, const s
 		push_task_code(s, l, code);
 	if (s->rip > s->seg[SEG_CS].limit)
 		task_fault(s, EXC_GP, 0);
+	s->no_step = true;	/* the old task's TF does not reach into the new one */
 	if (t.trap)
-		s->dr_hit |= 1u << 7;	/* DR6.BT: see soft_debug_after() */
+		soft_db_trap(s, DR6_BT);
 }

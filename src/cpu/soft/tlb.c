@@ -67,6 +67,7 @@ static void clear_entries(struct soft *s, unsigned t, unsigned word, uint64_t bi
 {
 	s->tlb_used[t][word] &= ~bits;
 	s->tlb_global[t][word] &= ~bits;
+	s->tlb_large[t][word] &= ~bits;
 	for (; bits; bits &= bits - 1) {
 		struct soft_tlbe *e = &s->tlbs[t][word * 64 + __builtin_ctzll(bits)];
 
@@ -97,11 +98,35 @@ void soft_tlb_flush(struct soft *s, bool keep_global)
 		flush_dirty_tags(s);
 }
 
+static uint64_t entry_page(const struct soft_tlbe *e)
+{
+	return e->tag_r != TLB_NONE ? e->tag_r : e->tag_x != TLB_NONE ? e->tag_x : e->tag_w;
+}
+
+/* A large page is kept in pieces of 4 KiB; any address in it drops them all. */
+static void flush_large(struct soft *s, uint64_t lin)
+{
+	for (unsigned t = 0; t < TLB_TABLES; t++)
+		for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
+			uint64_t drop = 0;
+
+			for (uint64_t b = s->tlb_large[t][w]; b; b &= b - 1) {
+				unsigned i = (unsigned)__builtin_ctzll(b);
+
+				if (!((entry_page(&s->tlbs[t][w * 64 + i]) ^ lin) >> 30))
+					drop |= 1ull << i;
+			}
+			if (drop)
+				clear_entries(s, t, w, drop);
+		}
+}
+
 void soft_tlb_flush_page(struct soft *s, uint64_t lin)
 {
 	unsigned i = lin >> 12 & (TLB_SIZE - 1);
 
 	s->tlb_gen++;
+	flush_large(s, lin);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
 		clear_entries(s, t, i / 64, 1ull << (i & 63));
 }
@@ -113,6 +138,7 @@ void soft_tlb_reset(struct soft *s)
 			s->tlbs[t][i] = empty_tlb[0];
 	memset(s->tlb_used, 0, sizeof(s->tlb_used));
 	memset(s->tlb_global, 0, sizeof(s->tlb_global));
+	memset(s->tlb_large, 0, sizeof(s->tlb_large));
 	flush_dirty_tags(s);
 	s->tlb_gen++;
 }
@@ -124,6 +150,10 @@ void soft_tlb_ack(struct soft *s)
 {
 	if (!(atomic_load(&s->vcpu->req) & VCPU_REQ_TLB))
 		return;
+	if (atomic_load(&s->a20_off))
+		s->mode |= MODE_A20_OFF;
+	else
+		s->mode &= ~(uint32_t)MODE_A20_OFF;
 	soft_tlb_flush(s, false);
 	vcpu_clear(s->vcpu, VCPU_REQ_TLB);
 }
@@ -197,6 +227,17 @@ static void drop_all(struct vm *vm, struct soft *self)
 				sched_yield();
 		}
 	}
+}
+
+void soft_set_a20(struct vm *vm, bool pass)
+{
+	for (unsigned i = 0; i < vm->ncpus; i++) {
+		struct vcpu *v = vm->cpus[i];
+
+		if (v && v->impl)
+			atomic_store(&((struct soft *)v->impl)->a20_off, !pass);
+	}
+	drop_all(vm, NULL);
 }
 
 static void slot_changed(void *opaque, struct gm_slot *slot, const struct gm_slot *old)
@@ -298,6 +339,10 @@ static void tlb_fill(struct soft *s, uint64_t lin, unsigned table, enum soft_acc
 		s->tlb_global[table][i / 64] |= bit;
 	else
 		s->tlb_global[table][i / 64] &= ~bit;
+	if (w->large)
+		s->tlb_large[table][i / 64] |= bit;
+	else
+		s->tlb_large[table][i / 64] &= ~bit;
 }
 
 static bool is_apic_page(struct soft *s, uint64_t phys)
@@ -453,6 +498,22 @@ static void note_data_bp(struct soft *s, uint64_t lin, size_t len, bool write)
 		if (!(d >> 2 * i & 3) || rw == 0 || rw == 2 || (rw == 1 && !write))
 			continue;
 		if (at < lin + len && lin < at + n)
+			s->dr_hit |= 1u << i;
+	}
+}
+
+void soft_note_io_bp(struct soft *s, unsigned port, unsigned size)
+{
+	uint64_t d = s->dr[7];
+
+	if (likely(!(d & 0xff)) || !(s->cr4 & CR4_DE))
+		return;
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned n = (d >> (18 + 4 * i) & 3) + 1;
+		uint64_t at = s->dr[i] & ~(uint64_t)(n - 1);
+
+		if ((d >> 2 * i & 3) && (d >> (16 + 4 * i) & 3) == 2 && at < port + size &&
+		    port < at + n)
 			s->dr_hit |= 1u << i;
 	}
 }
