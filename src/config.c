@@ -1,92 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line: one table of options; see config.h and hvrun(1). */
-#include "config.h"
+#include "config_int.h"
 #include "vm.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
-
-bool config_size(const char *s, bool mib, uint64_t *out)
-{
-	static const char units[] = "KMGT";
-	unsigned long long v;
-	const char *u;
-	unsigned shift = mib ? 20 : 0;
-	char *end;
-
-	errno = 0;
-	v = strtoull(s, &end, 10);
-	if (end == s || errno || !isdigit((unsigned char)*s))
-		return false;
-	if (*end) {
-		u = strchr(units, toupper((unsigned char)*end));
-		if (!u)
-			return false;
-		shift = 10 * (unsigned)(u - units + 1);
-		end++;
-		if (!strcasecmp(end, "iB") || !strcasecmp(end, "B"))
-			end += strlen(end);
-	}
-	if (*end || (v << shift) >> shift != v)
-		return false;
-	*out = (uint64_t)v << shift;
-	return true;
-}
-
-bool config_time_ms(const char *s, uint64_t *out)
-{
-	static const struct { const char *unit; uint64_t ms; } units[] = {
-		{ "", 1000 }, { "s", 1000 }, { "ms", 1 }, { "m", 60000 }, { "h", 3600000 },
-	};
-	char *end;
-	double v;
-
-	if (!isdigit((unsigned char)*s))
-		return false;
-	v = strtod(s, &end);
-	for (unsigned i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strcmp(end, units[i].unit))
-			continue;
-		if (!(v * (double)units[i].ms <= 1e12))
-			return false;
-		*out = (uint64_t)(v * (double)units[i].ms);
-		return true;
-	}
-	return false;
-}
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-	       c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-size_t config_unescape(const char *s, char *out)
-{
-	static const char from[] = "nrte\\", to[] = "\n\r\t\x1b\\";
-	size_t n = 0;
-
-	for (; *s; s++) {
-		const char *p;
-
-		if (*s != '\\' || !s[1]) {
-			out[n++] = *s;
-			continue;
-		}
-		s++;
-		p = strchr(from, *s);
-		if (p) {
-			out[n++] = to[p - from];
-		} else if (*s == 'x' && hex_digit(s[1]) >= 0 && hex_digit(s[2]) >= 0) {
-			out[n++] = (char)(hex_digit(s[1]) << 4 | hex_digit(s[2]));
-			s += 2;
-		} else {
-			out[n++] = '\\';
-			out[n++] = *s;
-		}
-	}
-	return n;
-}
 
 /* ---- one function an option ------------------------------------------- */
 
@@ -351,19 +269,10 @@ static bool opt_on_reset(struct config *c, const char *v, struct err *e)
 
 /* ---- the table ---------------------------------------------------------- */
 
-struct option_row {
-	const char *name;	/* without "--" */
-	char letter;		/* 0: none */
-	const char *arg;	/* NULL: a flag */
-	const char *help;
-	bool (*parse)(struct config *c, const char *v, struct err *e);
-	size_t str_off, flag_off;	/* or: store the string, set the flag (offset + 1) */
-};
-
 #define STR(m) .str_off = offsetof(struct config, m) + 1
 #define FLAG(m) .flag_off = offsetof(struct config, m) + 1
 
-static const struct option_row options[] = {
+const struct option_row config_options[] = {
 	{ "memory", 'm', "SIZE", "Guest memory, for example 512M or 2G (default 1G).",
 	  .parse = opt_memory },
 	{ "cpus", 'c', "N", "Number of processors (default 1).", .parse = opt_cpus },
@@ -417,19 +326,21 @@ static const struct option_row options[] = {
 	{ "version", 'V', NULL, "Print the version.", FLAG(version) },
 };
 
+const unsigned config_noptions = ARRAY_SIZE(config_options);
+
 static const struct option_row *find_long(const char *name, size_t n)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
-		if (strlen(options[i].name) == n && !memcmp(options[i].name, name, n))
-			return &options[i];
+	for (unsigned i = 0; i < config_noptions; i++)
+		if (strlen(config_options[i].name) == n && !memcmp(config_options[i].name, name, n))
+			return &config_options[i];
 	return NULL;
 }
 
 static const struct option_row *find_letter(char c)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
-		if (options[i].letter == c)
-			return &options[i];
+	for (unsigned i = 0; i < config_noptions; i++)
+		if (config_options[i].letter == c)
+			return &config_options[i];
 	return NULL;
 }
 
@@ -462,12 +373,12 @@ static bool unknown_option(const char *arg, size_t n, struct err *e)
 	const char *best = NULL;
 	unsigned best_d = 4;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
-		unsigned d = distance(arg + 2, n - 2, options[i].name);
+	for (unsigned i = 0; i < config_noptions; i++) {
+		unsigned d = distance(arg + 2, n - 2, config_options[i].name);
 
 		if (d < best_d) {
 			best_d = d;
-			best = options[i].name;
+			best = config_options[i].name;
 		}
 	}
 	if (best)
@@ -545,82 +456,4 @@ bool config_parse(struct config *c, int argc, char **argv, struct err *e)
 		}
 	}
 	return check_together(c, e);
-}
-
-/* ---- help and manual page ----------------------------------------------- */
-
-static void wrap_text(FILE *out, const char *text, unsigned indent, unsigned width)
-{
-	unsigned col = indent;
-
-	while (*text) {
-		size_t n = strcspn(text, " ");
-
-		if (col > indent && col + 1 + n > width) {
-			fprintf(out, "\n%*s", (int)indent, "");
-			col = indent;
-		} else if (col > indent) {
-			fputc(' ', out);
-			col++;
-		}
-		fwrite(text, 1, n, out);
-		col += (unsigned)n;
-		text += n + (text[n] == ' ');
-	}
-	fputc('\n', out);
-}
-
-void config_help(FILE *out)
-{
-	fputs("Usage: hvrun [OPTIONS] [FILE...]\n\n"
-	      "Runs a second operating system. Each FILE is a disk image, an ISO image or a\n"
-	      "kernel, told apart by its content.\n\n", out);
-	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
-		const struct option_row *o = &options[i];
-
-		if (o->letter)
-			fprintf(out, "  -%c, --%s", o->letter, o->name);
-		else
-			fprintf(out, "      --%s", o->name);
-		fprintf(out, "%s%s\n          ", o->arg ? " " : "", o->arg ? o->arg : "");
-		wrap_text(out, o->help, 10, 78);
-	}
-	fputs("\nExit status: 0 the guest powered off or the script was satisfied, 1 error,\n"
-	      "3 expectation failed, 4 guest reset (--on-reset exit), 5 triple fault or engine\n"
-	      "error, 6 image unreadable, 7 image in use, 8 no KVM, 9 host resources, 64 wrong\n"
-	      "use, 124 timeout, 128+N signal N, 193+V guest code V.\n", out);
-}
-
-/* roff needs its backslashes and leading dots escaped. */
-static void man_text(FILE *out, const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '\\')
-			fputs("\\e", out);
-		else if (*s == '-')
-			fputs("\\-", out);
-		else
-			fputc(*s, out);
-	}
-}
-
-void config_man(FILE *out)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
-		const struct option_row *o = &options[i];
-
-		fputs(".TP\n.B ", out);
-		if (o->letter)
-			fprintf(out, "\\-%c, ", o->letter);
-		fputs("\\-\\-", out);
-		man_text(out, o->name);
-		if (o->arg) {
-			fputs(" \\fI", out);
-			man_text(out, o->arg);
-			fputs("\\fR", out);
-		}
-		fputc('\n', out);
-		man_text(out, o->help);
-		fputc('\n', out);
-	}
 }

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The option table, shared by parser (config.c) and documentation (config_doc.c). */
+#ifndef HV_CONFIG_INT_H
+#define HV_CONFIG_INT_H
+
+#include "config.h"
+
+struct option_row {
+	const char *name;	/* without "--" */
+	char letter;		/* 0: none */
+	const char *arg;	/* NULL: a flag */
+	const char *help;
+	bool (*parse)(struct config *c, const char *v, struct err *e);
+	size_t str_off, flag_off;	/* or: store the string, set the flag (offset + 1) */
+};
+
+extern const struct option_row config_options[];
+extern const unsigned config_noptions;
+
+#endif
