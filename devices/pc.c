@@ -76,7 +76,7 @@ static bool read_file(const char *path, const char *what, const char *hint, size
 	struct stat st;
 
 	if (!f || fstat(fileno(f), &st) < 0) {
-		err_errno(e, HV_EXIT_GENERIC, errno, "cannot open the %s %s%s", what, path, hint);
+		err_errno(e, HV_EXIT_IMAGE, errno, "cannot open the %s %s%s", what, path, hint);
 		if (f)
 			fclose(f);
 		return false;
