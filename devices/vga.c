@@ -43,8 +43,8 @@ static void vbe_enable(struct vga *v, uint16_t val)
 
 	if (val & VBE_EN && !was) {
 		if (!vbe_mode_ok(v)) {
-			dev_guest_error(&v->pci.dev, "VBE mode %ux%ux%u is impossible", v->vbe[VBE_XRES],
-					v->vbe[VBE_YRES], v->vbe[VBE_BPP]);
+			dev_guest_error(&v->pci.dev, "VBE mode %ux%ux%u is impossible",
+					v->vbe[VBE_XRES], v->vbe[VBE_YRES], v->vbe[VBE_BPP]);
 			return;
 		}
 		v->vbe[VBE_VIRT_W] = v->vbe[VBE_XRES];
@@ -377,8 +377,12 @@ bool vga_set_rom(struct device *d, const uint8_t *rom, size_t len, struct err *e
 
 static bool vga_realize(struct device *d, struct err *e)
 {
-	static const struct pci_id id = { .vendor = 0x1234, .device = 0x1111, .subsys_vendor = 0x1af4,
-					  .subsys_id = 0x1100, .class_code = 0x0300, .revision = 2 };
+	static const struct pci_id id = { .vendor = 0x1234,
+					  .device = 0x1111,
+					  .subsys_vendor = 0x1af4,
+					  .subsys_id = 0x1100,
+					  .class_code = 0x0300,
+					  .revision = 2 };
 	struct vga *v = (struct vga *)d;
 	struct gm_block *rom = v->pci.bars[PCI_ROM_SLOT].block;
 
@@ -391,8 +395,9 @@ static bool vga_realize(struct device *d, struct err *e)
 	    !pci_bar_io(&v->pci, 2, PCI_BAR_MEM32, 4096, &mmio_ops, e) ||
 	    (rom && !pci_bar_mem(&v->pci, PCI_ROM_SLOT, PCI_BAR_MEM32, rom, GM_READONLY, e)))
 		return false;
-	v->ports = (struct io_region){ .kind = BUS_PIO, .base = 0x3b0, .len = 0x30, .ops = &ports_ops,
-				       .name = "vga" };
+	v->ports = (struct io_region){
+		.kind = BUS_PIO, .base = 0x3b0, .len = 0x30, .ops = &ports_ops, .name = "vga"
+	};
 	v->dispi = (struct io_region){ .kind = BUS_PIO, .base = 0x1ce, .len = 3, .ops = &dispi_ops,
 				       .name = "vbe" };
 	v->window = (struct io_region){ .kind = BUS_MMIO, .base = 0xa0000, .len = 0x20000,

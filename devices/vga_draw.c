@@ -142,7 +142,8 @@ static void draw_cell(struct vga *v, const struct text *t, struct surface *s, un
 	if (blink && attr & 0x80 && cell >> 17 & 1)
 		fg = bg;
 	for (unsigned y = 0; y < t->cell_h; y++) {
-		uint32_t *p = s->pixels + (size_t)(row * t->cell_h + y) * s->stride + col * t->cell_w;
+		uint32_t *p =
+			s->pixels + (size_t)(row * t->cell_h + y) * s->stride + col * t->cell_w;
 		uint8_t bits = glyph[y & 31];
 
 		if (cell >> 16 & 1 && y >= t->cursor_start && y <= t->cursor_end)
@@ -337,7 +338,8 @@ static void vbe_convert(const struct vga *v, unsigned bpp, const uint8_t *in, ui
 				 (uint32_t)((h >> 5 & 63) * 255 / 63) << 8 | (h & 31u) * 255 / 31;
 			break;
 		case 24:
-			out[i] = in[i * 3] | (uint32_t)in[i * 3 + 1] << 8 | (uint32_t)in[i * 3 + 2] << 16;
+			out[i] = in[i * 3] | (uint32_t)in[i * 3 + 1] << 8 |
+				 (uint32_t)in[i * 3 + 2] << 16;
 			break;
 		default:
 			out[i] = ld_le32(in + i * 4) & 0xffffff;

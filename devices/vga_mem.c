@@ -128,7 +128,8 @@ static void window_write_byte(struct vga *v, uint64_t off, uint8_t b)
 		return;
 	if (v->seq[SEQ_MEM_MODE] & 8) {
 		if (map >> (a & 3) & 1)
-			vram_put(v, ((uint32_t)a & ~3u & VGA_PLANE_MASK) * 4 + ((uint32_t)a & 3), b);
+			vram_put(v, ((uint32_t)a & ~3u & VGA_PLANE_MASK) * 4 + ((uint32_t)a & 3),
+				 b);
 		return;
 	}
 	if (!(v->seq[SEQ_MEM_MODE] & 4)) {	/* odd/even */

@@ -80,9 +80,12 @@ static bool open_backing(struct qcow2 *q, struct err *e)
 		return false;
 	/* A raw disk's guest could have written a header that names other files. */
 	if (!fmt && im->backing->backing)
-		return err_set(e, HV_EXIT_IMAGE, "%s: does not record the format of its backing "
-			       "file, and that one names a further file; record it: qemu-img rebase "
-			       "-u -b '%s' -F qcow2 '%s'", im->path, q->backing_name, im->path);
+		return err_set(
+			e, HV_EXIT_IMAGE,
+			"%s: does not record the format of its backing "
+			"file, and that one names a further file; record it: qemu-img rebase "
+			"-u -b '%s' -F qcow2 '%s'",
+			im->path, q->backing_name, im->path);
 	return true;
 }
 

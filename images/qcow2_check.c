@@ -246,9 +246,10 @@ static bool too_big(struct qcow2 *q, struct err *e)
 {
 	q->free_floor = qc_end_cluster(q);
 	if (q->incompat & INCOMPAT_DIRTY)
-		return err_set(e, HV_EXIT_IMAGE, "%s: was not closed cleanly and is too large to be "
-			       "repaired here; repair it: qemu-img check -r all '%s'", q->im->path,
-			       q->im->path);
+		return err_set(e, HV_EXIT_IMAGE,
+			       "%s: was not closed cleanly and is too large to be "
+			       "repaired here; repair it: qemu-img check -r all '%s'",
+			       q->im->path, q->im->path);
 	return true;
 }
 

@@ -223,7 +223,8 @@ static bool parse_header(struct qcow2 *q, const uint8_t *h, size_t n, struct err
 	    !read_extensions(q, h, q->header_len, ext_end, e) || !read_geometry(q, h, e))
 		return false;
 	if ((q->incompat & INCOMPAT_CORRUPT) && !q->readonly)
-		return err_set(e, HV_EXIT_IMAGE, "%s: marked as corrupt, so hvrun will not write to "
+		return err_set(e, HV_EXIT_IMAGE,
+			       "%s: marked as corrupt, so hvrun will not write to "
 			       "it; repair it: qemu-img check -r all '%s', or attach it read-only",
 			       q->im->path, q->im->path);
 	return true;
@@ -295,10 +296,12 @@ static bool load_table(struct qcow2 *q, uint64_t *t, uint64_t n, uint64_t reserv
 		if (!off)
 			continue;
 		if (off >= q->file_end)
-			return err_set(e, HV_EXIT_IMAGE, "%s: truncated: entry %llu of %s points past "
-				       "the end of the file (%llu bytes); copy or download it again",
-				       q->im->path, (unsigned long long)i, what,
-				       (unsigned long long)q->file_end);
+			return err_set(
+				e, HV_EXIT_IMAGE,
+				"%s: truncated: entry %llu of %s points past "
+				"the end of the file (%llu bytes); copy or download it again",
+				q->im->path, (unsigned long long)i, what,
+				(unsigned long long)q->file_end);
 		/* Snapshots may share an L2 table, nothing may share a refcount block. */
 		if (qc_meta_in_range(q, off, q->cs) || (t == q->rt && qc_meta_hit(q, off, q->cs)))
 			return qcow2_bad(q, e, "entry %llu of %s points into another table",

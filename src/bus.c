@@ -74,8 +74,8 @@ bool bus_add(struct bus *b, struct io_region *r, struct err *e)
 	if (r->kind == BUS_PIO && !range_ok(r->base, r->len, 0x10000))
 		return err_set(e, HV_EXIT_GENERIC, "I/O region %s leaves the port space", r->name);
 	if (!space_insert(&b->sp[r->kind], r))
-		return err_set(e, HV_EXIT_GENERIC, "I/O region %s at %#llx overlaps another", r->name,
-			       (unsigned long long)r->base);
+		return err_set(e, HV_EXIT_GENERIC, "I/O region %s at %#llx overlaps another",
+			       r->name, (unsigned long long)r->base);
 	return true;
 }
 

@@ -454,7 +454,8 @@ static bool open_file(struct chardev *c, const char *path, struct err *e)
 		      0666);
 
 	if (fd < 0)
-		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot write serial output to %s", path);
+		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot write serial output to %s",
+				 path);
 	c->out_fd.fd = fd;
 	c->close_out = true;
 	return true;

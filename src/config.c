@@ -70,7 +70,8 @@ static bool disk_key(struct cfg_disk *d, char *field, struct err *e)
 	char *v = strchr(field, '=');
 
 	if (!v)
-		return USAGE(e, "--disk: '%s' is no KEY=VALUE (a comma in a file name is written ,,)",
+		return USAGE(e,
+			     "--disk: '%s' is no KEY=VALUE (a comma in a file name is written ,,)",
 			     field);
 	*v++ = '\0';
 	if (!strcmp(field, "if")) {
@@ -130,7 +131,9 @@ static bool opt_module(struct config *c, const char *v, struct err *e)
 static bool opt_firmware(struct config *c, const char *v, struct err *e)
 {
 	if (!strcmp(v, "uefi"))
-		return USAGE(e, "--firmware uefi is not there yet; use bios, or the path of a BIOS image");
+		return USAGE(
+			e,
+			"--firmware uefi is not there yet; use bios, or the path of a BIOS image");
 	c->firmware = strcmp(v, "bios") ? v : NULL;
 	return true;
 }
@@ -276,9 +279,11 @@ const struct option_row config_options[] = {
 	{ "memory", 'm', "SIZE", "Guest memory, for example 512M or 2G (default 1G).",
 	  .parse = opt_memory },
 	{ "cpus", 'c', "N", "Number of processors (default 1).", .parse = opt_cpus },
-	{ "engine", 0, "ENGINE", "CPU engine: auto (default: measures and says which), kvm or soft.",
+	{ "engine", 0, "ENGINE",
+	  "CPU engine: auto (default: measures and says which), kvm or soft.",
 	  .parse = opt_engine },
-	{ "disk", 'd', "FILE[,KEY=VALUE...]", "Attach a disk image. Keys: if=virtio|ide, "
+	{ "disk", 'd', "FILE[,KEY=VALUE...]",
+	  "Attach a disk image. Keys: if=virtio|ide, "
 	  "format=raw|qcow2 (default: by content, once), readonly=on|off, serial=TEXT.",
 	  .parse = opt_disk },
 	{ "cdrom", 0, "FILE", "Insert an ISO image into a CD drive.", .parse = opt_cdrom },
@@ -287,37 +292,51 @@ const struct option_row config_options[] = {
 	  .parse = opt_boot },
 	{ "firmware", 0, "bios|FILE", "Firmware: SeaBIOS (default) or the BIOS image FILE.",
 	  .parse = opt_firmware },
-	{ "kernel", 0, "FILE", "Boot a kernel directly: bzImage, ELF with a PVH note, or multiboot.",
-	  STR(kernel) },
+	{ "kernel", 0, "FILE",
+	  "Boot a kernel directly: bzImage, ELF with a PVH note, or multiboot.", STR(kernel) },
 	{ "initrd", 0, "FILE", "Initial RAM disk for --kernel.", STR(initrd) },
 	{ "append", 0, "TEXT", "Kernel command line for --kernel.", STR(append) },
 	{ "module", 0, "FILE[ ARGS]", "Multiboot module for --kernel; may be repeated.",
 	  .parse = opt_module },
 	{ "net", 0, "user|none", "Network: NAT through the host (default) or none.",
 	  .parse = opt_net },
-	{ "forward", 0, "tcp|udp:[ADDR:]HOST:GUEST", "Forward a host port (on 127.0.0.1 unless ADDR "
-	  "is given) to a guest port; may be repeated.", .parse = opt_forward },
-	{ "display", 0, "window|none", "Show a window (default when there is a display) or run "
-	  "without.", .parse = opt_display },
-	{ "serial", 0, "stdio|null|file:PATH|unix:PATH", "Connect a serial port, COM1 first; may be "
+	{ "forward", 0, "tcp|udp:[ADDR:]HOST:GUEST",
+	  "Forward a host port (on 127.0.0.1 unless ADDR "
+	  "is given) to a guest port; may be repeated.",
+	  .parse = opt_forward },
+	{ "display", 0, "window|none",
+	  "Show a window (default when there is a display) or run "
+	  "without.",
+	  .parse = opt_display },
+	{ "serial", 0, "stdio|null|file:PATH|unix:PATH",
+	  "Connect a serial port, COM1 first; may be "
 	  "repeated up to four times. Default: stdio without a window, else null.",
 	  .parse = opt_serial },
 	{ "name", 0, "NAME", "Name of the machine, shown in the window title.", STR(name) },
 	{ "timeout", 0, "TIME", "Stop with exit status 124 after TIME, for example 90s or 2m.",
 	  .parse = opt_timeout },
-	{ "expect", 0, "TEXT", "Wait until COM1 prints TEXT (a literal, or /REGEX/). Steps run in the "
-	  "order given.", .parse = opt_expect },
+	{ "expect", 0, "TEXT",
+	  "Wait until COM1 prints TEXT (a literal, or /REGEX/). Steps run in the "
+	  "order given.",
+	  .parse = opt_expect },
 	{ "send", 0, "TEXT", "Type TEXT into COM1; \\n \\r \\t \\e \\\\ \\xNN are understood.",
 	  .parse = opt_send },
-	{ "fail-on", 0, "TEXT", "Stop with exit status 3 when COM1 prints TEXT (literal or /REGEX/).",
+	{ "fail-on", 0, "TEXT",
+	  "Stop with exit status 3 when COM1 prints TEXT (literal or /REGEX/).",
 	  .parse = opt_fail_on },
-	{ "then", 0, "poweroff|shutdown|keep", "After the last --expect or --send: stop the machine "
-	  "(default without a window), ask the guest to shut down, or go on.", .parse = opt_then },
-	{ "on-reset", 0, "restart|exit", "When the guest resets: restart (default), or exit with "
-	  "status 4.", .parse = opt_on_reset },
+	{ "then", 0, "poweroff|shutdown|keep",
+	  "After the last --expect or --send: stop the machine "
+	  "(default without a window), ask the guest to shut down, or go on.",
+	  .parse = opt_then },
+	{ "on-reset", 0, "restart|exit",
+	  "When the guest resets: restart (default), or exit with "
+	  "status 4.",
+	  .parse = opt_on_reset },
 	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG.", STR(screenshot) },
-	{ "debug-exit", 0, "PORT", "Give the guest an I/O port; writing V ends hvrun with status "
-	  "193+V.", .parse = opt_debug_exit },
+	{ "debug-exit", 0, "PORT",
+	  "Give the guest an I/O port; writing V ends hvrun with status "
+	  "193+V.",
+	  .parse = opt_debug_exit },
 	{ "debugcon", 0, "stdio|null|file:PATH", "Where firmware messages (port 0x402) go.",
 	  STR(debugcon) },
 	{ "log", 0, "FILE", "Write messages to FILE instead of standard error.", STR(log) },

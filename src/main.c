@@ -63,7 +63,8 @@ static bool take_files(struct config *c, struct err *e)
 		return err_set(e, HV_EXIT_USAGE, "--%s needs --kernel", c->initrd ? "initrd" :
 			       c->append ? "append" : "module");
 	if (!c->kernel && !c->ndisks && !c->firmware)
-		return err_set(e, HV_EXIT_USAGE, "nothing to run: give a disk image, an ISO image or "
+		return err_set(e, HV_EXIT_USAGE,
+			       "nothing to run: give a disk image, an ISO image or "
 			       "a kernel, for example: hvrun disk.img (hvrun --help lists all)");
 	return true;
 }
@@ -84,9 +85,10 @@ static bool check_memory(const struct config *c, struct err *e)
 
 	if (c->memory <= have)
 		return true;
-	return err_set(e, HV_EXIT_HOST, "--memory %llu MiB is more than this computer has (%llu MiB); "
-		       "give less", (unsigned long long)(c->memory >> 20),
-		       (unsigned long long)(have >> 20));
+	return err_set(e, HV_EXIT_HOST,
+		       "--memory %llu MiB is more than this computer has (%llu MiB); "
+		       "give less",
+		       (unsigned long long)(c->memory >> 20), (unsigned long long)(have >> 20));
 }
 
 static bool open_disks(struct app *a, struct err *e)

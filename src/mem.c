@@ -71,9 +71,10 @@ static bool block_map(struct gm_block *b, struct err *e)
 	b->host = mmap(NULL, b->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	close(fd);
 	if (b->host == MAP_FAILED)
-		return err_errno(e, HV_EXIT_HOST, errno,
-				 "cannot map %llu MiB of guest memory (%s); give less with --memory",
-				 (unsigned long long)(b->size >> 20), b->name);
+		return err_errno(
+			e, HV_EXIT_HOST, errno,
+			"cannot map %llu MiB of guest memory (%s); give less with --memory",
+			(unsigned long long)(b->size >> 20), b->name);
 	return true;
 }
 
@@ -192,8 +193,8 @@ struct gm_slot *gm_slot_add(struct guest_mem *gm, gpa_t at, uint64_t len, struct
 	struct gm_slot old = { .flags = GM_DISABLED };
 
 	if (gm->nslots == GM_MAX_SLOTS || !slot_fits(gm, NULL, at.v, len, block, off, flags)) {
-		err_set(e, HV_EXIT_GENERIC, "memory slot %s at %#llx+%#llx does not fit", block->name,
-			(unsigned long long)at.v, (unsigned long long)len);
+		err_set(e, HV_EXIT_GENERIC, "memory slot %s at %#llx+%#llx does not fit",
+			block->name, (unsigned long long)at.v, (unsigned long long)len);
 		return NULL;
 	}
 	s = &gm->slots[gm->nslots];

@@ -267,7 +267,8 @@ static void triple_fault(struct session *s)
 	third = s->triple_at[2];
 	log_info("the guest crashed (triple fault) and was reset");
 	if (third && now - third < RESET_LOOP_NS)
-		end(s, HV_EXIT_ENGINE, "the guest keeps crashing (triple fault three times in a row)");
+		end(s, HV_EXIT_ENGINE,
+		    "the guest keeps crashing (triple fault three times in a row)");
 }
 
 static void debug_exit(struct session *s, unsigned v)

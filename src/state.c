@@ -168,12 +168,14 @@ static bool open_section(struct reader *r, const char *name, const char *id, uin
 	if (!get(r, &magic, 4) || magic != STATE_MAGIC || !get_str(r, name) || !get_str(r, id))
 		return err_set(e, HV_EXIT_IMAGE, "saved state: section %s/%s is missing", name, id);
 	if (!get(r, version, 1) || !get(r, &len, 4) || !get(r, &crc, 4) || len > r->left)
-		return err_set(e, HV_EXIT_IMAGE, "saved state: section %s/%s is cut short", name, id);
+		return err_set(e, HV_EXIT_IMAGE, "saved state: section %s/%s is cut short", name,
+			       id);
 	if (!*version || *version > max_version)
-		return err_set(e, HV_EXIT_IMAGE, "saved state: %s/%s has unknown version %u", name, id,
-			       *version);
+		return err_set(e, HV_EXIT_IMAGE, "saved state: %s/%s has unknown version %u", name,
+			       id, *version);
 	if (crc32c(0, r->p, len) != crc)
-		return err_set(e, HV_EXIT_IMAGE, "saved state: %s/%s is damaged (checksum)", name, id);
+		return err_set(e, HV_EXIT_IMAGE, "saved state: %s/%s is damaged (checksum)", name,
+			       id);
 	*body = (struct reader){ r->p, len };
 	r->p += len;
 	r->left -= len;
@@ -191,7 +193,8 @@ bool state_load(const char *name, const char *id, uint8_t version,
 		return false;
 	check = body;
 	if (!get_fields(&check, tbl, got, obj, false) || check.left)
-		return err_set(e, HV_EXIT_IMAGE, "saved state: %s/%s has impossible contents", name, id);
+		return err_set(e, HV_EXIT_IMAGE, "saved state: %s/%s has impossible contents", name,
+			       id);
 	HV_BUG_ON(!get_fields(&body, tbl, got, obj, true));
 	*pos = len - r.left;
 	return true;
@@ -218,7 +221,8 @@ static size_t dump_value(const struct state_field *f, const uint8_t *p, char *bu
 	int n;
 
 	if (f->kind == F_TIMER)
-		v = vtimer_armed((const struct vtimer *)p) ? ((const struct vtimer *)p)->deadline : 0;
+		v = vtimer_armed((const struct vtimer *)p) ? ((const struct vtimer *)p)->deadline
+							   : 0;
 	else
 		memcpy(&v, p, MIN(f->size, 8u));
 	n = snprintf(buf, len, "%#llx ", (unsigned long long)v);

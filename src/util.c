@@ -17,7 +17,8 @@ void *hv_zalloc(size_t n)
 	void *p = calloc(1, n ? n : 1);
 
 	if (!p) {
-		log_error("out of memory allocating %zu bytes; close other programs and try again", n);
+		log_error("out of memory allocating %zu bytes; close other programs and try again",
+			  n);
 		exit(HV_EXIT_HOST);
 	}
 	return p;

@@ -110,8 +110,8 @@ static void gl_upload(void *view, const uint32_t *pixels, unsigned stride, struc
 
 	glBindTexture(GL_TEXTURE_2D, v->tex);
 	glPixelStorei(GL_UNPACK_ROW_LENGTH, (GLint)stride);
-	glTexSubImage2D(GL_TEXTURE_2D, 0, (GLint)r.x, (GLint)r.y, (GLsizei)r.w, (GLsizei)r.h, GL_BGRA,
-			GL_UNSIGNED_INT_8_8_8_8_REV, pixels + (size_t)r.y * stride + r.x);
+	glTexSubImage2D(GL_TEXTURE_2D, 0, (GLint)r.x, (GLint)r.y, (GLsizei)r.w, (GLsizei)r.h,
+			GL_BGRA, GL_UNSIGNED_INT_8_8_8_8_REV, pixels + (size_t)r.y * stride + r.x);
 	glPixelStorei(GL_UNPACK_ROW_LENGTH, 0);
 }
 

@@ -28,8 +28,8 @@ static void soft_resize(void *view, unsigned w, unsigned h)
 		SDL_DestroyTexture(v->tex);
 	v->w = w;
 	v->h = h;
-	v->tex = SDL_CreateTexture(v->ren, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STREAMING, (int)w,
-				   (int)h);
+	v->tex = SDL_CreateTexture(v->ren, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STREAMING,
+				   (int)w, (int)h);
 }
 
 static void soft_upload(void *view, const uint32_t *pixels, unsigned stride, struct rect r)
@@ -38,7 +38,8 @@ static void soft_upload(void *view, const uint32_t *pixels, unsigned stride, str
 	SDL_Rect sr = { (int)r.x, (int)r.y, (int)r.w, (int)r.h };
 
 	if (v->tex)
-		SDL_UpdateTexture(v->tex, &sr, pixels + (size_t)r.y * stride + r.x, (int)stride * 4);
+		SDL_UpdateTexture(v->tex, &sr, pixels + (size_t)r.y * stride + r.x,
+				  (int)stride * 4);
 }
 
 static void soft_present(void *view, SDL_Rect dst, bool smooth, bool blank)
@@ -48,7 +49,8 @@ static void soft_present(void *view, SDL_Rect dst, bool smooth, bool blank)
 	SDL_SetRenderDrawColor(v->ren, 0x10, 0x12, 0x14, 0xff);
 	SDL_RenderClear(v->ren);
 	if (v->tex && !blank) {
-		SDL_SetTextureScaleMode(v->tex, smooth ? SDL_ScaleModeLinear : SDL_ScaleModeNearest);
+		SDL_SetTextureScaleMode(v->tex,
+					smooth ? SDL_ScaleModeLinear : SDL_ScaleModeNearest);
 		SDL_RenderCopy(v->ren, v->tex, NULL, &dst);
 	}
 	SDL_RenderPresent(v->ren);

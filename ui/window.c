@@ -60,8 +60,9 @@ static void update_title(struct window *w)
 
 static bool try_view(struct window *w, const struct view_ops *ops)
 {
-	w->win = SDL_CreateWindow(w->title, SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, 720, 400,
-				  SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI | ops->window_flags);
+	w->win = SDL_CreateWindow(
+		w->title, SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, 720, 400,
+		SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI | ops->window_flags);
 	if (!w->win)
 		return false;
 	w->view = ops->open(w->win);
@@ -104,7 +105,8 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 
 	set_hints();
 	if (SDL_Init(SDL_INIT_VIDEO) < 0) {
-		err_set(e, HV_EXIT_HOST, "cannot open a window: %s; use --display none to run without",
+		err_set(e, HV_EXIT_HOST,
+			"cannot open a window: %s; use --display none to run without",
 			SDL_GetError());
 		return NULL;
 	}
@@ -120,7 +122,8 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 	snprintf(w->title, sizeof(w->title), "%s", title);
 	w->wake_event = SDL_RegisterEvents(1);
 	if (!try_view(w, &view_gl_ops) && !try_view(w, &view_soft_ops)) {
-		err_set(e, HV_EXIT_HOST, "cannot open a window: %s; use --display none to run without",
+		err_set(e, HV_EXIT_HOST,
+			"cannot open a window: %s; use --display none to run without",
 			SDL_GetError());
 		window_close(w);
 		return NULL;

@@ -81,7 +81,8 @@ bool vcpu_start_thread(struct vcpu *v, struct err *e)
 	int rc = pthread_create(&v->thread, NULL, vcpu_main, v);
 
 	if (rc)
-		return err_errno(e, HV_EXIT_HOST, rc, "cannot start the thread of vCPU %u", v->index);
+		return err_errno(e, HV_EXIT_HOST, rc, "cannot start the thread of vCPU %u",
+				 v->index);
 	v->started = true;
 	return true;
 }

@@ -48,7 +48,7 @@ struct vcpu {
 	_Atomic uint32_t req;		/* VCPU_REQ_* */
 	_Atomic uint32_t sipi_vector;
 	_Atomic uint32_t sleeping;	/* futex word: 1 while in HLT sleep */
-	uint32_t wake_mask;		/* requests that end EXIT_HLT's sleep; engine sets, LEAVE implied */
+	uint32_t wake_mask; /* requests that end EXIT_HLT's sleep; engine sets, LEAVE implied */
 	pthread_t thread;
 	bool started;
 	char fail[400];			/* vCPU thread writes, read after EXIT_FAIL */
@@ -58,7 +58,8 @@ struct cpu_ops {
 	const char *name;		/* "kvm", "soft" */
 	/* Usable here?  false + reason. */
 	bool (*probe)(struct err *e);
-	bool (*vm_init)(struct vm *vm, struct err *e);	/* sets vm->engine_data, vm->msi if in-kernel */
+	bool (*vm_init)(struct vm *vm,
+			struct err *e); /* sets vm->engine_data, vm->msi if in-kernel */
 	void (*vm_free)(struct vm *vm);
 	bool (*vcpu_init)(struct vcpu *v, struct err *e);
 	void (*vcpu_free)(struct vcpu *v);

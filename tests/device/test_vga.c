@@ -98,7 +98,7 @@ static void test_text(void **st)
 	mode3(vm);
 	for (unsigned i = 0; i < 2000; i++)
 		bus_write(vm->bus, BUS_MMIO, 0xb8000 + i * 2, 2, 0x0720);
-	bus_write(vm->bus, BUS_MMIO, 0xb8000 + (80 + 2) * 2, 2, 0x1441);	/* 'A', red on blue */
+	bus_write(vm->bus, BUS_MMIO, 0xb8000 + (80 + 2) * 2, 2, 0x1441); /* 'A', red on blue */
 	assert_int_equal(bus_read(vm->bus, BUS_MMIO, 0xb8000 + (80 + 2) * 2, 2), 0x1441);
 	display_refresh(vm->display);
 	assert_int_equal(display_surface(vm->display)->w, 720);
@@ -219,7 +219,8 @@ static void test_storm(void **st)
 		else if (x >> 41 & 1)
 			vbe(vm, (uint16_t)(x >> 8 & 15), (uint16_t)(x >> 16));
 		else
-			bus_write(vm->bus, BUS_MMIO, 0xa0000 + (x >> 20 & 0x1ffff), 1 << (x >> 44 & 3), x);
+			bus_write(vm->bus, BUS_MMIO, 0xa0000 + (x >> 20 & 0x1ffff),
+				  1 << (x >> 44 & 3), x);
 		if (i % 200 == 0)
 			display_refresh(vm->display);
 	}
@@ -246,8 +247,9 @@ static void test_state(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_text), cmocka_unit_test(test_planes), cmocka_unit_test(test_vbe),
-		cmocka_unit_test(test_storm), cmocka_unit_test(test_state),
+		cmocka_unit_test(test_text),  cmocka_unit_test(test_planes),
+		cmocka_unit_test(test_vbe),   cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,7 +192,7 @@ static void string(struct prog *p)
 
 	if (p->bits == 64)
 		put(p, 0x48);
-	put(p, 0x8d), put(p, 0xb5), put32(p, (uint32_t)(rnd() % 0x2ff0));	/* lea rsi, [rbp+..] */
+	put(p, 0x8d), put(p, 0xb5), put32(p, (uint32_t)(rnd() % 0x2ff0)); /* lea rsi, [rbp+..] */
 	if (p->bits == 64)
 		put(p, 0x48);
 	put(p, 0x8d), put(p, 0xbd), put32(p, (uint32_t)(rnd() % 0x2ff0));
@@ -237,7 +237,8 @@ static void various(struct prog *p)
 		put(p, cf[rnd() % 4]);
 		break;
 	case 1:				/* op AH, DH or BH, imm8 */
-		put(p, 0x80), put(p, 0xc0 | (rnd() % 8) << 3 | high[rnd() % 3]), put(p, (uint8_t)rnd());
+		put(p, 0x80), put(p, 0xc0 | (rnd() % 8) << 3 | high[rnd() % 3]),
+			put(p, (uint8_t)rnd());
 		break;
 	case 2:				/* test high, imm8; setcc al */
 		put(p, 0xf6), put(p, 0xc4 + rnd() % 4), put(p, (uint8_t)rnd());
@@ -286,8 +287,8 @@ static void patch(struct prog *p)
 static void straight(struct prog *p, unsigned n)
 {
 	static void (*const gen[])(struct prog *) = {
-		alu, alu, alu_imm, alu_imm, move, move, condition, one, locked, stack, string, sse, patch,
-		various,
+		alu, alu,    alu_imm, alu_imm, move, move,  condition,
+		one, locked, stack,   string,  sse,  patch, various,
 	};
 
 	while (n--)
@@ -381,8 +382,8 @@ static void compare(uint64_t n)
 	assert_true(gm_read(jit.vm->mem, GPA(SVM_DATA), b, DATA_LEN));
 	for (unsigned i = 0; i < DATA_LEN; i++)
 		if (a[i] != b[i])
-			fail_msg("case %llu, data at %x: %x, translated %x", (unsigned long long)n, i,
-				 a[i], b[i]);
+			fail_msg("case %llu, data at %x: %x, translated %x", (unsigned long long)n,
+				 i, a[i], b[i]);
 }
 
 static void test_programs(void **state)

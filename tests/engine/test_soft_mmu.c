@@ -192,10 +192,11 @@ static void check_one(const struct kind *k, const unsigned *r, const struct acce
 			what = "accessed and dirty bits";
 	}
 	if (what)
-		fail_msg("%s: rights %x %x %x %x user %d wp %d smep %d smap %d ac %d nxe %d access %d: "
-			 "%s; want %d, vector %d code %#llx", k->name, r[0], r[1], r[2], r[3],
-			 a->user, a->wp, a->smep, a->smap, a->ac, a->nxe, a->acc, what, want, vec,
-			 (unsigned long long)sys_get(&t, sp, 4));
+		fail_msg("%s: rights %x %x %x %x user %d wp %d smep %d smap %d ac %d nxe %d access "
+			 "%d: "
+			 "%s; want %d, vector %d code %#llx",
+			 k->name, r[0], r[1], r[2], r[3], a->user, a->wp, a->smep, a->smap, a->ac,
+			 a->nxe, a->acc, what, want, vec, (unsigned long long)sys_get(&t, sp, 4));
 }
 
 static void one_of(const struct kind *k, uint32_t n)
@@ -309,7 +310,11 @@ static void exec(const uint8_t *code, size_t n)
 	assert_int_equal(t.v->ops->run(t.v), EXIT_HLT);
 	assert_true(s->rip >= SVM_CODE);	/* no exception */
 }
-#define EXEC(...) do { static const uint8_t c_[] = { __VA_ARGS__, 0xf4 }; exec(c_, sizeof(c_)); } while (0)
+#define EXEC(...) \
+	do { \
+		static const uint8_t c_[] = { __VA_ARGS__, 0xf4 }; \
+		exec(c_, sizeof(c_)); \
+	} while (0)
 
 static void map64(const struct kind *k, uint64_t leaf)
 {

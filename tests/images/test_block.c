@@ -192,8 +192,11 @@ static void test_close_in_flight(void **state)
 		setup(&x, raw_file(8192), NULL, 0);
 		for (unsigned i = 0; i < 8; i++) {
 			res[i] = (struct result){ -1, 0, NULL };
-			r[i] = (struct block_req){ .op = BLOCK_WRITE_ZEROES, .off = i * 512, .len = 512,
-						   .done = done, .opaque = &res[i] };
+			r[i] = (struct block_req){ .op = BLOCK_WRITE_ZEROES,
+						   .off = i * 512,
+						   .len = 512,
+						   .done = done,
+						   .opaque = &res[i] };
 			submit(&x, &r[i]);
 		}
 		teardown(&x);
@@ -226,8 +229,12 @@ static void test_parallel_qcow2(void **state)
 			memset(rd ? back[i] : data[i], (int)(i + pass), PIECE);
 			v[i] = (struct iovec){ rd ? back[i] : data[i], PIECE };
 			r[i] = (struct block_req){ .op = rd ? BLOCK_READ : BLOCK_WRITE,
-				.off = (uint64_t)(i * 37 % PIECES) * PIECE, .len = PIECE, .iov = &v[i],
-				.niov = 1, .done = done, .opaque = &res };
+						   .off = (uint64_t)(i * 37 % PIECES) * PIECE,
+						   .len = PIECE,
+						   .iov = &v[i],
+						   .niov = 1,
+						   .done = done,
+						   .opaque = &res };
 			submit(&x, &r[i]);
 		}
 		drain(&x);

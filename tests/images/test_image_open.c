@@ -136,8 +136,9 @@ static void test_qcow2_truncated(void **state)
 	size_t n;
 
 	it_skip_without("qemu-io");
-	assert_int_equal(it_run("qemu-img create -f qcow2 '%s' 8M && qemu-io -c 'write 0 4M' '%s'", f,
-				f), 0);
+	assert_int_equal(
+		it_run("qemu-img create -f qcow2 '%s' 8M && qemu-io -c 'write 0 4M' '%s'", f, f),
+		0);
 	b = it_read_file(f, &n);
 	it_write_file(f, b, n - (1u << 20));
 	expect_refused(f, NULL, 0, HV_EXIT_IMAGE, "truncated");
@@ -202,13 +203,18 @@ static void test_confinement(void **state)
 static void test_chain_limits(void **state)
 {
 	it_skip_without("qemu-img");
-	assert_int_equal(it_run("cd '%s' && qemu-img create -u -f qcow2 -b l2.qcow2 -F qcow2 l1.qcow2 1M "
-				"&& qemu-img create -u -f qcow2 -b l1.qcow2 -F qcow2 l2.qcow2 1M",
-				it_dir()), 0);
+	assert_int_equal(
+		it_run("cd '%s' && qemu-img create -u -f qcow2 -b l2.qcow2 -F qcow2 l1.qcow2 1M "
+		       "&& qemu-img create -u -f qcow2 -b l1.qcow2 -F qcow2 l2.qcow2 1M",
+		       it_dir()),
+		0);
 	expect_refused(it_path("l1.qcow2"), NULL, BLOCK_RDONLY, HV_EXIT_IMAGE, "a loop");
-	assert_int_equal(it_run("cd '%s' && truncate -s 1M d0.qcow2 && F=raw; for i in 1 2 3 4 5 6 7 8 9;"
-				" do qemu-img create -u -f qcow2 -b d$((i-1)).qcow2 -F $F d$i.qcow2 1M;"
-				" F=qcow2; done", it_dir()), 0);
+	assert_int_equal(
+		it_run("cd '%s' && truncate -s 1M d0.qcow2 && F=raw; for i in 1 2 3 4 5 6 7 8 9;"
+		       " do qemu-img create -u -f qcow2 -b d$((i-1)).qcow2 -F $F d$i.qcow2 1M;"
+		       " F=qcow2; done",
+		       it_dir()),
+		0);
 	image_close(it_open(it_path("d7.qcow2"), NULL, 0));
 	expect_refused(it_path("d8.qcow2"), NULL, 0, HV_EXIT_IMAGE, "more than 8");
 }
@@ -217,9 +223,12 @@ static void test_chain_limits(void **state)
 static void test_planted_header(void **state)
 {
 	it_skip_without("qemu-img");
-	assert_int_equal(it_run("cd '%s' && truncate -s 1M secret.raw && qemu-img create -f qcow2 -b "
-				"secret.raw -F raw planted.raw 1M && qemu-img create -f qcow2 -b "
-				"planted.raw -F raw p.qcow2 1M", it_dir()), 0);
+	assert_int_equal(
+		it_run("cd '%s' && truncate -s 1M secret.raw && qemu-img create -f qcow2 -b "
+		       "secret.raw -F raw planted.raw 1M && qemu-img create -f qcow2 -b "
+		       "planted.raw -F raw p.qcow2 1M",
+		       it_dir()),
+		0);
 	image_close(it_open(it_path("p.qcow2"), NULL, 0));
 	/* Without the recorded format: strip the extension by rewriting its type. */
 	size_t n;
@@ -278,8 +287,10 @@ static void test_lock_qemu(void **state)
 		for (unsigned ro = 0; ro < 2; ro++) {
 			pid_t pid;
 
-			snprintf(cmd, sizeof(cmd), "exec stdbuf -o0 qemu-io %s -f %s -c 'read 0 512' "
-				 "-c 'sleep 60000' '%s'", ro ? "-r" : "", formats[i], f);
+			snprintf(cmd, sizeof(cmd),
+				 "exec stdbuf -o0 qemu-io %s -f %s -c 'read 0 512' "
+				 "-c 'sleep 60000' '%s'",
+				 ro ? "-r" : "", formats[i], f);
 			pid = start_holder(cmd);
 			/* "qemu-io -r -f raw" itself says that others may write */
 			if (!ro || i == 0)
@@ -376,8 +387,11 @@ static void test_backing_is_locked(void **state)
 	struct image *im;
 
 	it_skip_without("qemu-img");
-	assert_int_equal(it_run("cd '%s' && truncate -s 1M lb.raw && qemu-img create -f qcow2 -b lb.raw "
-				"-F raw lt.qcow2", it_dir()), 0);
+	assert_int_equal(
+		it_run("cd '%s' && truncate -s 1M lb.raw && qemu-img create -f qcow2 -b lb.raw "
+		       "-F raw lt.qcow2",
+		       it_dir()),
+		0);
 	im = it_open(it_path("lt.qcow2"), NULL, 0);
 	expect_refused(it_path("lb.raw"), "raw", 0, HV_EXIT_LOCKED, "given twice");
 	image_close(it_open(it_path("lb.raw"), "raw", BLOCK_RDONLY));

@@ -95,8 +95,8 @@ static void expect_content(const char *f, const struct shadow *s, bool exact)
 		uint8_t now = s->now[i / 512], maybe = s->maybe[i / 512];
 
 		if (buf[i] != now && buf[i] != maybe && maybe != 0xff)
-			fail_msg("call %lu: sector %u holds %u, not %u", plan.fail_at, i / 512, buf[i],
-				 now);
+			fail_msg("call %lu: sector %u holds %u, not %u", plan.fail_at, i / 512,
+				 buf[i], now);
 	}
 }
 
@@ -136,8 +136,8 @@ static void all_cases(const char *name, const char *opts, unsigned flags, unsign
 {
 	unsigned long cases = 0;
 
-	assert_int_equal(it_run("qemu-img create -f qcow2 -o %s '%s' %u", opts, it_path(name), DISK),
-			 0);
+	assert_int_equal(
+		it_run("qemu-img create -f qcow2 -o %s '%s' %u", opts, it_path(name), DISK), 0);
 	for (enum mode m = ONE_SHOT; m < MODES; m++)
 		for (int e = 0; e < 2; e++)
 			for (unsigned long n = 1 + e; one_case(name, flags, n, m, e ? EIO : ENOSPC);

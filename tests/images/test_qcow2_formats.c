@@ -121,11 +121,16 @@ static void test_chain(void **state)
 
 	it_skip_without("qemu-io");
 	it_write_file(it_path("c0.raw"), d, SIZE);
-	assert_int_equal(it_run("cd '%s' && qemu-img create -f qcow2 -o compat=0.10,cluster_size=4096 "
-		"-b c0.raw -F raw c1.qcow2 %u && qemu-io -c 'write -P 0x11 1000k 77k' c1.qcow2 && "
-		"qemu-img create -f qcow2 -o cluster_size=512 -b c1.qcow2 -F qcow2 c2.qcow2 && "
-		"qemu-io -c 'write -P 0x22 2000k 50k' -c 'write -z 100k 30k' c2.qcow2 && "
-		"qemu-img create -f qcow2 -b '%s/c2.qcow2' -F qcow2 c3.qcow2", dir, SIZE, dir), 0);
+	assert_int_equal(
+		it_run("cd '%s' && qemu-img create -f qcow2 -o compat=0.10,cluster_size=4096 "
+		       "-b c0.raw -F raw c1.qcow2 %u && qemu-io -c 'write -P 0x11 1000k 77k' "
+		       "c1.qcow2 && "
+		       "qemu-img create -f qcow2 -o cluster_size=512 -b c1.qcow2 -F qcow2 c2.qcow2 "
+		       "&& "
+		       "qemu-io -c 'write -P 0x22 2000k 50k' -c 'write -z 100k 30k' c2.qcow2 && "
+		       "qemu-img create -f qcow2 -b '%s/c2.qcow2' -F qcow2 c3.qcow2",
+		       dir, SIZE, dir),
+		0);
 	memset(d + 1000 * 1024, 0x11, 77 * 1024);
 	memset(d + 2000 * 1024, 0x22, 50 * 1024);
 	memset(d + 100 * 1024, 0, 30 * 1024);
@@ -144,8 +149,10 @@ static void test_back_and_forth(void **state)
 	struct rng r = { 10 };
 
 	it_skip_without("qemu-io");
-	assert_int_equal(it_run("qemu-img create -f qcow2 -o refcount_bits=64,cluster_size=512 '%s' %u",
-				img, SIZE), 0);
+	assert_int_equal(
+		it_run("qemu-img create -f qcow2 -o refcount_bits=64,cluster_size=512 '%s' %u", img,
+		       SIZE),
+		0);
 	for (unsigned i = 0; i < 4; i++) {
 		write_and_judge(img, &r, d, "back and forth");
 		assert_int_equal(it_run("qemu-io -c 'write -P 0x%x %uk 99k' '%s'", 0x30 + i,
@@ -171,7 +178,8 @@ static void test_dirty(void **state)
 
 		assert_int_equal(it_run("qemu-img create -f qcow2 -o lazy_refcounts=on,%s '%s' %u",
 					shapes[i], img, SIZE), 0);
-		it_run("ulimit -c 0; qemu-io -c 'write -P 0x42 64k 1M' -c flush -c abort '%s'", img);
+		it_run("ulimit -c 0; qemu-io -c 'write -P 0x42 64k 1M' -c flush -c abort '%s'",
+		       img);
 		memset(d + 65536, 0x42, 1 << 20);
 		raw = it_read_file(img, &n);
 		assert_int_equal(raw[79] & 1, 1);	/* incompatible bit 0: dirty */

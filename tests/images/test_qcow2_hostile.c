@@ -37,7 +37,8 @@ static const char *const recipes[] = {
 	"-c 'write 0 100k' -c 'write -c 200k 1k' -c 'write -c 201k 1k' %1$s",
 	"qemu-img create -f qcow2 -o compression_type=zstd,cluster_size=8192 %1$s 4M && qemu-io "
 	"-c 'write 0 100k' -c 'write -c 400k 8k' -c 'write -c 408k 8k' %1$s",
-	"qemu-img create -f qcow2 -o lazy_refcounts=on,cluster_size=2M,refcount_bits=64 %1$s 64M && "
+	"qemu-img create -f qcow2 -o lazy_refcounts=on,cluster_size=2M,refcount_bits=64 %1$s 64M "
+	"&& "
 	"qemu-io -c 'write 0 100k' %1$s",
 };
 
@@ -167,7 +168,8 @@ static void one_mutation(uint64_t seed, const struct seed_image *seeds, unsigned
 		exercise(im, &r);
 		image_close(im);
 	} else if (!strstr(e.msg, "hostile.qcow2") || !e.exit_code) {
-		fail_msg("seed %llu: refused without saying why: %s", (unsigned long long)seed, e.msg);
+		fail_msg("seed %llu: refused without saying why: %s", (unsigned long long)seed,
+			 e.msg);
 	}
 	alarm(0);
 }

@@ -103,8 +103,10 @@ static void test_sigkill(void **state)
 		int rc;
 
 		if (i % 6 == 0)
-			assert_int_equal(it_run("qemu-img create -f qcow2 -o cluster_size=%u '%s' %u",
-						i % 12 ? 65536 : 4096, f, DISK), 0);
+			assert_int_equal(
+				it_run("qemu-img create -f qcow2 -o cluster_size=%u '%s' %u",
+				       i % 12 ? 65536 : 4096, f, DISK),
+				0);
 		safe = run_and_kill(f, i, 1 + (unsigned)rng_below(&r, 60));
 		rc = it_run("qemu-img check '%s'", f);
 		if (rc != 0 && rc != 3)

@@ -85,8 +85,8 @@ static void make_image(struct model *m)
 	const struct shape *s = &m->sh;
 	char opts[128], backing[600] = "";
 
-	snprintf(opts, sizeof(opts), "compat=%s,cluster_size=%u%s", s->version == 3 ? "1.1" : "0.10",
-		 1u << s->cluster_bits, "");
+	snprintf(opts, sizeof(opts), "compat=%s,cluster_size=%u%s",
+		 s->version == 3 ? "1.1" : "0.10", 1u << s->cluster_bits, "");
 	if (s->version == 3)
 		snprintf(opts + strlen(opts), sizeof(opts) - strlen(opts), ",refcount_bits=%u",
 			 s->refcount_bits);

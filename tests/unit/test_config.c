@@ -25,12 +25,14 @@ static bool parse(const char *line)
 
 static void test_values(void **st)
 {
-	assert_true(parse("-m|2G|--cpus=4|--engine|soft|disk.img|--disk|a,,b.img,if=ide,readonly=on"));
+	assert_true(
+		parse("-m|2G|--cpus=4|--engine|soft|disk.img|--disk|a,,b.img,if=ide,readonly=on"));
 	assert_true(cfg.memory == GiB(2) && cfg.cpus == 4);
 	assert_string_equal(cfg.files[0], "disk.img");
 	assert_string_equal(cfg.disks[0].path, "a,b.img");
 	assert_true(cfg.disks[0].ide && cfg.disks[0].readonly);
-	assert_true(parse("-m512|--timeout|1.5m|--expect|a|--send|b\\n|--expect|c|--then|shutdown"));
+	assert_true(
+		parse("-m512|--timeout|1.5m|--expect|a|--send|b\\n|--expect|c|--then|shutdown"));
 	assert_true(cfg.memory == MiB(512) && cfg.timeout_ms == 90000 && cfg.nsteps == 3);
 	assert_true(cfg.steps[1].send && !cfg.steps[2].send && cfg.then == THEN_SHUTDOWN);
 	assert_true(parse("--forward|tcp:2222:22|--forward|udp:0.0.0.0:53:5353"));
@@ -46,19 +48,36 @@ static void test_values(void **st)
 static void test_refused(void **st)
 {
 	static const char *const bad[][2] = {
-		{ "--memroy|1G", "did you mean --memory" }, { "--nonsense", "hvrun --help" },
-		{ "-m|0", "--memory 0" }, { "-m|-1", "--memory" }, { "-m|12Q", "not a size" },
-		{ "-m|99999T", "impossible" }, { "-m|99999999999999999999", "--memory" }, { "-m", "needs a value" },
-		{ "--cpus|0", "--cpus 0" }, { "--cpus|65", "between 1 and 64" }, { "--cpus|two", "--cpus two" },
-		{ "--engine|qemu", "auto, kvm or soft" }, { "--disk|a.img,if=scsi", "if=virtio" },
-		{ "--disk|a.img,foo", "KEY=VALUE" }, { "--disk|a.img,colour=red", "unknown key" },
-		{ "--disk|,readonly=on", "file name" }, { "--serial|tty", "stdio" },
-		{ "--timeout|soon", "--timeout soon" }, { "--timeout|0", "--timeout 0" },
-		{ "--forward|tcp:1:99999", "HOSTPORT" }, { "--forward|22", "HOSTPORT" },
-		{ "--debug-exit|0", "I/O port" }, { "--display|sdl", "window or none" },
-		{ "--then|explode", "poweroff" }, { "--discard=yes", "takes no value" },
-		{ "--initrd|x", "needs --kernel" }, { "--net|none|--forward|tcp:1:1", "--net none" },
-		{ "--firmware|uefi", "uefi" }, { "--boot|floppy", "disk, cd or menu" }, { "--expect|", "needs a" },
+		{ "--memroy|1G", "did you mean --memory" },
+		{ "--nonsense", "hvrun --help" },
+		{ "-m|0", "--memory 0" },
+		{ "-m|-1", "--memory" },
+		{ "-m|12Q", "not a size" },
+		{ "-m|99999T", "impossible" },
+		{ "-m|99999999999999999999", "--memory" },
+		{ "-m", "needs a value" },
+		{ "--cpus|0", "--cpus 0" },
+		{ "--cpus|65", "between 1 and 64" },
+		{ "--cpus|two", "--cpus two" },
+		{ "--engine|qemu", "auto, kvm or soft" },
+		{ "--disk|a.img,if=scsi", "if=virtio" },
+		{ "--disk|a.img,foo", "KEY=VALUE" },
+		{ "--disk|a.img,colour=red", "unknown key" },
+		{ "--disk|,readonly=on", "file name" },
+		{ "--serial|tty", "stdio" },
+		{ "--timeout|soon", "--timeout soon" },
+		{ "--timeout|0", "--timeout 0" },
+		{ "--forward|tcp:1:99999", "HOSTPORT" },
+		{ "--forward|22", "HOSTPORT" },
+		{ "--debug-exit|0", "I/O port" },
+		{ "--display|sdl", "window or none" },
+		{ "--then|explode", "poweroff" },
+		{ "--discard=yes", "takes no value" },
+		{ "--initrd|x", "needs --kernel" },
+		{ "--net|none|--forward|tcp:1:1", "--net none" },
+		{ "--firmware|uefi", "uefi" },
+		{ "--boot|floppy", "disk, cd or menu" },
+		{ "--expect|", "needs a" },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {

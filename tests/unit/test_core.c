@@ -222,8 +222,9 @@ static void test_loop(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bus), cmocka_unit_test(test_mem), cmocka_unit_test(test_clock),
-		cmocka_unit_test(test_state), cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_bus),   cmocka_unit_test(test_mem),
+		cmocka_unit_test(test_clock), cmocka_unit_test(test_state),
+		cmocka_unit_test(test_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

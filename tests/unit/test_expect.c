@@ -30,7 +30,8 @@ static struct expect *script(struct config *c, const char *const *words)
 		if (!strcmp(words[0], "fail"))
 			c->fail_on[c->nfail_on++] = words[1];
 		else
-			c->steps[c->nsteps++] = (struct cfg_step){ !strcmp(words[0], "send"), words[1] };
+			c->steps[c->nsteps++] =
+				(struct cfg_step){ !strcmp(words[0], "send"), words[1] };
 	}
 	x = expect_new(c, &e);
 	assert_non_null(x);
@@ -39,8 +40,8 @@ static struct expect *script(struct config *c, const char *const *words)
 
 static void test_order(void **st)
 {
-	static const char *const w[] = { "expect", "login: ", "send", "root\\n", "expect", "/[#$] /",
-					 "send", "/bin/x/", NULL };
+	static const char *const w[] = { "expect",  "login: ", "send",	  "root\\n", "expect",
+					 "/[#$] /", "send",    "/bin/x/", NULL };
 	struct config c;
 	struct expect *x = script(&c, w);
 

@@ -12,7 +12,8 @@
 
 #define FAMILY_MODEL 0x00b00f21u	/* family 1Ah, model 2, stepping 1 */
 
-/* One row a feature: where the guest sees it, and where the host must have it (0: needs nothing). */
+/* One row a feature: where the guest sees it, and where the host must have it (0: needs nothing).
+ */
 struct feature {
 	uint32_t leaf;
 	uint8_t sub, reg, bit;	/* reg: 0 EAX .. 3 EDX */
@@ -24,39 +25,61 @@ enum { EAX, EBX, ECX, EDX };
 
 static const struct feature features[] = {
 	/* leaf 1 EDX */
-	{ 1, 0, EDX, 0, F_FPU, true }, { 1, 0, EDX, 1, F_BASE, false },	/* fpu vme */
-	{ 1, 0, EDX, 2, F_BASE, false }, { 1, 0, EDX, 3, F_BASE, false },	/* de pse */
-	{ 1, 0, EDX, 4, F_BASE, false }, { 1, 0, EDX, 5, F_BASE, false },	/* tsc msr */
-	{ 1, 0, EDX, 6, F_BASE, false }, { 1, 0, EDX, 7, F_BASE, false },	/* pae mce */
-	{ 1, 0, EDX, 8, F_BASE, false }, { 1, 0, EDX, 9, F_BASE, false },	/* cx8 apic */
-	{ 1, 0, EDX, 11, F_BASE, false }, { 1, 0, EDX, 12, F_BASE, false },	/* sep mtrr */
-	{ 1, 0, EDX, 13, F_BASE, false }, { 1, 0, EDX, 14, F_BASE, false },	/* pge mca */
-	{ 1, 0, EDX, 15, F_BASE, false }, { 1, 0, EDX, 16, F_BASE, false },	/* cmov pat */
-	{ 1, 0, EDX, 17, F_BASE, false }, { 1, 0, EDX, 19, F_CLFSH, false },	/* pse36 clfsh */
-	{ 1, 0, EDX, 23, F_MMX, true }, { 1, 0, EDX, 24, F_FPU, true },		/* mmx fxsr */
-	{ 1, 0, EDX, 25, F_SSE, true }, { 1, 0, EDX, 26, F_SSE2, true },
+	{ 1, 0, EDX, 0, F_FPU, true },
+	{ 1, 0, EDX, 1, F_BASE, false }, /* fpu vme */
+	{ 1, 0, EDX, 2, F_BASE, false },
+	{ 1, 0, EDX, 3, F_BASE, false }, /* de pse */
+	{ 1, 0, EDX, 4, F_BASE, false },
+	{ 1, 0, EDX, 5, F_BASE, false }, /* tsc msr */
+	{ 1, 0, EDX, 6, F_BASE, false },
+	{ 1, 0, EDX, 7, F_BASE, false }, /* pae mce */
+	{ 1, 0, EDX, 8, F_BASE, false },
+	{ 1, 0, EDX, 9, F_BASE, false }, /* cx8 apic */
+	{ 1, 0, EDX, 11, F_BASE, false },
+	{ 1, 0, EDX, 12, F_BASE, false }, /* sep mtrr */
+	{ 1, 0, EDX, 13, F_BASE, false },
+	{ 1, 0, EDX, 14, F_BASE, false }, /* pge mca */
+	{ 1, 0, EDX, 15, F_BASE, false },
+	{ 1, 0, EDX, 16, F_BASE, false }, /* cmov pat */
+	{ 1, 0, EDX, 17, F_BASE, false },
+	{ 1, 0, EDX, 19, F_CLFSH, false }, /* pse36 clfsh */
+	{ 1, 0, EDX, 23, F_MMX, true },
+	{ 1, 0, EDX, 24, F_FPU, true }, /* mmx fxsr */
+	{ 1, 0, EDX, 25, F_SSE, true },
+	{ 1, 0, EDX, 26, F_SSE2, true },
 	/* leaf 1 ECX */
-	{ 1, 0, ECX, 0, F_SSE3, true }, { 1, 0, ECX, 1, F_PCLMUL, true },
-	{ 1, 0, ECX, 9, F_SSSE3, true }, { 1, 0, ECX, 13, F_CX16, true },
-	{ 1, 0, ECX, 17, F_BASE, false }, { 1, 0, ECX, 19, F_SSE41, true },	/* pcid */
-	{ 1, 0, ECX, 20, F_SSE42, true }, { 1, 0, ECX, 21, F_BASE, false },	/* x2apic */
-	{ 1, 0, ECX, 23, F_POPCNT, false }, { 1, 0, ECX, 24, F_BASE, false },	/* tsc-deadline */
-	{ 1, 0, ECX, 25, F_AES, true }, { 1, 0, ECX, 26, F_XSAVE, true },
+	{ 1, 0, ECX, 0, F_SSE3, true },
+	{ 1, 0, ECX, 1, F_PCLMUL, true },
+	{ 1, 0, ECX, 9, F_SSSE3, true },
+	{ 1, 0, ECX, 13, F_CX16, true },
+	{ 1, 0, ECX, 17, F_BASE, false },
+	{ 1, 0, ECX, 19, F_SSE41, true }, /* pcid */
+	{ 1, 0, ECX, 20, F_SSE42, true },
+	{ 1, 0, ECX, 21, F_BASE, false }, /* x2apic */
+	{ 1, 0, ECX, 23, F_POPCNT, false },
+	{ 1, 0, ECX, 24, F_BASE, false }, /* tsc-deadline */
+	{ 1, 0, ECX, 25, F_AES, true },
+	{ 1, 0, ECX, 26, F_XSAVE, true },
 	{ 1, 0, ECX, 30, F_RDRAND, true },
 	/* leaf 7 */
-	{ 7, 0, EBX, 0, F_FSGSBASE, false }, { 7, 0, EBX, 1, F_BASE, false },	/* tsc_adjust */
-	{ 7, 0, EBX, 7, F_BASE, false },					/* smep */
-	{ 7, 0, EBX, 9, F_BASE, false }, { 7, 0, EBX, 10, F_INVPCID, false },	/* erms */
-	{ 7, 0, EBX, 18, F_RDSEED, true }, { 7, 0, EBX, 20, F_SMAP, false },
-	{ 7, 0, EDX, 4, F_BASE, false },					/* fsrm */
+	{ 7, 0, EBX, 0, F_FSGSBASE, false },
+	{ 7, 0, EBX, 1, F_BASE, false }, /* tsc_adjust */
+	{ 7, 0, EBX, 7, F_BASE, false }, /* smep */
+	{ 7, 0, EBX, 9, F_BASE, false },
+	{ 7, 0, EBX, 10, F_INVPCID, false }, /* erms */
+	{ 7, 0, EBX, 18, F_RDSEED, true },
+	{ 7, 0, EBX, 20, F_SMAP, false },
+	{ 7, 0, EDX, 4, F_BASE, false }, /* fsrm */
 	/* leaf D.1 */
 	{ 0xd, 1, EAX, 0, F_XSAVEOPT, true },
 	/* leaf 80000001 */
 	{ 0x80000001, 0, ECX, 0, F_LAHF64, false },
 	{ 0x80000001, 0, ECX, 8, F_PREFETCHW, false },
-	{ 0x80000001, 0, EDX, 11, F_SYSCALL, false }, { 0x80000001, 0, EDX, 20, F_BASE, false }, /* nx */
-	{ 0x80000001, 0, EDX, 26, F_BASE, false }, { 0x80000001, 0, EDX, 27, F_RDTSCP, false },
-	{ 0x80000001, 0, EDX, 29, F_BASE, false },				/* lm */
+	{ 0x80000001, 0, EDX, 11, F_SYSCALL, false },
+	{ 0x80000001, 0, EDX, 20, F_BASE, false }, /* nx */
+	{ 0x80000001, 0, EDX, 26, F_BASE, false },
+	{ 0x80000001, 0, EDX, 27, F_RDTSCP, false },
+	{ 0x80000001, 0, EDX, 29, F_BASE, false }, /* lm */
 };
 
 static bool ask_host(const struct feature *f)
@@ -207,7 +230,8 @@ static void extended(struct soft *s, uint32_t leaf, uint32_t out[4])
 		break;
 	case 0x80000001:
 		out[EAX] = FAMILY_MODEL;
-		out[ECX] = feature_bits(leaf, 0, ECX) | (s->vcpu->vm->ncpus > 1 ? 2 : 0); /* CmpLegacy */
+		out[ECX] = feature_bits(leaf, 0, ECX) |
+			   (s->vcpu->vm->ncpus > 1 ? 2 : 0); /* CmpLegacy */
 		/* the low bits repeat leaf 1, without SEP, MCA's neighbours and SSE */
 		out[EDX] = feature_bits(leaf, 0, EDX) | (feature_bits(1, 0, EDX) & 0x0183f3ffu);
 		break;

@@ -300,7 +300,8 @@ static void deliver_prot(struct soft *s, const struct uop *u, const struct event
 	handler_flags(s, !(type & 1), FL_NT | FL_VM);
 }
 
-/* ---- long mode -------------------------------------------------------------------------------- */
+/* ---- long mode --------------------------------------------------------------------------------
+ */
 
 static uint64_t tss64_ptr(struct soft *s, const struct uop *u, unsigned off)
 {
@@ -344,7 +345,8 @@ static void deliver_long(struct soft *s, const struct uop *u, const struct event
 	handler_flags(s, !(desc_type(&g) & 1), FL_NT | FL_VM);
 }
 
-/* ---- entry points --------------------------------------------------------------------------------- */
+/* ---- entry points
+ * --------------------------------------------------------------------------------- */
 
 static void deliver(struct soft *s, const struct uop *u, const struct event *e)
 {
@@ -374,7 +376,8 @@ void soft_take_fault(struct soft *s)
 		s->triple_fault = true;
 		return;
 	}
-	if (first > SEV_BENIGN && sev > SEV_BENIGN && (first == SEV_PAGE_FAULT || sev != SEV_PAGE_FAULT)) {
+	if (first > SEV_BENIGN && sev > SEV_BENIGN &&
+	    (first == SEV_PAGE_FAULT || sev != SEV_PAGE_FAULT)) {
 		e.vector = EXC_DF;
 		e.has_code = true;
 		e.code = 0;
@@ -422,7 +425,8 @@ void soft_int(struct soft *s, const struct uop *u, unsigned vector, enum soft_in
 	deliver(s, u, &e);
 }
 
-/* ---- debug exceptions ---------------------------------------------------------------------------- */
+/* ---- debug exceptions
+ * ---------------------------------------------------------------------------- */
 
 static void deliver_db(struct soft *s, uint32_t dr6_bits)
 {

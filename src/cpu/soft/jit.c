@@ -198,9 +198,13 @@ static const struct uop *go_rip(struct soft *s)
 	s->gpr[GPR_RIP] = rip;
 	u = soft_goto_uop(s, &b);
 	if (u && b->jit_entry)
-		s->jit->target[(rip ^ rip >> JL_BITS) & ((1u << JL_BITS) - 1)] = (struct jit_target){
-			.rip = rip, .host = b->host, .code = b->jit_entry, .mode = b->mode,
-		};
+		s->jit->target[(rip ^ rip >> JL_BITS) & ((1u << JL_BITS) - 1)] =
+			(struct jit_target){
+				.rip = rip,
+				.host = b->host,
+				.code = b->jit_entry,
+				.mode = b->mode,
+			};
 	return u;
 }
 

@@ -69,7 +69,7 @@ _Static_assert(offsetof(struct jit_callout, ret) == sizeof(struct uop) &&
 
 extern const int8_t jit_home[16];
 
-const struct uop *soft_h_jit_return(struct soft *s, const struct uop *u);	/* ends a call-out */
+const struct uop *soft_h_jit_return(struct soft *s, const struct uop *u); /* ends a call-out */
 bool soft_jit_init(struct soft *s);
 void soft_jit_free(struct soft *s);
 void soft_jit_flush(struct soft *s);	/* with the blocks */

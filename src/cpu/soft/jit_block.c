@@ -215,7 +215,9 @@ static void emit_link(struct trans *t, uint8_t *site, int64_t delta)
 		return;
 	}
 	l = &t->t->link[t->t->nlinks++];
-	*l = (struct jit_link){ .from = t->b, .site = site, .stub = t->e.p, .delta = (int32_t)delta };
+	*l = (struct jit_link){
+		.from = t->b, .site = site, .stub = t->e.p, .delta = (int32_t)delta
+	};
 	emit_exit(t, JX_LINK, l);
 }
 

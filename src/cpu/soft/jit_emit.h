@@ -137,7 +137,8 @@ static inline void em_op(struct emit *e, unsigned fl, unsigned op, int reg, stru
 		em8(e, op >> 16);
 	rex |= reg & 8 ? 4 : 0;
 	if (rm.mem)
-		rex |= (rm.index > 0 && rm.index & 8 ? 2 : 0) | (rm.base > 0 && rm.base & 8 ? 1 : 0);
+		rex |= (rm.index > 0 && rm.index & 8 ? 2 : 0) |
+		       (rm.base > 0 && rm.base & 8 ? 1 : 0);
 	else
 		rex |= rm.reg & 8 ? 1 : 0;
 	if (rex || byte_reg || byte_rm)

@@ -187,7 +187,8 @@ void soft_drop_segs(struct soft *s)
 
 		if (sg->attr & SA_UNUSABLE)
 			continue;
-		if ((sg->attr & (SA_CODE | SA_DC)) != (SA_CODE | SA_DC) && SA_DPL(sg->attr) < s->cpl)
+		if ((sg->attr & (SA_CODE | SA_DC)) != (SA_CODE | SA_DC) &&
+		    SA_DPL(sg->attr) < s->cpl)
 			soft_seg_null(sg, 0);
 	}
 }

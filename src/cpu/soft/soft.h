@@ -46,14 +46,14 @@ typedef const struct uop *(*uop_fn)(struct soft *s, const struct uop *u);
 #define GPR_RIP 17	/* guest RIP (offset, not linear) of the first byte of the current block */
 
 enum uop_flag {
-	UOP_MOD3 = 1 << 0,	/* ModRM names a register, no memory operand */
+	UOP_MOD3 = 1 << 0, /* ModRM names a register, no memory operand */
 	UOP_LOCK = 1 << 1,
-	UOP_REP = 1 << 2,	/* F3 */
-	UOP_REPNE = 1 << 3,	/* F2 */
-	UOP_FLATSEG = 1 << 4,	/* 64-bit mode and segment without base: linear = effective address */
+	UOP_REP = 1 << 2,     /* F3 */
+	UOP_REPNE = 1 << 3,   /* F2 */
+	UOP_FLATSEG = 1 << 4, /* 64-bit mode and segment without base: linear = effective address */
 	UOP_REXW = 1 << 5,
-	UOP_P66 = 1 << 6,	/* 66 prefix was present */
-	UOP_SEGOVR = 1 << 7,	/* a segment prefix was present */
+	UOP_P66 = 1 << 6,    /* 66 prefix was present */
+	UOP_SEGOVR = 1 << 7, /* a segment prefix was present */
 };
 
 /*
@@ -174,7 +174,8 @@ struct soft {
 	bool ss_shadow;		/* intr_shadow is of MOV SS or POP SS: holds debug traps too */
 	uint8_t dr_hit;		/* data breakpoints met by the current instruction */
 	uint32_t tlb_gen;	/* changes whenever any translation was dropped */
-	/* Executing guest code, hence may use its write tags; cleared around dev_lock.  Any thread. */
+	/* Executing guest code, hence may use its write tags; cleared around dev_lock.  Any thread.
+	 */
 	_Atomic uint32_t in_guest;
 	uint64_t tlb_used[TLB_TABLES][TLB_SIZE / 64], tlb_global[TLB_TABLES][TLB_SIZE / 64];
 	uint64_t tlb_large[TLB_TABLES][TLB_SIZE / 64];	/* pieces of pages above 4 KiB */
@@ -350,10 +351,11 @@ bool soft_rdmsr(struct soft *s, uint32_t msr, uint64_t *val);	/* false: #GP */
 bool soft_wrmsr(struct soft *s, uint32_t msr, uint64_t val);
 
 #define SOFT_LD(bits, size) \
-	static inline uint##bits##_t soft_ld##bits(struct soft *s, const struct uop *u, uint64_t lin) \
+	static inline uint##bits##_t soft_ld##bits(struct soft *s, const struct uop *u, \
+						   uint64_t lin) \
 	{ \
 		const struct soft_tlbe *e = &s->tlb[lin >> 12 & (TLB_SIZE - 1)]; \
-		if (likely(e->tag_r == ((lin + (size) - 1) & ~0xfffull))) { \
+		if (likely(e->tag_r == ((lin + (size)-1) & ~0xfffull))) { \
 			uint##bits##_t v; \
 			memcpy(&v, (const void *)(uintptr_t)(lin + e->delta), sizeof(v)); \
 			return v; \
@@ -364,7 +366,7 @@ bool soft_wrmsr(struct soft *s, uint32_t msr, uint64_t val);
 					 uint##bits##_t v) \
 	{ \
 		const struct soft_tlbe *e = &s->tlb[lin >> 12 & (TLB_SIZE - 1)]; \
-		if (likely(e->tag_w == ((lin + (size) - 1) & ~0xfffull))) \
+		if (likely(e->tag_w == ((lin + (size)-1) & ~0xfffull))) \
 			memcpy((void *)(uintptr_t)(lin + e->delta), &v, sizeof(v)); \
 		else \
 			soft_st_slow(s, u, lin, size, v); \
@@ -473,10 +475,39 @@ enum op_attr {
 };
 
 enum op_feat {
-	F_BASE, F_FPU, F_MMX, F_SSE, F_SSE2, F_SSE3, F_SSSE3, F_SSE41, F_SSE42, F_POPCNT, F_AES,
-	F_PCLMUL, F_CX16, F_LAHF64, F_RDTSCP, F_FSGSBASE, F_XSAVE, F_XSAVEOPT, F_SYSCALL, F_CLFSH,
-	F_INVPCID, F_SMAP, F_RDRAND, F_RDSEED, F_MOVBE, F_ADX, F_PREFETCHW, F_MONITOR, F_BMI1, F_BMI2,
-	F_LZCNT, F_NEVER, F_COUNT
+	F_BASE,
+	F_FPU,
+	F_MMX,
+	F_SSE,
+	F_SSE2,
+	F_SSE3,
+	F_SSSE3,
+	F_SSE41,
+	F_SSE42,
+	F_POPCNT,
+	F_AES,
+	F_PCLMUL,
+	F_CX16,
+	F_LAHF64,
+	F_RDTSCP,
+	F_FSGSBASE,
+	F_XSAVE,
+	F_XSAVEOPT,
+	F_SYSCALL,
+	F_CLFSH,
+	F_INVPCID,
+	F_SMAP,
+	F_RDRAND,
+	F_RDSEED,
+	F_MOVBE,
+	F_ADX,
+	F_PREFETCHW,
+	F_MONITOR,
+	F_BMI1,
+	F_BMI2,
+	F_LZCNT,
+	F_NEVER,
+	F_COUNT
 };
 
 enum { M1, M0F, M38, M3A, MAPS };
@@ -498,7 +529,7 @@ struct opd {
 	uint8_t kind;		/* enum opd_kind */
 	char size;		/* b w d q v y z x(16 bytes) p(far pointer) or 0 */
 	uint8_t num;		/* K_FIX: register number */
-	uint16_t bytes;		/* memory operand size if not by size letter (m80fp, m512), else 0 */
+	uint16_t bytes; /* memory operand size if not by size letter (m80fp, m512), else 0 */
 };
 
 struct optable_row {
@@ -523,7 +554,8 @@ bool soft_has_feat(enum op_feat f);	/* advertised by soft_cpuid() */
 void soft_cpuid(struct soft *s, uint32_t leaf, uint32_t sub, uint32_t out[4]);
 
 /* ---- disas.c ------------------------------------------------------------- */
-/* One instruction at @bytes (@n available) for code size 16/32/64: text; returns its length, 0 bad. */
+/* One instruction at @bytes (@n available) for code size 16/32/64: text; returns its length, 0 bad.
+ */
 unsigned soft_disas(const uint8_t *bytes, size_t n, unsigned bits, uint64_t rip, char *out,
 		    size_t out_len);
 

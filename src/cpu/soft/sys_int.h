@@ -85,7 +85,7 @@ enum soft_access { ACC_R, ACC_W, ACC_X };
 
 struct soft_walk {
 	uint64_t phys;
-	uint64_t perm;		/* PTE_RW, PTE_US (all levels and-ed), PTE_NX (or-ed), PTE_D of the leaf */
+	uint64_t perm; /* PTE_RW, PTE_US (all levels and-ed), PTE_NX (or-ed), PTE_D of the leaf */
 	bool global, large;	/* large: the leaf maps more than 4 KiB */
 };
 #define PTE_P 0x1ull

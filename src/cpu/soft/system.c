@@ -6,9 +6,10 @@
  */
 #include "sys_int.h"
 
-#define CR4_ALLOWED (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
-		     CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_PCIDE | \
-		     CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+#define CR4_ALLOWED \
+	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | \
+	 CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | \
+	 CR4_SMAP)
 #define EFER_ALLOWED (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
 static HV_NORETURN void gp0(struct soft *s, const struct uop *u)
@@ -505,7 +506,8 @@ const struct uop *op_arpl(struct soft *s, const struct uop *u)
 	return u + 1;
 }
 
-/* ---- segment registers ------------------------------------------------------------------------ */
+/* ---- segment registers ------------------------------------------------------------------------
+ */
 
 static void after_ss(struct soft *s, unsigned seg)
 {
@@ -590,7 +592,8 @@ const struct uop *op_swapgs(struct soft *s, const struct uop *u)
 	return u + 1;
 }
 
-/* ---- interrupts by instruction ------------------------------------------------------------------- */
+/* ---- interrupts by instruction
+ * ------------------------------------------------------------------- */
 
 const struct uop *op_int3(struct soft *s, const struct uop *u)
 {
@@ -624,7 +627,8 @@ const struct uop *op_hlt(struct soft *s, const struct uop *u)
 	return uop_leave(s, u);
 }
 
-/* ---- fast system calls --------------------------------------------------------------------------------- */
+/* ---- fast system calls
+ * --------------------------------------------------------------------------------- */
 
 static void flat_code(struct x86_seg *cs, uint16_t sel, unsigned dpl, bool l)
 {
@@ -725,7 +729,8 @@ const struct uop *op_sysexit(struct soft *s, const struct uop *u)
 	return NULL;
 }
 
-/* ---- MSRs, time, identification ------------------------------------------------------------------------------ */
+/* ---- MSRs, time, identification
+ * ------------------------------------------------------------------------------ */
 
 const struct uop *op_rdmsr(struct soft *s, const struct uop *u)
 {
@@ -834,7 +839,8 @@ static const struct uop *hw_random(struct soft *s, const struct uop *u, bool see
 const struct uop *op_rdrand(struct soft *s, const struct uop *u) { return hw_random(s, u, false); }
 const struct uop *op_rdseed(struct soft *s, const struct uop *u) { return hw_random(s, u, true); }
 
-/* ---- caches and translations --------------------------------------------------------------------------------- */
+/* ---- caches and translations
+ * --------------------------------------------------------------------------------- */
 
 const struct uop *op_invlpg(struct soft *s, const struct uop *u)
 {
@@ -902,7 +908,8 @@ const struct uop *op_clac(struct soft *s, const struct uop *u)
 	return u + 1;
 }
 
-/* ---- I/O permission, reset -------------------------------------------------------------------------------------- */
+/* ---- I/O permission, reset
+ * -------------------------------------------------------------------------------------- */
 
 void soft_check_io(struct soft *s, const struct uop *u, unsigned port, unsigned size)
 {

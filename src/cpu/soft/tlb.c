@@ -539,7 +539,8 @@ static void check_access(struct soft *s, const struct uop *u, uint64_t lin, size
 {
 	if (likely(s->tlb != empty_tlb))
 		return;
-	if (unlikely(!canonical(lin) || (len != 10 && !canonical(lin_wrap(s, lin + MIN(len, 16u) - 1)))))
+	if (unlikely(!canonical(lin) ||
+		     (len != 10 && !canonical(lin_wrap(s, lin + MIN(len, 16u) - 1)))))
 		fault_noncanonical(s, u);
 	if (align_checked(s) && lin & align_mask(len))
 		soft_fault_code(s, u, EXC_AC, 0);
