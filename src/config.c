@@ -95,18 +95,19 @@ static bool disk_key(struct cfg_disk *d, char *field, struct err *e)
 static bool add_disk(struct config *c, const char *v, bool cdrom, struct err *e)
 {
 	struct cfg_disk *d = &c->disks[c->ndisks];
-	char *rest = hv_strdup(v), *field;
+	char *rest, *field;
 
 	if (c->ndisks == CFG_MAX_DISKS)
 		return USAGE(e, "too many disks: at most %d", CFG_MAX_DISKS);
-	*d = (struct cfg_disk){ .cdrom = cdrom, .readonly = cdrom };
+	rest = hv_strdup(v);
+	*d = (struct cfg_disk){ .cdrom = cdrom, .readonly = cdrom, .spec = rest };
+	c->ndisks++;
 	d->path = next_field(&rest);
 	if (!*d->path)
 		return USAGE(e, "--%s needs a file name", cdrom ? "cdrom" : "disk");
 	while ((field = next_field(&rest)))
 		if (!disk_key(d, field, e))
 			return false;
-	c->ndisks++;
 	return true;
 }
 
@@ -156,14 +157,12 @@ static bool parse_port(const char *s, uint16_t *out)
 	return true;
 }
 
-static bool opt_forward(struct config *c, const char *v, struct err *e)
+/* Cuts up @s. */
+static bool parse_forward(struct net_forward *f, char *s, const char *v, struct err *e)
 {
-	struct net_forward *f = &c->forwards[c->nforwards];
-	char *s = hv_strdup(v), *part[4];
+	char *part[4];
 	unsigned n = 0;
 
-	if (c->nforwards == CFG_MAX_FORWARDS)
-		return USAGE(e, "too many --forward: at most %d", CFG_MAX_FORWARDS);
 	for (char *p = strtok(s, ":"); p && n < 4; p = strtok(NULL, ":"))
 		part[n++] = p;
 	if (n < 3 || (strcmp(part[0], "tcp") && strcmp(part[0], "udp")) ||
@@ -172,8 +171,21 @@ static bool opt_forward(struct config *c, const char *v, struct err *e)
 			     "for example tcp:2222:22", v);
 	f->udp = part[0][0] == 'u';
 	snprintf(f->host_addr, sizeof(f->host_addr), "%s", n == 4 ? part[1] : "127.0.0.1");
-	c->nforwards++;
 	return true;
+}
+
+static bool opt_forward(struct config *c, const char *v, struct err *e)
+{
+	char *s;
+	bool ok;
+
+	if (c->nforwards == CFG_MAX_FORWARDS)
+		return USAGE(e, "too many --forward: at most %d", CFG_MAX_FORWARDS);
+	s = hv_strdup(v);
+	ok = parse_forward(&c->forwards[c->nforwards], s, v, e);
+	free(s);
+	c->nforwards += ok;
+	return ok;
 }
 
 static bool opt_display(struct config *c, const char *v, struct err *e)
@@ -453,6 +465,13 @@ static bool check_together(const struct config *c, struct err *e)
 	if (c->nforwards && c->no_net)
 		return USAGE(e, "--forward needs a network; leave --net none away");
 	return true;
+}
+
+void config_free(struct config *c)
+{
+	for (unsigned i = 0; i < c->ndisks; i++)
+		free(c->disks[i].spec);
+	c->ndisks = 0;
 }
 
 bool config_parse(struct config *c, int argc, char **argv, struct err *e)

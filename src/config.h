@@ -31,6 +31,7 @@ struct cfg_disk {
 	char *format;		/* NULL: by content */
 	char *serial;
 	bool ide, cdrom, readonly;
+	char *spec;		/* owned: what the strings above point into */
 };
 
 struct cfg_step {
@@ -74,6 +75,8 @@ struct config {
 
 /* Parse argv[1..).  false + @e with exit code 64: one line, what and what instead. */
 bool config_parse(struct config *c, int argc, char **argv, struct err *e);
+/* Also after a failed config_parse(). */
+void config_free(struct config *c);
 
 /* --help and the OPTIONS section of hvrun(1), from the table. */
 void config_help(FILE *out);

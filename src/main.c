@@ -34,6 +34,7 @@ struct app {
 static bool take_file(struct config *c, const char *path, struct err *e)
 {
 	enum boot_kind kind;
+	struct cfg_disk *d;
 
 	if (!boot_sniff(path, &kind, e))
 		return false;
@@ -48,9 +49,9 @@ static bool take_file(struct config *c, const char *path, struct err *e)
 	}
 	if (c->ndisks == CFG_MAX_DISKS)
 		return err_set(e, HV_EXIT_USAGE, "too many disks: at most %d", CFG_MAX_DISKS);
-	c->disks[c->ndisks++] = (struct cfg_disk){
-		.path = hv_strdup(path), .cdrom = kind == BOOT_ISO, .readonly = kind == BOOT_ISO,
-	};
+	d = &c->disks[c->ndisks++];
+	*d = (struct cfg_disk){ .cdrom = kind == BOOT_ISO, .readonly = kind == BOOT_ISO };
+	d->path = d->spec = hv_strdup(path);
 	return true;
 }
 
@@ -258,6 +259,7 @@ static void tear_down(struct app *a)
 		net_close(a->net);
 	vm_free(a->vm);
 	session_free(a->session);
+	config_free(&a->cfg);
 }
 
 int main(int argc, char **argv)

@@ -7,14 +7,28 @@
 #include <stdio.h>
 #include <unistd.h>
 
+static struct pci_bus *buses[8];
+static struct display *displays[8];
+static unsigned nmade;
+
 static void on_bus(struct device *d)
 {
 	struct pci_dev *p = (struct pci_dev *)d;
 
-	p->bus = pci_bus_new(d->vm);
+	assert_true(nmade < ARRAY_SIZE(buses) && !d->vm->display);
+	p->bus = buses[nmade] = pci_bus_new(d->vm);
 	p->devfn = PCI_DEVFN(2, 0);
-	if (!d->vm->display)
-		d->vm->display = display_new();
+	d->vm->display = displays[nmade++] = display_new();
+}
+
+/* The machines are gone. */
+static int clean_up(void **st)
+{
+	while (nmade) {
+		display_free(displays[--nmade]);
+		pci_bus_free(buses[nmade]);
+	}
+	return 0;
 }
 
 static void seq(struct vm *vm, uint8_t i, uint8_t v)
@@ -117,8 +131,6 @@ static void test_text(void **st)
 	assert_int_equal(display_take_damage(vm->display, r, &resized), 1);
 	assert_int_equal(r[0].x, 79 * 9);
 	assert_int_equal(r[0].h, 16);
-	display_free(vm->display);
-	vm->display = NULL;
 	tvm_free(vm);
 }
 
@@ -156,8 +168,6 @@ static void test_planes(void **st)
 	assert_int_equal(bus_read(vm->bus, BUS_MMIO, 0xa0010, 1), 0x7f);
 	gr(vm, 4, 1);
 	assert_int_equal(bus_read(vm->bus, BUS_MMIO, 0xa0010, 1), 0x80);
-	display_free(vm->display);
-	vm->display = NULL;
 	tvm_free(vm);
 }
 
@@ -198,8 +208,6 @@ static void test_vbe(void **st)
 	vbe(vm, 9, 0xffff);	/* scan-out far outside video memory: nothing is read */
 	vbe(vm, 8, 0xffff);
 	display_refresh(vm->display);
-	display_free(vm->display);
-	vm->display = NULL;
 	tvm_free(vm);
 }
 
@@ -224,8 +232,6 @@ static void test_storm(void **st)
 		if (i % 200 == 0)
 			display_refresh(vm->display);
 	}
-	display_free(vm->display);
-	vm->display = NULL;
 	tvm_free(vm);
 }
 
@@ -247,9 +253,11 @@ static void test_state(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_text),  cmocka_unit_test(test_planes),
-		cmocka_unit_test(test_vbe),   cmocka_unit_test(test_storm),
-		cmocka_unit_test(test_state),
+		cmocka_unit_test_teardown(test_text, clean_up),
+		cmocka_unit_test_teardown(test_planes, clean_up),
+		cmocka_unit_test_teardown(test_vbe, clean_up),
+		cmocka_unit_test_teardown(test_storm, clean_up),
+		cmocka_unit_test_teardown(test_state, clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

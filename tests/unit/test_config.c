@@ -20,6 +20,7 @@ static bool parse(const char *line)
 	for (char *p = strtok(buf, "|"); p; p = strtok(NULL, "|"))
 		argv[argc++] = p;
 	memset(&err, 0, sizeof(err));
+	config_free(&cfg);
 	return config_parse(&cfg, argc, argv, &err);
 }
 
@@ -98,6 +99,12 @@ static void test_unescape(void **st)
 	assert_memory_equal(out, "a\nA\x1b\\\\q\\", 8);
 }
 
+static int clean_up(void **st)
+{
+	config_free(&cfg);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -105,5 +112,5 @@ int main(void)
 		cmocka_unit_test(test_unescape),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, clean_up);
 }
