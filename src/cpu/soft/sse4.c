@@ -7,8 +7,7 @@
 	const struct uop *h_##name(struct soft *s, const struct uop *u) \
 	{ \
 		__m128i b = src_x(s, u), *d = xmm(s, u->reg), a = *d; \
-		register __m128i mask asm("xmm0") = *xmm(s, 0); \
-		asm(#name " %%xmm0, %1, %0" : "+x"(a) : "x"(b), "x"(mask)); \
+		asm(#name " %2, %1, %0" : "+x"(a) : "x"(b), "Yz"(*xmm(s, 0))); \
 		*d = a; \
 		NEXT(s, u); \
 	}
@@ -122,22 +121,22 @@ STUB_TABLE(soft_stub_pcmpistri, 256, ".byte 0x66, 0x0f, 0x3a, 0x63, 0xc1, stub_i
 static const struct uop *string_cmp(struct soft *s, const struct uop *u, const char *table,
 				    bool index)
 {
-	register __m128i a asm("xmm0"), b asm("xmm1");
-	__m128i m = u->flags & UOP_MOD3 ? *xmm(s, u->rm)
-					: ld128(s, u, uop_lin(s, u, 16, false));
+	const char *fn = table + 8 * (unsigned)(uint8_t)u->imm;
+	__m128i b = u->flags & UOP_MOD3 ? *xmm(s, u->rm) : ld128(s, u, uop_lin(s, u, 16, false));
+	__m128i a = *xmm(s, u->reg), out;
 	uint64_t rax = s->gpr[R_RAX], rdx = s->gpr[R_RDX], rcx;
 	bool c, z, sf, o;
 
-	a = *xmm(s, u->reg);
-	b = m;
-	asm volatile("lea -128(%%rsp), %%rsp\n\tcall *%[fn]\n\tlea 128(%%rsp), %%rsp"
-		     : "+x"(a), "=c"(rcx), "=@ccc"(c), "=@ccz"(z), "=@ccs"(sf), "=@cco"(o)
-		     : "x"(b), "a"(rax), "d"(rdx),
-		       [fn] "r"(table + 8 * (unsigned)(uint8_t)u->imm));
+	asm volatile("movdqa %[a], %%xmm0\n\tmovdqa %[b], %%xmm1\n\tlea -128(%%rsp), %%rsp\n\t"
+		     "call *%[fn]\n\tlea 128(%%rsp), %%rsp\n\tmovdqa %%xmm0, %[out]"
+		     : [out] "=x"(out), "=c"(rcx), "=@ccc"(c), "=@ccz"(z), "=@ccs"(sf),
+		       "=@cco"(o)
+		     : [a] "x"(a), [b] "x"(b), "a"(rax), "d"(rdx), [fn] "r"(fn)
+		     : "xmm0", "xmm1");
 	if (index)
 		wr32(s, R_RCX * 8, (uint32_t)rcx);
 	else
-		*xmm(s, 0) = a;
+		*xmm(s, 0) = out;
 	soft_set_arith(s, (c ? FL_CF : 0) | (z ? FL_ZF : 0) | (sf ? FL_SF : 0) | (o ? FL_OF : 0));
 	return u + 1;
 }
