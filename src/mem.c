@@ -53,6 +53,22 @@ static void block_code_alloc(struct gm_block *b)
 	HV_BUG_ON(!b->code);
 }
 
+/*
+ * Guest memory has the guest's own races: its processors and devices read and
+ * write it without locks of ours, as on the real machine.
+ */
+#ifdef __SANITIZE_THREAD__
+void AnnotateBenignRaceSized(const char *file, int line, const volatile void *p, unsigned long len,
+			     const char *what);
+
+static void races_are_the_guests(struct gm_block *b)
+{
+	AnnotateBenignRaceSized(__FILE__, __LINE__, b->host, b->size, b->name);
+}
+#else
+static void races_are_the_guests(struct gm_block *b) { }
+#endif
+
 /* A memfd gives the mapping a name in /proc/PID/maps and can be shared later. */
 static bool block_map(struct gm_block *b, struct err *e)
 {
@@ -75,6 +91,7 @@ static bool block_map(struct gm_block *b, struct err *e)
 			e, HV_EXIT_HOST, errno,
 			"cannot map %llu MiB of guest memory (%s); give less with --memory",
 			(unsigned long long)(b->size >> 20), b->name);
+	races_are_the_guests(b);
 	return true;
 }
 
