@@ -76,7 +76,7 @@ static void test_real(void **state)
 	check(f, EXC_DE, 0, "div");
 	sys_start(&t, 16, 0);
 	t.st.gpr[R_RBX] = 0xffff;
-	SYS_CODE(&t, 0x8b, 0x07);		/* mov ax, [bx]: beyond the limit, #GP without code */
+	SYS_CODE(&t, 0x8b, 0x07); /* mov ax, [bx]: beyond the limit, #GP without code */
 	check(sys_run(&t), EXC_GP, 0, "limit");
 	assert_int_equal(t.st.gpr[R_RSP], 0x8000 - 6);
 	sys_start(&t, 16, 0);
@@ -90,7 +90,7 @@ static void test_real(void **state)
 	t.st.idt.limit = 0;
 	assert_int_equal(sys_run(&t).vec, -2);
 	sys_start(&t, 16, 0);
-	t.st.gpr[R_RSP] = 1;			/* the push wraps over the limit: #SS, then #DF, shut down */
+	t.st.gpr[R_RSP] = 1; /* the push wraps over the limit: #SS, then #DF, shut down */
 	assert_int_equal(sys_run(&t).vec, -2);
 }
 
@@ -110,7 +110,8 @@ static void test_prot_gates(void **state)
 		f = sys_run_n(&t, n);
 		check(f, 0x40, n == 4 ? SVM_CODE + 2 : 2, "gate");
 		assert_int_equal(f.cs, cpl ? U32 : K32);
-		assert_int_equal(f.flags, (2 | FL_IF | FL_NT | FL_AC | FL_CF) & (n == 4 ? ~0u : 0xffff));
+		assert_int_equal(f.flags,
+				 (2 | FL_IF | FL_NT | FL_AC | FL_CF) & (n == 4 ? ~0u : 0xffff));
 		assert_int_equal(t.st.rflags, 2 | FL_CF | FL_AC | (type & 1 ? FL_IF : 0));
 		assert_int_equal(t.st.seg[SEG_CS].sel, K32);
 		if (cpl) {
@@ -197,7 +198,10 @@ static void test_long(void **state)
 		assert_int_equal(f.cs, cpl ? U64 : K64);
 		assert_int_equal(f.ss, cpl ? UDS : KDS);
 		assert_int_equal(f.sp, SVM_STACK - 3);
-		assert_int_equal(t.st.gpr[R_RSP], (ist ? 0x3d000 : cpl ? SYS_STACK0 : SVM_STACK - 16) - 40);
+		assert_int_equal(t.st.gpr[R_RSP], (ist	 ? 0x3d000
+						   : cpl ? SYS_STACK0
+							 : SVM_STACK - 16) -
+							  40);
 		assert_int_equal(t.st.seg[SEG_SS].sel, cpl ? 0 : KDS);
 	}
 	sys_start(&t, 64, 0);		/* handler not 64-bit code */
