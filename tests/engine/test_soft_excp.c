@@ -414,7 +414,8 @@ static void test_pvi(void **state)
 	}
 }
 
-/* ---- double and triple faults ----------------------------------------------------------------- */
+/* ---- double and triple faults -----------------------------------------------------------------
+ */
 /*
  * First exception, and what its delivery meets: a gate that is not present
  * (#NP), or one in a page that is not (#PF).
@@ -462,13 +463,15 @@ static void test_double(void **state)
 		t.st.gpr[R_RBX] = 0x600000000;
 		t.st.gpr[R_RAX] = 0x1234;
 		sys_gate(&t, SYS_IDT, vec, 16, 0x6e, K64, 0, 0);
-		sys_gate(&t, SYS_IDT, EXC_DF, 16, by_pf ? 0xee : 0x6e, K64, SYS_HAND, by_pf ? 2 : 0);
+		sys_gate(&t, SYS_IDT, EXC_DF, 16, by_pf ? 0xee : 0x6e, K64, SYS_HAND,
+			 by_pf ? 2 : 0);
 		sys_put(&t, SYS_TSS + 0x24 + 8, 0x600001000, 8);
 		assert_int_equal(sys_run(&t).vec, -2);
 	}
 }
 
-/* ---- NMI, shadows, HLT -------------------------------------------------------------------------- */
+/* ---- NMI, shadows, HLT --------------------------------------------------------------------------
+ */
 CODE(nmi_code, "64", "nop; nop; hlt");
 
 static void test_nmi(void **state)
@@ -542,7 +545,8 @@ static void test_shadows(void **state)
 	STEP("NMI", EXC_NMI, SVM_CODE);
 }
 
-/* ---- single step ---------------------------------------------------------------------------------- */
+/* ---- single step
+ * ---------------------------------------------------------------------------------- */
 static void step(unsigned bits, const uint8_t *code, size_t n, uint64_t ip, uint32_t dr6)
 {
 	struct frame f;
@@ -640,7 +644,8 @@ static void test_step_syscall(void **state)
 	STEPS(SVM_CODE + 0x40, DR6_BS, 0x48, 0x0f, 0x07);
 }
 
-/* ---- breakpoints -------------------------------------------------------------------------------------- */
+/* ---- breakpoints
+ * -------------------------------------------------------------------------------------- */
 static void bp(unsigned n, uint64_t at, unsigned rw, unsigned len)
 {
 	t.st.dr[n] = at;
