@@ -19,11 +19,16 @@ start:	GATE	0x61, on_level
 	in	$0xf6, %al
 	test	%al, %al
 	CHECK	z, 2
-	/* remote IRR is clear again */
+	/* remote IRR is clear again: the EOI message takes its time, so a bounded wait */
 	mov	$IOAPIC, %edx
 	movl	$0x10+2*11, (%rdx)
-	mov	0x10(%rdx), %eax
+	mov	$20000, %ecx
+2:	mov	0x10(%rdx), %eax
 	cmp	$0x8061, %eax
+	je	3f
+	dec	%ecx
+	jnz	2b
+3:	cmp	$0x8061, %eax
 	CHECK	e, 3
 	/* the same once more: the first EOI was not a single stroke of luck */
 	mov	$2, %al
