@@ -301,9 +301,8 @@ static bool add_debug_ports(struct pc *pc, struct err *e)
 	return device_realize(d, e);
 }
 
-/* A function on the next free slot. */
-static struct device *pci_create(struct pc *pc, const struct device_ops *ops, const char *prefix,
-				 unsigned n, struct err *e)
+struct device *pc_pci_create(struct pc *pc, const struct device_ops *ops, const char *prefix,
+			     unsigned n, struct err *e)
 {
 	struct device *d;
 	char id[32];
@@ -337,89 +336,10 @@ static bool add_display(struct pc *pc, struct err *e)
 	return ok && device_realize(d, e);
 }
 
-static void HV_PRINTF(2, 3) boot_path(char *list, const char *fmt, ...)
-{
-	size_t have = strlen(list);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(list + have, PC_BOOT_PATHS - have, fmt, ap);
-	va_end(ap);
-}
-
-static bool add_virtio_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
-{
-	struct device *d = pci_create(pc, &virtio_blk_ops, "disk", n, e);
-	char serial[21];
-
-	if (!d)
-		return false;
-	snprintf(serial, sizeof(serial), "HV%05u", n);
-	virtio_blk_setup(d, disk->block, disk->serial[0] ? disk->serial : serial, disk->queues);
-	boot_path(pc->boot_disks, "/pci@i0cf8/scsi@%x/disk@0,0\n", pc->next_slot - 1);
-	return device_realize(d, e);
-}
-
-/* Disks from the first IDE position on, CD drives on the secondary channel's first. */
-static bool take_ide_unit(unsigned *used, bool cdrom, unsigned *unit)
-{
-	static const uint8_t order[2][4] = { { 0, 1, 2, 3 }, { 2, 3, 1, 0 } };
-
-	for (unsigned i = 0; i < 4; i++) {
-		*unit = order[cdrom][i];
-		if (!(*used & 1u << *unit)) {
-			*used |= 1u << *unit;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool add_ide_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, unsigned *used,
-			 struct err *e)
-{
-	char serial[21];
-	unsigned unit;
-
-	if (!take_ide_unit(used, disk->cdrom, &unit))
-		return err_set(e, HV_EXIT_USAGE, "too many IDE drives: there is room for 4");
-	if (!pc->ide) {
-		pc->ide = device_create(pc->dev.vm, &piix3_ide_ops, "ide");
-		pci_place(pc->ide, pc->bus, CHIPSET_IDE_DEVFN);
-		ide_set_irqs(pc->ide, isa_irq(pc, 14), isa_irq(pc, 15));
-	}
-	snprintf(serial, sizeof(serial), "HV%05u", n);
-	ide_set_drive(pc->ide, unit, disk->block, disk->cdrom, disk->readonly || disk->cdrom,
-		      disk->serial[0] ? disk->serial : serial);
-	boot_path(disk->cdrom ? pc->boot_cds : pc->boot_disks,
-		  "/pci@i0cf8/ide@1,1/drive@%u/disk@%u\n", unit / 2, unit & 1);
-	return true;
-}
-
-static bool add_disks(struct pc *pc, struct err *e)
-{
-	unsigned used = 0;
-
-	for (unsigned i = 0; i < pc->cfg->ndisks; i++) {
-		const struct pc_disk *disk = &pc->cfg->disks[i];
-		bool ok;
-
-		if (!disk->block && !disk->cdrom)
-			return err_set(e, HV_EXIT_USAGE, "disk %u has no image", i);
-		if (disk->cdrom || disk->bus == PC_DISK_IDE)
-			ok = add_ide_disk(pc, disk, i, &used, e);
-		else
-			ok = add_virtio_disk(pc, disk, i, e);
-		if (!ok)
-			return false;
-	}
-	return !pc->ide || device_realize(pc->ide, e);
-}
-
 static bool add_nics(struct pc *pc, struct err *e)
 {
 	for (unsigned i = 0; i < pc->cfg->nnics; i++) {
-		struct device *d = pci_create(pc, &virtio_net_ops, "net", i, e);
+		struct device *d = pc_pci_create(pc, &virtio_net_ops, "net", i, e);
 		uint8_t mac[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 + i };
 		static const uint8_t none[6];
 
@@ -440,7 +360,7 @@ static bool add_rng(struct pc *pc, struct err *e)
 
 	if (pc->cfg->no_rng)
 		return true;
-	d = pci_create(pc, &virtio_rng_ops, "rng", 0, e);
+	d = pc_pci_create(pc, &virtio_rng_ops, "rng", 0, e);
 	return d && device_realize(d, e);
 }
 
@@ -473,7 +393,7 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 		vm->display = display_new();
 	if (!add_ram(pc, e) || (!cfg->kernel && !add_firmware(pc, e)) || !add_chipset(pc, e) ||
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
-	    !add_display(pc, e) || !add_nics(pc, e) || !add_disks(pc, e) || !add_rng(pc, e))
+	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e))
 		return false;
 	make_tables(pc);
 	if (!cfg->kernel)

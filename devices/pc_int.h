@@ -33,6 +33,11 @@ struct pc {
 	uint64_t tables_at;		/* ACPI, then SMBIOS tables, to the end of ram_low */
 };
 
+/* A function @prefix@n on the next free slot; NULL + @e: none left. */
+struct device *pc_pci_create(struct pc *pc, const struct device_ops *ops, const char *prefix,
+			     unsigned n, struct err *e);
+bool pc_add_disks(struct pc *pc, struct err *e);
+
 /* Firmware's data by fw_cfg. */
 bool pc_make_fwcfg(struct pc *pc, struct err *e);
 

@@ -9,9 +9,12 @@
  * other, as on real disks with a queue; a flush covers what was completed
  * before it was submitted.
  *
+ * Limits (iops, bps) hold requests back in the queue; a drain lifts them.
+ *
  * NOTYET(block): pausing the machine on ENOSPC/EIO; errors go to the guest.
  */
 #include "block.h"
+#include "clock.h"
 #include "image.h"
 #include "loop.h"
 
@@ -22,14 +25,22 @@
 #include <stdlib.h>
 
 #define BLOCK_WORKERS 4
+#define BURST_NS 50000000ull	/* what a limit lets through at once after a pause */
 
 struct req_list {
 	struct block_req *head, **tail;
 };
 
+/* Rate limit: a request may start when due has come; each one moves it by its cost. */
+struct limit {
+	uint64_t rate;			/* a second; 0: none */
+	uint64_t due;			/* host ns */
+};
+
 struct block {
 	struct image *im;
 	struct block_info info;		/* immutable */
+	struct block_options opt;	/* likewise, after block_set_options() */
 	struct loop *loop;
 	struct loop_work work;
 	pthread_mutex_t lock;		/* protects everything below */
@@ -37,6 +48,8 @@ struct block {
 	struct req_list queue, done;
 	unsigned busy;			/* queued or with a worker */
 	unsigned idle, nthreads;
+	unsigned draining;		/* limits do not count */
+	struct limit iops, bps;
 	bool posted, quit, closed;
 	pthread_t threads[BLOCK_WORKERS];
 };
@@ -83,22 +96,72 @@ static void finish(struct block *b, struct block_req *r, int error, bool counted
 		loop_post(b->loop, &b->work);
 }
 
+static int perform(struct block *b, const struct block_req *r)
+{
+	int err = image_io(b->im, r->op, r->off, r->len, r->iov, r->niov);
+
+	if (!err && b->opt.cache == BLOCK_CACHE_WRITETHROUGH &&
+	    (r->op == BLOCK_WRITE || r->op == BLOCK_WRITE_ZEROES))
+		err = image_io(b->im, BLOCK_FLUSH, 0, 0, NULL, 0);
+	return err;
+}
+
+static void charge(struct limit *l, uint64_t n, uint64_t now)
+{
+	uint64_t oldest = now > BURST_NS ? now - BURST_NS : 0;
+
+	if (l->rate)
+		l->due = MAX(l->due, oldest) + muldiv64(n, NS_PER_SEC, l->rate);
+}
+
+/* Under b->lock: the next request that may start; NULL: none, *@wait until when (0: unknown). */
+static struct block_req *next_request(struct block *b, uint64_t *wait)
+{
+	struct block_req *r = b->queue.head;
+	uint64_t now, due;
+
+	*wait = 0;
+	if (!r || (!b->iops.rate && !b->bps.rate) || r->op == BLOCK_FLUSH || b->draining)
+		return list_take(&b->queue);
+	now = host_now_ns();
+	due = MAX(b->iops.due, b->bps.due);
+	if (due > now) {
+		*wait = due;
+		return NULL;
+	}
+	charge(&b->iops, 1, now);
+	charge(&b->bps, r->op == BLOCK_READ || r->op == BLOCK_WRITE ? r->len : 0, now);
+	return list_take(&b->queue);
+}
+
+static void wait_for_work(struct block *b, uint64_t until)
+{
+	struct timespec ts = { (time_t)(until / NS_PER_SEC), (long)(until % NS_PER_SEC) };
+
+	if (until) {
+		pthread_cond_timedwait(&b->more, &b->lock, &ts);
+		return;
+	}
+	b->idle++;
+	pthread_cond_wait(&b->more, &b->lock);
+	b->idle--;
+}
+
 static void *worker(void *arg)
 {
 	struct block *b = arg;
 	struct block_req *r;
+	uint64_t until;
 
 	pthread_mutex_lock(&b->lock);
 	while (!b->quit) {
-		r = list_take(&b->queue);
+		r = next_request(b, &until);
 		if (!r) {
-			b->idle++;
-			pthread_cond_wait(&b->more, &b->lock);
-			b->idle--;
+			wait_for_work(b, until);
 			continue;
 		}
 		pthread_mutex_unlock(&b->lock);
-		finish(b, r, image_io(b->im, r->op, r->off, r->len, r->iov, r->niov), true);
+		finish(b, r, perform(b, r), true);
 		pthread_mutex_lock(&b->lock);
 	}
 	pthread_mutex_unlock(&b->lock);
@@ -161,13 +224,17 @@ static void completion_work(void *opaque)
 static struct block *block_new(struct image *im, struct loop *loop)
 {
 	struct block *b = hv_zalloc(sizeof(*b));
+	pthread_condattr_t attr;
 
 	b->im = im;
 	b->loop = loop;
 	b->work.fn = completion_work;
 	b->work.opaque = b;
 	pthread_mutex_init(&b->lock, NULL);
-	pthread_cond_init(&b->more, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);	/* as host_now_ns() */
+	pthread_cond_init(&b->more, &attr);
+	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&b->quiet, NULL);
 	list_init(&b->queue);
 	list_init(&b->done);
@@ -198,6 +265,24 @@ struct block *block_open(const char *path, const char *format, unsigned flags,
 		return NULL;
 	}
 	return b;
+}
+
+bool block_set_options(struct block *b, const struct block_options *o, struct err *e)
+{
+	b->opt = *o;
+	b->iops.rate = o->iops;
+	b->bps.rate = o->bps;
+	if (o->cache != BLOCK_CACHE_NONE)
+		return true;
+	for (struct image *im = b->im; im; im = im->backing) {
+		/* The layer of thrown-away changes is nobody's file. */
+		int err = im->fmt->probe && im->file.fd >= 0 ? hf_open_direct(&im->file) : 0;
+
+		if (err)
+			return err_errno(e, HV_EXIT_HOST, err, "%s: cache=none is not possible on "
+					 "this file system; use cache=writeback", im->path);
+	}
+	return true;
 }
 
 const struct block_info *block_info(const struct block *b)
@@ -258,8 +343,11 @@ void block_drain(struct block *b)
 
 	do {
 		pthread_mutex_lock(&b->lock);
+		b->draining++;
+		pthread_cond_broadcast(&b->more);
 		while (b->busy)
 			pthread_cond_wait(&b->quiet, &b->lock);
+		b->draining--;
 		pthread_mutex_unlock(&b->lock);
 		deliver(b);
 		pthread_mutex_lock(&b->lock);

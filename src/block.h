@@ -47,6 +47,14 @@ enum block_flags {
 #define BLOCK_SECTOR 512u
 #define BLOCK_MAX_BYTES (256u << 20)	/* of one read or write */
 
+enum block_cache { BLOCK_CACHE_WRITEBACK, BLOCK_CACHE_NONE, BLOCK_CACHE_WRITETHROUGH };
+
+/* How requests are treated, beyond what the image is; all zero: the defaults. */
+struct block_options {
+	enum block_cache cache;
+	uint64_t iops, bps;	/* limits a second over all requests; 0: none */
+};
+
 struct block_info {
 	const char *format;	/* "raw", "qcow2", ... */
 	uint64_t size;		/* bytes the guest sees */
@@ -62,6 +70,8 @@ struct block_info {
  */
 struct block *block_open(const char *path, const char *format, unsigned flags,
 			 struct loop *loop, struct err *e);
+/* Once, before the first request.  false + @e: not possible with this file. */
+bool block_set_options(struct block *b, const struct block_options *o, struct err *e);
 /* Is @path a file that was attached as a disk before, with its format recorded on it? */
 bool block_is_recorded(const char *path);
 const struct block_info *block_info(const struct block *b);

@@ -39,86 +39,14 @@ static bool opt_engine(struct config *c, const char *v, struct err *e)
 	return true;
 }
 
-static bool parse_onoff(const char *key, const char *v, bool *out, struct err *e)
-{
-	if (strcmp(v, "on") && strcmp(v, "off"))
-		return USAGE(e, "%s=%s: write %s=on or %s=off", key, v, key, key);
-	*out = !strcmp(v, "on");
-	return true;
-}
-
-/* Splits at the next single comma, undoubling ",,"; NULL at the end. */
-static char *next_field(char **rest)
-{
-	char *start = *rest, *w = start, *r = start;
-
-	if (!start)
-		return NULL;
-	for (; *r; r++) {
-		if (*r == ',' && r[1] != ',')
-			break;
-		r += *r == ',';
-		*w++ = *r;
-	}
-	*rest = *r ? r + 1 : NULL;
-	*w = '\0';
-	return start;
-}
-
-static bool disk_key(struct cfg_disk *d, char *field, struct err *e)
-{
-	char *v = strchr(field, '=');
-
-	if (!v)
-		return USAGE(e,
-			     "--disk: '%s' is no KEY=VALUE (a comma in a file name is written ,,)",
-			     field);
-	*v++ = '\0';
-	if (!strcmp(field, "if")) {
-		d->ide = !strcmp(v, "ide");
-		return d->ide || !strcmp(v, "virtio") ||
-		       USAGE(e, "--disk if=%s does not exist; use if=virtio or if=ide", v);
-	}
-	if (!strcmp(field, "format")) {
-		d->format = v;
-		return true;
-	}
-	if (!strcmp(field, "readonly"))
-		return parse_onoff(field, v, &d->readonly, e);
-	if (!strcmp(field, "serial")) {
-		d->serial = v;
-		return strlen(v) <= 20 || USAGE(e, "--disk serial=%s: at most 20 characters", v);
-	}
-	return USAGE(e, "--disk: unknown key '%s'; known: if, format, readonly, serial", field);
-}
-
-static bool add_disk(struct config *c, const char *v, bool cdrom, struct err *e)
-{
-	struct cfg_disk *d = &c->disks[c->ndisks];
-	char *rest, *field;
-
-	if (c->ndisks == CFG_MAX_DISKS)
-		return USAGE(e, "too many disks: at most %d", CFG_MAX_DISKS);
-	rest = hv_strdup(v);
-	*d = (struct cfg_disk){ .cdrom = cdrom, .readonly = cdrom, .spec = rest };
-	c->ndisks++;
-	d->path = next_field(&rest);
-	if (!*d->path)
-		return USAGE(e, "--%s needs a file name", cdrom ? "cdrom" : "disk");
-	while ((field = next_field(&rest)))
-		if (!disk_key(d, field, e))
-			return false;
-	return true;
-}
-
 static bool opt_disk(struct config *c, const char *v, struct err *e)
 {
-	return add_disk(c, v, false, e);
+	return config_add_disk(c, v, false, e);
 }
 
 static bool opt_cdrom(struct config *c, const char *v, struct err *e)
 {
-	return add_disk(c, v, true, e);
+	return config_add_disk(c, v, true, e);
 }
 
 static bool opt_module(struct config *c, const char *v, struct err *e)
@@ -295,10 +223,14 @@ const struct option_row config_options[] = {
 	  "CPU engine: auto (default: measures and says which), kvm or soft.",
 	  .parse = opt_engine },
 	{ "disk", 'd', "FILE[,KEY=VALUE...]",
-	  "Attach a disk image. Keys: if=virtio|ide, "
-	  "format=raw|qcow2 (default: by content, once), readonly=on|off, serial=TEXT.",
+	  "Attach a disk image; may be repeated, the first one is booted. Keys: if=virtio|ide "
+	  "(controller), format=raw|qcow2 (default: by content, once), "
+	  "cache=writeback|none|writethrough (none: past the host's page cache), "
+	  "discard=on|off (give freed space back, default on), readonly=on|off, serial=TEXT, "
+	  "iops=N and bps=SIZE (limits a second).",
 	  .parse = opt_disk },
-	{ "cdrom", 0, "FILE", "Insert an ISO image into a CD drive.", .parse = opt_cdrom },
+	{ "cdrom", 0, "FILE[,if=ide]", "Insert an ISO image into a CD drive; may be repeated.",
+	  .parse = opt_cdrom },
 	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },
 	{ "boot", 0, "WHAT", "What the firmware starts: disk (default), cd or menu.",
 	  .parse = opt_boot },

@@ -9,6 +9,7 @@
 #ifndef HV_CONFIG_H
 #define HV_CONFIG_H
 
+#include "block.h"
 #include "err.h"
 #include "net.h"
 #include "util.h"
@@ -26,11 +27,16 @@ enum cfg_display { DISPLAY_AUTO, DISPLAY_WINDOW, DISPLAY_NONE };
 enum cfg_then { THEN_DEFAULT, THEN_KEEP, THEN_SHUTDOWN, THEN_POWEROFF };
 enum cfg_boot { BOOT_ORDER_DEFAULT, BOOT_ORDER_DISK, BOOT_ORDER_CD, BOOT_ORDER_MENU };
 
+enum cfg_disk_bus { CFG_BUS_DEFAULT, CFG_BUS_VIRTIO, CFG_BUS_IDE };
+
 struct cfg_disk {
 	char *path;
 	char *format;		/* NULL: by content */
 	char *serial;
-	bool ide, cdrom, readonly;
+	enum cfg_disk_bus bus;
+	bool cdrom, readonly;
+	bool keep_space;	/* discard=off */
+	struct block_options io;
 	char *spec;		/* owned: what the strings above point into */
 };
 

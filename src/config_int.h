@@ -17,4 +17,7 @@ struct option_row {
 extern const struct option_row config_options[];
 extern const unsigned config_noptions;
 
+/* --disk, --cdrom (config_disk.c): FILE[,KEY=VALUE...] */
+bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e);
+
 #endif

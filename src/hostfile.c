@@ -8,11 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #define HF_IOVS 64
+#define HF_DIRECT_MAX 4096u
 #define HF_ZERO_CHUNK (64u * 1024)
 
 int (*hostfile_fault)(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len);
@@ -29,6 +32,7 @@ void hf_init(struct hostfile *f, int fd, bool blockdev)
 {
 	memset(f, 0, sizeof(*f));
 	f->fd = fd;
+	f->direct_fd = -1;
 	f->blockdev = blockdev;
 }
 
@@ -36,7 +40,56 @@ void hf_close(struct hostfile *f)
 {
 	if (f->fd >= 0)
 		close(f->fd);
-	f->fd = -1;
+	if (f->direct_fd >= 0)
+		close(f->direct_fd);
+	f->fd = f->direct_fd = -1;
+}
+
+/* Smallest alignment that a read takes: the logical block size of the device below. */
+static int probe_align(int fd, uint32_t *align)
+{
+	uint8_t *buf = aligned_alloc(HF_DIRECT_MAX, 2 * HF_DIRECT_MAX);
+	int err = ENOMEM;
+
+	for (uint32_t a = 512; buf && a <= HF_DIRECT_MAX; a *= 2) {
+		ssize_t r = pread(fd, buf + a, a, a);
+
+		err = r < 0 ? errno : 0;
+		*align = a;
+		if (err != EINVAL)
+			break;
+	}
+	free(buf);
+	return err;
+}
+
+int hf_open_direct(struct hostfile *f)
+{
+	char self[64];
+	int flags = fcntl(f->fd, F_GETFL), fd, err;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
+	fd = flags < 0 ? -1 : open(self, (flags & O_ACCMODE) | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	err = probe_align(fd, &f->direct_align);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	f->direct_fd = fd;
+	return 0;
+}
+
+int hf_transfer_fd(const struct hostfile *f, const struct iovec *v, unsigned n, uint64_t off)
+{
+	uint64_t bits = off;
+
+	if (f->direct_fd < 0)
+		return f->fd;
+	for (unsigned i = 0; i < n; i++)
+		bits |= (uintptr_t)v[i].iov_base | v[i].iov_len;
+	return bits & (f->direct_align - 1) ? f->fd : f->direct_fd;
 }
 
 int hf_size(struct hostfile *f, uint64_t *size)
@@ -131,8 +184,11 @@ int hf_preadv(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64
 		struct iovec v[HF_IOVS];
 		uint64_t got;
 		unsigned n = iov_slice(iov, niov, pos, len - pos, v, HF_IOVS, &got);
-		ssize_t r = preadv(f->fd, v, (int)n, (off_t)(off + pos));
+		int fd = hf_transfer_fd(f, v, n, off + pos);
+		ssize_t r = preadv(fd, v, (int)n, (off_t)(off + pos));
 
+		if (r < 0 && errno == EINVAL && fd != f->fd)
+			r = preadv(f->fd, v, (int)n, (off_t)(off + pos));
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0)
@@ -159,8 +215,11 @@ int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint6
 		struct iovec v[HF_IOVS];
 		uint64_t got;
 		unsigned n = iov_slice(iov, niov, pos, len - pos, v, HF_IOVS, &got);
-		ssize_t r = pwritev(f->fd, v, (int)n, (off_t)(off + pos));
+		int fd = hf_transfer_fd(f, v, n, off + pos);
+		ssize_t r = pwritev(fd, v, (int)n, (off_t)(off + pos));
 
+		if (r < 0 && errno == EINVAL && fd != f->fd)
+			r = pwritev(f->fd, v, (int)n, (off_t)(off + pos));
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0)

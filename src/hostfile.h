@@ -17,6 +17,8 @@
 struct hostfile {
 	int fd;
 	bool blockdev;			/* immutable */
+	int direct_fd;			/* the same file past the page cache; -1: none */
+	uint32_t direct_align;		/* of offset, length and memory */
 	atomic_bool sync_failed;	/* sticky: the kernel forgets, we do not */
 	atomic_bool no_punch, no_zero;	/* the file system cannot */
 };
@@ -28,6 +30,13 @@ extern int (*hostfile_fault)(struct hostfile *f, enum hf_op op, uint64_t off, ui
 
 void hf_init(struct hostfile *f, int fd, bool blockdev);
 void hf_close(struct hostfile *f);
+/*
+ * From now on aligned transfers bypass the page cache (O_DIRECT); others still
+ * go through it, which the kernel keeps coherent.  Before the first transfer.
+ */
+int hf_open_direct(struct hostfile *f);
+/* The descriptor for one transfer: direct_fd if everything is aligned. */
+int hf_transfer_fd(const struct hostfile *f, const struct iovec *v, unsigned n, uint64_t off);
 int hf_size(struct hostfile *f, uint64_t *size);
 int hf_preadv(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off);
 int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off);

@@ -92,19 +92,31 @@ static bool check_memory(const struct config *c, struct err *e)
 		       (unsigned long long)(c->memory >> 20), (unsigned long long)(have >> 20));
 }
 
+static enum pc_disk_if disk_bus(const struct cfg_disk *d)
+{
+	static const enum pc_disk_if map[] = {
+		[CFG_BUS_VIRTIO] = PC_DISK_VIRTIO, [CFG_BUS_IDE] = PC_DISK_IDE,
+	};
+
+	if (d->bus == CFG_BUS_DEFAULT)
+		return d->cdrom ? PC_DISK_IDE : PC_DISK_VIRTIO;
+	return map[d->bus];
+}
+
 static bool open_disks(struct app *a, struct err *e)
 {
 	for (unsigned i = 0; i < a->cfg.ndisks; i++) {
 		struct cfg_disk *d = &a->cfg.disks[i];
 		struct pc_disk *p = &a->pc.disks[i];
-		unsigned flags = BLOCK_DISCARD_ON | (d->readonly ? BLOCK_RDONLY : 0) |
+		unsigned flags = (d->keep_space ? 0 : BLOCK_DISCARD_ON) |
+				 (d->readonly ? BLOCK_RDONLY : 0) |
 				 (a->cfg.discard && !d->readonly ? BLOCK_THROWAWAY : 0);
 
 		a->blocks[i] = block_open(d->path, d->format, flags, a->vm->loop, e);
-		if (!a->blocks[i])
+		if (!a->blocks[i] || !block_set_options(a->blocks[i], &d->io, e))
 			return false;
 		p->block = a->blocks[i];
-		p->bus = d->ide || d->cdrom ? PC_DISK_IDE : PC_DISK_VIRTIO;
+		p->bus = disk_bus(d);
 		p->cdrom = d->cdrom;
 		p->readonly = d->readonly;
 		snprintf(p->serial, sizeof(p->serial), "%s", d->serial ? d->serial : "");

@@ -246,6 +246,135 @@ static void test_parallel_qcow2(void **state)
 	assert_int_equal(it_run("qemu-img check '%s'", it_path("par.qcow2")), 0);
 }
 
+static void set_options(struct fixture *x, const struct block_options *o)
+{
+	struct err e = { 0 };
+
+	if (!block_set_options(x->b, o, &e))
+		fail_msg("%s", e.msg);
+}
+
+/* One request an hour: the first runs, the rest wait until a drain lifts the limit. */
+static void test_limits(void **state)
+{
+	static const struct block_options one_an_hour[] = {
+		{ .iops = 1 }, { .bps = 1 },
+	};
+
+	for (unsigned k = 0; k < ARRAY_SIZE(one_an_hour); k++) {
+		uint8_t buf[8][4096];
+		struct iovec v[8];
+		struct block_req r[8], flush;
+		struct result res = { 0 };
+		struct fixture x;
+
+		setup(&x, raw_file(65536), NULL, 0);
+		set_options(&x, &one_an_hour[k]);
+		for (unsigned i = 0; i < 8; i++) {
+			memset(buf[i], (int)i + 1, sizeof(buf[i]));
+			v[i] = (struct iovec){ buf[i], 4096 };
+			r[i] = (struct block_req){ .op = BLOCK_WRITE, .off = 4096 * i, .len = 4096,
+						   .iov = &v[i], .niov = 1, .done = done,
+						   .opaque = &res };
+			submit(&x, &r[i]);
+		}
+		flush = (struct block_req){ .op = BLOCK_FLUSH, .done = done, .opaque = &res };
+		submit(&x, &flush);
+		while (res.calls < 1)
+			loop_poll(x.loop, 100);
+		assert_true(res.calls < 4);
+		drain(&x);
+		assert_int_equal(res.calls, 9);
+		assert_int_equal(res.error, 0);
+		teardown(&x);
+	}
+}
+
+static atomic_uint syncs;
+
+static int count_syncs(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
+{
+	syncs += op == HF_SYNC;
+	return 0;
+}
+
+static void test_writethrough(void **state)
+{
+	uint8_t buf[512] = { 1 };
+	struct iovec v = { buf, 512 };
+	struct result res = { 0 };
+	struct fixture x;
+	struct block_req r = { .op = BLOCK_WRITE, .len = 512, .iov = &v, .niov = 1, .done = done,
+			       .opaque = &res };
+
+	setup(&x, raw_file(8192), NULL, 0);
+	set_options(&x, &(struct block_options){ .cache = BLOCK_CACHE_WRITETHROUGH });
+	syncs = 0;
+	hostfile_fault = count_syncs;
+	submit(&x, &r);
+	drain(&x);
+	assert_int_equal(syncs, 1);
+	r.op = BLOCK_READ;
+	submit(&x, &r);
+	drain(&x);
+	assert_int_equal(syncs, 1);
+	hostfile_fault = NULL;
+	assert_int_equal(res.calls, 2);
+	teardown(&x);
+}
+
+/* cache=none: aligned and odd requests see each other's data. */
+static void direct_mix(const char *path, const char *fmt)
+{
+	uint8_t *mem = aligned_alloc(4096, 65536);
+	struct result res = { 0 };
+	struct fixture x;
+	struct iovec v[2];
+	struct block_req r = { .iov = v, .niov = 1, .done = done, .opaque = &res };
+
+	setup(&x, path, fmt, 0);
+	set_options(&x, &(struct block_options){ .cache = BLOCK_CACHE_NONE });
+	memset(mem, 0x11, 16384);
+	v[0] = (struct iovec){ mem, 16384 };
+	r.op = BLOCK_WRITE, r.off = 4096, r.len = 16384;
+	submit(&x, &r);
+	drain(&x);
+	memset(mem + 1, 0x22, 1024);		/* odd memory: goes the other way */
+	v[0] = (struct iovec){ mem + 1, 1024 };
+	r.off = 4096 + 512, r.len = 1024;
+	submit(&x, &r);
+	drain(&x);
+	v[0] = (struct iovec){ mem + 32768, 100 };
+	v[1] = (struct iovec){ mem + 32868, 16384 - 100 };
+	r.op = BLOCK_READ, r.off = 4096, r.len = 16384, r.niov = 2;
+	submit(&x, &r);
+	drain(&x);
+	v[0] = (struct iovec){ mem + 16384, 16384 };
+	r.niov = 1;
+	submit(&x, &r);
+	drain(&x);
+	assert_int_equal(res.error, 0);
+	assert_memory_equal(mem + 16384, mem + 32768, 16384);
+	for (unsigned i = 0; i < 16384; i++)
+		assert_int_equal(mem[16384 + i], i >= 512 && i < 1536 ? 0x22 : 0x11);
+	teardown(&x);
+	free(mem);
+}
+
+static void test_direct(void **state)
+{
+	const char *f = raw_file(65536 + 512);
+	struct image *im = it_open(f, "raw", 0);
+	int err = hf_open_direct(&im->file);
+
+	image_close(im);
+	if (err)
+		skip();		/* the scratch directory cannot do it */
+	direct_mix(f, "raw");
+	if (it_run("qemu-img create -f qcow2 %s 1M", it_path("d.qcow2")) == 0)
+		direct_mix(it_path("d.qcow2"), "qcow2");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +383,9 @@ int main(void)
 		cmocka_unit_test(test_drain_in_completion),
 		cmocka_unit_test(test_close_in_flight),
 		cmocka_unit_test(test_parallel_qcow2),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_writethrough),
+		cmocka_unit_test(test_direct),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

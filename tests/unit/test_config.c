@@ -31,7 +31,7 @@ static void test_values(void **st)
 	assert_true(cfg.memory == GiB(2) && cfg.cpus == 4);
 	assert_string_equal(cfg.files[0], "disk.img");
 	assert_string_equal(cfg.disks[0].path, "a,b.img");
-	assert_true(cfg.disks[0].ide && cfg.disks[0].readonly);
+	assert_true(cfg.disks[0].bus == CFG_BUS_IDE && cfg.disks[0].readonly);
 	assert_true(
 		parse("-m512|--timeout|1.5m|--expect|a|--send|b\\n|--expect|c|--then|shutdown"));
 	assert_true(cfg.memory == MiB(512) && cfg.timeout_ms == 90000 && cfg.nsteps == 3);
@@ -43,6 +43,22 @@ static void test_values(void **st)
 	assert_string_equal(cfg.files[0], "-odd-name.img");
 	assert_true(parse("--debug-exit|0xf4|--discard|k"));
 	assert_true(cfg.debug_exit == 0xf4 && cfg.discard);
+}
+
+static void test_disk_keys(void **st)
+{
+	const struct cfg_disk *d = cfg.disks;
+
+	assert_true(parse("--disk|a,cache=none,discard=off,iops=2K,bps=20M,serial=X 1,format=raw"
+			  "|--disk|b,cache=writethrough,discard=on|--cdrom|c.iso,if=ide"));
+	assert_int_equal(cfg.ndisks, 3);
+	assert_true(d[0].io.cache == BLOCK_CACHE_NONE && d[0].keep_space);
+	assert_true(d[0].io.iops == 2048 && d[0].io.bps == MiB(20));
+	assert_string_equal(d[0].serial, "X 1");
+	assert_string_equal(d[0].format, "raw");
+	assert_true(d[1].io.cache == BLOCK_CACHE_WRITETHROUGH && !d[1].keep_space);
+	assert_true(d[1].bus == CFG_BUS_DEFAULT && !d[1].readonly);
+	assert_true(d[2].cdrom && d[2].readonly && d[2].bus == CFG_BUS_IDE);
 }
 
 /* Wrong use: refused with exit status 64 and a line that names the option. */
@@ -61,7 +77,14 @@ static void test_refused(void **st)
 		{ "--cpus|65", "between 1 and 64" },
 		{ "--cpus|two", "--cpus two" },
 		{ "--engine|qemu", "auto, kvm or soft" },
-		{ "--disk|a.img,if=scsi", "if=virtio" },
+		{ "--disk|a.img,if=floppy", "virtio" },
+		{ "--disk|a.img,cache=some", "writeback" },
+		{ "--disk|a.img,discard=maybe", "discard=on" },
+		{ "--disk|a.img,iops=0", "iops" },
+		{ "--disk|a.img,bps=fast", "20M" },
+		{ "--disk|a.img,serial=123456789012345678901", "20 characters" },
+		{ "--cdrom|a.iso,if=virtio", "CD" },
+		{ "--cdrom|a.iso,readonly=off", "read-only" },
 		{ "--disk|a.img,foo", "KEY=VALUE" },
 		{ "--disk|a.img,colour=red", "unknown key" },
 		{ "--disk|,readonly=on", "file name" },
@@ -108,7 +131,8 @@ static int clean_up(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_values), cmocka_unit_test(test_disk_keys),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_unescape),
 	};
 
