@@ -24,7 +24,8 @@ static int teardown(void **state)
 static void check(struct frame f, int vec, uint32_t err, const char *what)
 {
 	if (f.vec != vec || (sys_has_code(vec) && f.err != err))
-		fail_msg("%s: vector %d code %#x at %#llx, expected %d code %#x", what, f.vec, f.err,
+		fail_msg("%s: vector %d code %#x at %#llx, expected %d code %#x", what, f.vec,
+			 f.err,
 			 (unsigned long long)f.ip, vec, err);
 }
 
@@ -80,7 +81,8 @@ static void test_limits(void **state)
 		else
 			SYS_CODE(&t, 0x8e, 0xe0, 0x64, 0x8b, 0x0b, 0xf4);
 		t.st.gpr[R_RDX] = KDS;
-		if (c->ss && !c->ok) {		/* the handler needs a good stack: a task-free way */
+		/* the handler needs a good stack: a task-free way */
+		if (c->ss && !c->ok) {
 			enum vcpu_exit why = svm_run(&t);
 
 			/* #SS cannot push on that stack if SP is outside of it */
@@ -98,7 +100,8 @@ static void test_limits(void **state)
 
 /* ---- MOV to a segment register ------------------------------------------------------------ */
 /* By the pseudo code of MOV; -1: loads. */
-static int mov_model(unsigned seg, unsigned cpl, uint16_t sel, uint32_t attr, bool lm, uint32_t *err)
+static int mov_model(unsigned seg, unsigned cpl, uint16_t sel, uint32_t attr, bool lm,
+		     uint32_t *err)
 {
 	unsigned dpl = attr >> 5 & 3, rpl = sel & 3;
 	bool code = attr & 8, present = attr & 0x80;
@@ -218,9 +221,13 @@ static void test_lar(void **state)
 		gdt(FREE, sys_desc(0x123456, 0x4567, attr));
 		t.st.gpr[R_RAX] = FREE | 3;
 		t.st.gpr[R_RBX] = t.st.gpr[R_RCX] = 0x5555;
-		/* lar ebx, ax; setz dl; lsl ecx, ax; setz dh; verr ax; setz [data]; verw ax; setz */
+		/*
+		 * lar ebx, ax; setz dl; lsl ecx, ax; setz dh;
+		 * verr ax; setz [rsi]; verw ax; setz [rsi + 1]
+		 */
 		SYS_CODE(&t, 0x0f, 0x02, 0xd8, 0x0f, 0x94, 0xc2, 0x0f, 0x03, 0xc8, 0x0f, 0x94, 0xc6,
-			 0x0f, 0x00, 0xe0, 0x0f, 0x94, 0x06, 0x0f, 0x00, 0xe8, 0x0f, 0x94, 0x46, 0x01,
+			 0x0f, 0x00, 0xe0, 0x0f, 0x94, 0x06, 0x0f, 0x00, 0xe8, 0x0f, 0x94, 0x46,
+				 0x01,
 			 0xcd, 0x80);
 		t.st.gpr[R_RSI] = SVM_DATA;
 		check(sys_run(&t), 0x80, 0, "lar");
@@ -234,7 +241,7 @@ static void test_lar(void **state)
 	}
 }
 
-/* ---- far jump and call ------------------------------------------------------------------------- */
+/* ---- far jump and call ----------------------------------- */
 /* Direct transfer to a segment at CPL 0 or 3; -1: goes. */
 static int far_model(unsigned cpl, unsigned rpl, unsigned attr, uint32_t *err)
 {
@@ -267,7 +274,8 @@ static void test_far_direct(void **state)
 		sys_put(&t, SVM_CODE + 0x20, 0x80cd, 2);
 		f = sys_run(&t);
 		if (f.vec != (want < 0 ? 0x80 : want) || (want >= 0 && f.err != err && attr & 0x10))
-			fail_msg("cpl %u rpl %u attr %#x call %d: vector %d code %#x, want %d", cpl, rpl,
+			fail_msg("cpl %u rpl %u attr %#x call %d: vector %d code %#x, want %d",
+				 cpl, rpl,
 				 attr, call, f.vec, f.err, want);
 		if (want >= 0)
 			continue;
@@ -303,12 +311,14 @@ static void call_gate_at(unsigned attr, uint16_t sel, uint32_t off, unsigned par
 static void test_call_gate(void **state)
 {
 	for (unsigned i = 0; i < 4; i++) {
-		unsigned n = i & 1 ? 4 : 2, params = i & 2 ? 3 : 0, sp = SYS_STACK0 - (4 + params) * n;
+		unsigned n = i & 1 ? 4 : 2, params = i & 2 ? 3 : 0,
+			sp = SYS_STACK0 - (4 + params) * n;
 		const uint8_t code[] = { 0x9a, 0, 0, 0, 0, FREE | 3, 0, 0xcd, 0x80 };
 		struct frame f;
 
 		sys_start(&t, 32, 3);
-		call_gate_at(n == 4 ? 0xec : 0xe4, K32, SVM_CODE + 0x100 - (n == 2 ? SVM_CODE : 0), params);
+		call_gate_at(n == 4 ? 0xec : 0xe4, K32, SVM_CODE + 0x100 - (n == 2 ? SVM_CODE : 0),
+			     params);
 		if (n == 2) {		/* 16-bit offsets: a segment that starts at the code */
 			gdt(FREE + 8, sys_desc(SVM_CODE, 0xffff, 0x409b));
 			gdt(FREE + 16, sys_desc(SVM_CODE, 0xffff, 0x40fb));
@@ -329,7 +339,8 @@ static void test_call_gate(void **state)
 		assert_int_equal(sys_get(&t, sp + n, 2), n == 4 ? U32 : FREE + 16 + 3);
 		for (unsigned k = 0; k < params; k++)
 			assert_int_equal(sys_get(&t, sp + (2 + k) * n, n), 0x1111 * (k + 1));
-		assert_int_equal(sys_get(&t, sp + (2 + params) * n, n), SVM_STACK & (n == 4 ? ~0u : 0xffff));
+		assert_int_equal(sys_get(&t, sp + (2 + params) * n, n),
+				 SVM_STACK & (n == 4 ? ~0u : 0xffff));
 		assert_int_equal(sys_get(&t, sp + (3 + params) * n, 2), UDS);
 		/* back: RETF n drops the parameters on both stacks; DS of level 0 becomes null */
 		t.st.rip = SVM_CODE + 0x110 - (n == 2 ? SVM_CODE : 0);
@@ -360,7 +371,8 @@ static void test_call_gate_bad(void **state)
 	static const struct gate_case cases[] = {
 		{ 0x8c, K32, 3, false, EXC_GP, FREE }, { 0x6c, K32, 3, false, EXC_NP, FREE },
 		{ 0xec, 0, 3, false, EXC_GP, 0 }, { 0xec, KDS, 3, false, EXC_GP, KDS },
-		{ 0xec, 0x200, 3, false, EXC_GP, 0x200 }, { 0xec, FREE + 8, 3, false, EXC_NP, FREE + 8 },
+		{ 0xec, 0x200, 3, false, EXC_GP, 0x200 },
+		{ 0xec, FREE + 8, 3, false, EXC_NP, FREE + 8 },
 		{ 0xec, K32, 3, true, EXC_GP, K32 },	/* a jump cannot change the level */
 		{ 0xec, FREE + 16, 3, true, -1, 0 },	/* but it may go to conforming code */
 		{ 0xec, FREE + 16, 3, false, -1, 0 },
@@ -369,7 +381,8 @@ static void test_call_gate_bad(void **state)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct gate_case *c = &cases[i];
-		const uint8_t code[] = { c->jmp ? 0xea : 0x9a, 0, 0, 0, 0, (uint8_t)(FREE | c->rpl), 0 };
+		const uint8_t code[] = { c->jmp ? 0xea : 0x9a, 0, 0, 0, 0,
+					 (uint8_t)(FREE | c->rpl), 0 };
 		char what[24];
 
 		snprintf(what, sizeof(what), "gate case %u", i);
@@ -384,7 +397,8 @@ static void test_call_gate_bad(void **state)
 	/* stacks: null #TS(0), DPL #TS(sel), not present #SS(sel), TSS too short #TS(tss) */
 	for (unsigned i = 0; i < 4; i++) {
 		static const struct { uint16_t ss; int vec; uint32_t err; } st[] = {
-			{ 0, EXC_TS, 0 }, { UDS & ~3, EXC_TS, UDS & ~3 }, { FREE + 8, EXC_SS, FREE + 8 },
+			{ 0, EXC_TS, 0 }, { UDS & ~3, EXC_TS, UDS & ~3 },
+			{ FREE + 8, EXC_SS, FREE + 8 },
 			{ KDS, EXC_TS, TSS },
 		};
 		const uint8_t code[] = { 0x9a, 0, 0, 0, 0, FREE | 3, 0 };
@@ -435,7 +449,7 @@ static void test_call_gate64(void **state)
 	}
 }
 
-/* ---- IRET ------------------------------------------------------------------------------------------- */
+/* ---- IRET ------------------------------------------------ */
 struct iret_case {
 	uint16_t cs, ss;
 	uint8_t bits;
@@ -509,7 +523,7 @@ static void test_iret(void **state)
 	assert_int_equal(sys_run(&t).flags, 0x3f7fd7 & ~(FL_TF | FL_RF));
 }
 
-/* ---- task switches -------------------------------------------------------------------------------------- */
+/* ---- task switches --------------------------------------- */
 #define NEW_TSS (FREE + 8)
 #define NEW_BASE 0x7800u
 
@@ -693,7 +707,7 @@ static void test_task_cr3(void **state)
 	assert_int_equal(sys_get(&t, t.st.gpr[R_RSP] + 8, 4), FL_VM | 2);
 }
 
-/* ---- I/O permission ---------------------------------------------------------------------------------------- */
+/* ---- I/O permission -------------------------------------- */
 static void test_io(void **state)
 {
 	for (unsigned i = 0; i < 32; i++) {

@@ -1,0 +1,770 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Modes and system registers of the software CPU: switches between all modes,
+ * fast system calls, control and model-specific registers, CPUID, INIT and
+ * SIPI, self-modifying code (Intel SDM vol. 3 ch. 2, 9, 10.6; AMD APM vol. 2).
+ */
+#include "softsys.h"
+#include <pthread.h>
+#include <stdio.h>
+
+static struct svm t;
+static struct soft *s;
+
+static int setup(void **state)
+{
+	svm_init(&t);
+	s = t.v->impl;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	svm_free(&t);
+	return 0;
+}
+
+static void check(struct frame f, int vec, const char *what)
+{
+	if (f.vec != vec || (vec == EXC_GP && f.err))
+		fail_msg("%s: vector %d code %#x at %#llx, expected %d", what, f.vec, f.err,
+			 (unsigned long long)f.ip, vec);
+}
+
+/* ---- through all modes and back ------------------------------------------------------- */
+/*
+ * real -> protected 32 -> PAE paging -> off -> long, 64-bit -> compatibility
+ * -> 64-bit -> compatibility, paging off -> protected 16 -> real; each leaves a bit.
+ */
+CODE(tour, "16",
+     "tour_start:\n"
+     "	lgdtl	%cs:tour_gdtr - tour_start\n"
+     "	mov	%cr0, %eax\n	or	$1, %al\n	mov	%eax, %cr0\n"
+     "	ljmpl	$0x08, $0x10000 + 1f - tour_start\n"
+     "	.code32\n"
+     "1:	mov	$0x10, %eax\n	mov	%eax, %ds\n	mov	%eax, %ss\n"
+     "	mov	%eax, %es\n"
+     "	mov	$0x30000, %esp\n"
+     "	orl	$0x1, 0x20000\n"
+     "	mov	%cr4, %eax\n	or	$0x20, %eax\n	mov	%eax, %cr4\n"
+     "	mov	$0x100000, %eax\n	mov	%eax, %cr3\n"
+     "	mov	%cr0, %eax\n	or	$0x80000000, %eax\n	mov	%eax, %cr0\n"
+     "	orl	$0x2, 0x40020000\n"			/* alias that only PAE has */
+     "	mov	%cr0, %eax\n	and	$0x7fffffff, %eax\n	mov	%eax, %cr0\n"
+     "	mov	$0x104000, %eax\n	mov	%eax, %cr3\n"
+     "	mov	$0xc0000080, %ecx\n	rdmsr\n	or	$0x100, %eax\n	wrmsr\n"
+     "	mov	%cr0, %eax\n	or	$0x80000000, %eax\n	mov	%eax, %cr0\n"
+     "	orl	$0x4, 0x20000\n"			/* compatibility mode already */
+     "	ljmpl	$0x18, $0x10000 + 2f - tour_start\n"
+     "	.code64\n"
+     "2:	orl	$0x8, 0x20000\n"
+     "	mov	$0x123456789abc, %r15\n"
+     "	lea	3f(%rip), %rax\n"
+     "	push	$8\n	push	%rax\n	lretq\n"
+     "	.code32\n"
+     "3:	orl	$0x10, 0x20000\n"
+     "	ljmpl	$0x18, $0x10000 + 4f - tour_start\n"
+     "	.code64\n"
+     "4:	mov	%r15, 0x20008\n"
+     "	orl	$0x20, 0x20000\n"
+     "	lea	5f(%rip), %rax\n"
+     "	push	$8\n	push	%rax\n	lretq\n"
+     "	.code32\n"
+     "5:	mov	%cr0, %eax\n	and	$0x7fffffff, %eax\n	mov	%eax, %cr0\n"
+     "	mov	$0xc0000080, %ecx\n	rdmsr\n	mov	%eax, 0x20010\n"
+     "	and	$~0x100, %eax\n	wrmsr\n"
+     "	orl	$0x40, 0x20000\n"
+     "	ljmpl	$0x38, $6f - tour_start\n"
+     "	.code16\n"
+     "6:	mov	$0x40, %eax\n	mov	%eax, %ss\n	mov	%eax, %es\n"
+     "	mov	%eax, %fs\n"
+     "	mov	%cr0, %eax\n	and	$0xfe, %al\n	mov	%eax, %cr0\n"
+     "	ljmpw	$0x1000, $7f - tour_start\n"
+     "7:	mov	$0x2000, %ax\n	mov	%ax, %es\n"
+     "	orl	$0x80, %es:0\n"
+     "	xor	%eax, %eax\n	mov	%ax, %ds\n"
+     "	mov	$0x20000, %ebx\n	orl	$0x100, (%ebx)\n"			/* unreal:
+	     DS kept its limit */
+     "	hlt\n"
+     "	.balign 8\n"
+     "tour_gdtr: .word 0x1ff\n	.long 0x6000\n");
+
+static void test_tour(void **state)
+{
+	sys_start(&t, 64, 0);		/* for the GDT */
+	svm_start(&t, 16);
+	sys_put(&t, SYS_GDT + K16, sys_desc(SVM_CODE, 0xffff, 0x009b), 8);
+	for (unsigned i = 0; i < 0x8000; i += 8)
+		sys_put(&t, 0x100000 + i, 0, 8);
+	sys_put(&t, 0x100000, 0x101001, 8);
+	sys_put(&t, 0x100008, 0x102001, 8);
+	sys_put(&t, 0x101000, 0x83, 8);
+	sys_put(&t, 0x102000, 0x83, 8);
+	sys_put(&t, 0x104000, 0x105003, 8);
+	sys_put(&t, 0x105000, 0x83, 8);
+	sys_put(&t, SVM_DATA, 0, 8);
+	LOAD(&t, tour);
+	assert_int_equal(svm_run(&t), EXIT_HLT);
+	assert_int_equal(sys_get(&t, SVM_DATA, 4), 0x1ff);
+	assert_true(sys_get(&t, SVM_DATA + 8, 8) == 0x123456789abc);
+	assert_int_equal(sys_get(&t, SVM_DATA + 0x10, 4), EFER_LME);
+	assert_int_equal(t.st.cr0 & 0x80000001, 0);
+	assert_int_equal(t.st.efer, 0);
+}
+
+/* ---- control registers ------------------------------------------------------------------ */
+/* MOV CRn, RAX in 64-bit mode (or 32-bit); vector or -1. */
+static int mov_cr(unsigned bits, unsigned n, uint64_t v)
+{
+	const uint8_t code[] = { 0x0f, 0x22, (uint8_t)(0xc0 | n << 3), 0xf4 };
+	struct frame f;
+
+	t.st.gpr[R_RAX] = v;
+	svm_code(&t, code, sizeof(code));
+	f = sys_run(&t);
+	if (f.vec == EXC_GP)
+		assert_int_equal(f.err, 0);
+	return f.vec;
+}
+
+static void test_cr0(void **state)
+{
+	for (unsigned b = 0; b < 64; b++) {
+		sys_start(&t, 64, 0);
+		assert_int_equal(mov_cr(64, 0, (1ull << b | 0x80000011) & ~(b == 29 ?
+			0x40000000ull : 0)),
+				 b >= 32 || b == 29 ? EXC_GP : -1);
+	}
+	sys_start(&t, 64, 0);
+	assert_int_equal(mov_cr(64, 0, 0x80000010), EXC_GP);	/* PG without PE */
+	sys_start(&t, 64, 0);
+	assert_int_equal(mov_cr(64, 0, 0x11), EXC_GP);		/* PG off in 64-bit mode */
+	sys_start(&t, 64, 0);
+	assert_int_equal(mov_cr(64, 0, 0xe0000011), -1);	/* NW with CD */
+	sys_start(&t, 64, 0);
+	assert_int_equal(mov_cr(64, 0, 0x9ffaffc0 | 0x11), -1);	/* reserved bits are ignored */
+	assert_int_equal(t.st.cr0, 0x80000011 | (0x9ffaffc0 & 0x50000));
+	sys_start(&t, 32, 0);
+	t.st.efer = EFER_LME;
+	t.st.cr3 = 0x1000;
+	assert_int_equal(mov_cr(32, 0, 0x80000011), EXC_GP);	/* LME without PAE */
+	sys_start(&t, 32, 0);
+	t.st.efer = EFER_LME;
+	t.st.cr4 |= CR4_PAE;
+	t.st.seg[SEG_CS].attr |= SA_L;
+	assert_int_equal(mov_cr(32, 0, 0x80000011), EXC_GP);	/* with CS.L */
+}
+
+static void test_cr3_cr4(void **state)
+{
+	static const uint64_t allowed = 0x3707ff;	/* what leaf 1 and 7 advertise */
+
+	for (unsigned b = 12; b < 64; b++) {
+		sys_start(&t, 64, 0);
+		assert_int_equal(mov_cr(64, 3, 0x1000 | (b >= 40 ? 1ull << b : 0)), b >= 40 ?
+				 EXC_GP : -1);
+	}
+	for (unsigned b = 0; b < 64; b++) {
+		sys_start(&t, 64, 0);
+		sys_put(&t, 0x3000, 0x83, 8);		/* SMEP: the program is the supervisor's */
+		assert_int_equal(mov_cr(64, 4, CR4_PAE | 1ull << b), allowed >> b & 1 && b < 22 ?
+				 -1 : EXC_GP);
+	}
+	sys_start(&t, 64, 0);
+	assert_int_equal(mov_cr(64, 4, 0), EXC_GP);		/* PAE off in long mode */
+	sys_start(&t, 64, 0);
+	t.st.cr3 |= 8;
+	assert_int_equal(mov_cr(64, 4, CR4_PAE | CR4_PCIDE), EXC_GP);
+	sys_start(&t, 32, 0);
+	assert_int_equal(mov_cr(32, 4, CR4_PCIDE), EXC_GP);	/* only in long mode */
+	sys_start(&t, 64, 0);
+	t.st.cr4 |= CR4_PCIDE;
+	assert_int_equal(mov_cr(64, 3, 0x1005 | 1ull << 63), -1);
+	assert_int_equal(t.st.cr3, 0x1005);
+	/* compatibility: PG off with PCIDE */
+	sys_start(&t, 64, 0);
+	t.st.cr4 |= CR4_PCIDE;
+	sys_segs(&t, K32, KDS);
+	assert_int_equal(mov_cr(32, 0, 0x11), EXC_GP);
+	for (unsigned n = 0; n < 8; n++) {
+		int want = n == 1 || n >= 5 ? EXC_UD : -1;
+
+		sys_start(&t, 64, 0);
+		assert_int_equal(mov_cr(64, n, n == 3 ? 0x1000 : n == 4 ? 0x20 : 0x80000011), want);
+		sys_start(&t, 64, 3);
+		if (want < 0)
+			assert_int_equal(mov_cr(64, n, 0), EXC_GP);
+	}
+	sys_start(&t, 64, 0);					/* CR8 */
+	t.st.gpr[R_RAX] = 16;
+	SYS_CODE(&t, 0x44, 0x0f, 0x22, 0xc0);
+	check(sys_run(&t), EXC_GP, "CR8");
+	sys_start(&t, 32, 0);					/* LMSW cannot clear PE */
+	SYS_CODE(&t, 0x0f, 0x01, 0xf0, 0xf4);
+	check(sys_run(&t), -1, "lmsw");
+	assert_int_equal(t.st.cr0 & 0xf, 1);
+}
+
+/* ---- MSRs ----------------------------------------------------------------------------------- */
+static int wrmsr(uint32_t msr, uint64_t v)
+{
+	static const uint8_t code[] = { 0x0f, 0x30, 0x31, 0xc0, 0x31, 0xd2, 0x0f, 0x32, 0xf4 };
+	struct frame f;
+
+	sys_start(&t, 64, 0);
+	t.st.gpr[R_RCX] = msr;
+	t.st.gpr[R_RAX] = (uint32_t)v;
+	t.st.gpr[R_RDX] = v >> 32;
+	svm_code(&t, code, sizeof(code));
+	f = sys_run(&t);
+	if (f.vec == EXC_GP)
+		assert_int_equal(f.err, 0);
+	else if (msr != 0xc0000080 && msr != 0xc0000100)
+		assert_true((t.st.gpr[R_RDX] << 32 | t.st.gpr[R_RAX]) == v);
+	return f.vec;
+}
+
+static void test_msr(void **state)
+{
+	static const uint32_t canon[] = { 0x175, 0x176, 0xc0000082, 0xc0000083, 0xc0000100,
+					  0xc0000101, 0xc0000102 };
+	static const uint32_t small[] = { 0xc0000084, 0xc0000103 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(canon); i++) {
+		assert_int_equal(wrmsr(canon[i], 0x7fffffffffff), -1);
+		assert_int_equal(wrmsr(canon[i], 0xffff800000000000), -1);
+		assert_int_equal(wrmsr(canon[i], 0x800000000000), EXC_GP);
+		assert_int_equal(wrmsr(canon[i], 0xfff7800000000000), EXC_GP);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(small); i++) {
+		assert_int_equal(wrmsr(small[i], 0xffffffff), -1);
+		assert_int_equal(wrmsr(small[i], 0x100000000), EXC_GP);
+	}
+	for (unsigned b = 0; b < 64; b++)	/* EFER: SCE, NXE; LME as it is, LMA kept */
+		assert_int_equal(wrmsr(0xc0000080, EFER_LME | EFER_LMA | 1ull << b),
+				 b == 0 || b == 8 || b == 10 || b == 11 ? -1 : EXC_GP);
+	assert_int_equal(wrmsr(0xc0000080, 0), EXC_GP);		/* LME off under paging */
+	for (unsigned v = 0; v < 256; v++) {
+		bool ok = v < 8 && v != 2 && v != 3;
+
+		assert_int_equal(wrmsr(0x277, 0x0006060606060606ull | (uint64_t)v << 56),
+				 ok ? -1 : EXC_GP);
+		assert_int_equal(wrmsr(0x250, (uint64_t)v << 24), ok && v != 7 ? -1 : EXC_GP);
+		assert_int_equal(wrmsr(0x2ff, 0xc00 | v), ok && v != 7 ? -1 : EXC_GP);
+		assert_int_equal(wrmsr(0x200, 0x80000000 | v), ok && v != 7 ? -1 : EXC_GP);
+	}
+	assert_int_equal(wrmsr(0x201, 0xff80000800), -1);
+	assert_int_equal(wrmsr(0x201, 0xff80000400), EXC_GP);
+	assert_int_equal(wrmsr(0x201, 0x10080000800), EXC_GP);
+	assert_int_equal(wrmsr(0x2ff, 0x1000), EXC_GP);
+	assert_int_equal(wrmsr(0x12345, 0), EXC_GP);
+	assert_int_equal(wrmsr(0xda0, 0), EXC_GP);		/* XSS: no XSAVES */
+	sys_start(&t, 64, 3);
+	SYS_CODE(&t, 0x0f, 0x32);
+	check(sys_run(&t), EXC_GP, "rdmsr at CPL 3");
+}
+
+/* XSETBV, XGETBV: CR4.OSXSAVE, level, values. */
+static void test_xcr(void **state)
+{
+	if (!soft_has_feat(F_XSAVE))
+		skip();
+	for (unsigned v = 0; v < 256; v++) {
+		sys_start(&t, 64, 0);
+		t.st.cr4 |= CR4_OSXSAVE;
+		t.st.gpr[R_RAX] = v;
+		SYS_CODE(&t, 0x0f, 0x01, 0xd1, 0xf4);
+		check(sys_run(&t), v == 1 || v == 3 ? -1 : EXC_GP, "xsetbv");
+		if (v == 1 || v == 3)
+			assert_int_equal(t.st.xcr0, v);
+	}
+	sys_start(&t, 64, 0);
+	t.st.cr4 |= CR4_OSXSAVE;
+	t.st.gpr[R_RAX] = t.st.gpr[R_RCX] = 1;
+	check(sys_run(&t), EXC_GP, "XCR1");
+	sys_start(&t, 64, 0);
+	t.st.gpr[R_RAX] = 1;
+	check(sys_run(&t), EXC_UD, "no OSXSAVE");
+	sys_start(&t, 64, 3);
+	t.st.cr4 |= CR4_OSXSAVE;
+	t.st.gpr[R_RAX] = 1;
+	check(sys_run(&t), EXC_GP, "CPL 3");
+}
+
+/* ---- system calls ---------------------------------------- */
+static void start_syscall(unsigned cpl, bool compat)
+{
+	sys_start(&t, 64, cpl);
+	if (compat)
+		sys_segs(&t, cpl ? U32 : K32, cpl ? UDS : KDS);
+	t.st.efer |= EFER_SCE;
+	t.st.star = (uint64_t)0x1b << 48 | (uint64_t)K32 << 32;
+	t.st.lstar = SVM_CODE + 0x80;
+	t.st.cstar = SVM_CODE + 0x90;
+	t.st.sfmask = FL_IF | FL_DF | FL_CF;
+	sys_put(&t, SVM_CODE + 0x80, 0xf4, 1);
+	sys_put(&t, SVM_CODE + 0x90, 0xf4, 1);
+}
+
+static void check_seg(unsigned seg, uint16_t sel, uint32_t attr)
+{
+	assert_int_equal(t.st.seg[seg].sel, sel);
+	assert_int_equal(t.st.seg[seg].base, 0);
+	assert_int_equal(t.st.seg[seg].limit, 0xffffffff);
+	assert_int_equal(t.st.seg[seg].attr, attr);
+}
+
+static void test_syscall(void **state)
+{
+	struct frame f;
+
+	for (unsigned compat = 0; compat < 2; compat++) {
+		start_syscall(3, compat);
+		t.st.rflags |= FL_CF | FL_ZF | FL_DF | FL_AC | FL_IF;
+		SYS_CODE(&t, 0x0f, 0x05);
+		check(sys_run(&t), -1, "syscall");
+		assert_int_equal(t.st.rip, SVM_CODE + (compat ? 0x91 : 0x81));
+		assert_int_equal(t.st.gpr[R_RCX], SVM_CODE + 2);
+		assert_int_equal(t.st.gpr[R_R11], 2 | FL_CF | FL_ZF | FL_DF | FL_AC | FL_IF);
+		assert_int_equal(t.st.rflags, 2 | FL_ZF | FL_AC);
+		check_seg(SEG_CS, K32, 0xa09b);
+		check_seg(SEG_SS, KDS, 0xc093);
+		start_syscall(0, false);
+		t.st.gpr[R_RCX] = SVM_CODE + 0x10;
+		t.st.gpr[R_R11] = ~0ull & ~(uint64_t)FL_TF;
+		if (compat)
+			SYS_CODE(&t, 0x0f, 0x07);
+		else
+			SYS_CODE(&t, 0x48, 0x0f, 0x07);
+		sys_put(&t, SVM_CODE + 0x10, 0x80cd, 2);
+		f = sys_run(&t);
+		check(f, 0x80, "sysret");
+		assert_int_equal(f.cs, compat ? 0x1b : 0x2b);
+		assert_int_equal(f.ss, 0x23);
+		assert_int_equal(f.flags, 0x3c7fd7 & ~FL_TF);
+	}
+	start_syscall(3, false);
+	t.st.efer &= ~EFER_SCE;
+	SYS_CODE(&t, 0x0f, 0x05);
+	check(sys_run(&t), EXC_UD, "no SCE");
+	start_syscall(3, false);
+	SYS_CODE(&t, 0x48, 0x0f, 0x07);
+	check(sys_run(&t), EXC_GP, "sysret at CPL 3");
+}
+
+static void test_sysenter(void **state)
+{
+	struct frame f;
+
+	for (unsigned i = 0; i < 4; i++) {
+		bool lm = i & 1, back64 = i & 2 && lm;
+
+		sys_start(&t, lm ? 64 : 32, 3);
+		t.st.sysenter_cs = K32 | 3;
+		t.st.sysenter_eip = SVM_CODE + 0x80;
+		t.st.sysenter_esp = SYS_STACK0;
+		t.st.rflags |= FL_IF | FL_CF;
+		SYS_CODE(&t, 0x0f, 0x34);
+		sys_put(&t, SVM_CODE + 0x80, 0xf4, 1);
+		check(sys_run(&t), -1, "sysenter");
+		assert_int_equal(t.st.rip, SVM_CODE + 0x81);
+		assert_int_equal(t.st.gpr[R_RSP], SYS_STACK0);
+		assert_int_equal(t.st.rflags, 2 | FL_CF);
+		check_seg(SEG_CS, K32, lm ? 0xa09b : 0xc09b);
+		check_seg(SEG_SS, KDS, 0xc093);
+		sys_start(&t, lm ? 64 : 32, 0);
+		t.st.sysenter_cs = K32;
+		t.st.gpr[R_RCX] = SVM_STACK;
+		t.st.gpr[R_RDX] = SVM_CODE + 0x10;
+		if (back64)
+			SYS_CODE(&t, 0x48, 0x0f, 0x35);
+		else
+			SYS_CODE(&t, 0x0f, 0x35);
+		sys_put(&t, SVM_CODE + 0x10, 0x80cd, 2);
+		f = sys_run(&t);
+		check(f, 0x80, "sysexit");
+		assert_int_equal(f.cs, back64 ? K32 + 32 + 3 : K32 + 16 + 3);
+		assert_int_equal(f.ss, back64 ? K32 + 40 + 3 : K32 + 24 + 3);
+		assert_int_equal(f.sp, SVM_STACK);
+	}
+	sys_start(&t, 64, 3);
+	t.st.sysenter_cs = 3;
+	SYS_CODE(&t, 0x0f, 0x34);
+	check(sys_run(&t), EXC_GP, "no CS");
+	sys_start(&t, 64, 0);
+	t.st.sysenter_cs = K32;
+	t.st.gpr[R_RDX] = 1ull << 47;
+	SYS_CODE(&t, 0x48, 0x0f, 0x35);
+	check(sys_run(&t), EXC_GP, "canonical");
+}
+
+static void test_gs(void **state)
+{
+	sys_start(&t, 64, 0);
+	t.st.seg[SEG_GS].base = 0x1111;
+	t.st.kernel_gs_base = 0xffff888000000000;
+	SYS_CODE(&t, 0x0f, 0x01, 0xf8, 0xf4);
+	check(sys_run(&t), -1, "swapgs");
+	assert_true(t.st.seg[SEG_GS].base == 0xffff888000000000 && t.st.kernel_gs_base == 0x1111);
+	sys_start(&t, 64, 3);
+	check(sys_run(&t), EXC_GP, "swapgs at CPL 3");
+	sys_start(&t, 32, 0);
+	check(sys_run(&t), EXC_UD, "swapgs outside 64-bit mode");
+	sys_start(&t, 64, 3);
+	t.st.cr4 |= CR4_FSGSBASE;
+	t.st.gpr[R_RAX] = 0x123456789a;
+	/* wrfsbase rax; wrgsbase eax; rdfsbase rbx; rdgsbase rcx; int 80h */
+	SYS_CODE(&t, 0xf3, 0x48, 0x0f, 0xae, 0xd0, 0xf3, 0x0f, 0xae, 0xd8, 0xf3, 0x48, 0x0f, 0xae,
+		 0xc3,
+		 0xf3, 0x48, 0x0f, 0xae, 0xc9, 0xcd, 0x80);
+	check(sys_run(&t), 0x80, "fsgsbase");
+	assert_true(t.st.gpr[R_RBX] == 0x123456789a && t.st.gpr[R_RCX] == 0x3456789a);
+	sys_start(&t, 64, 3);
+	check(sys_run(&t), EXC_UD, "no CR4.FSGSBASE");
+	sys_start(&t, 64, 3);
+	t.st.cr4 |= CR4_FSGSBASE;
+	t.st.gpr[R_RAX] = 1ull << 47;
+	check(sys_run(&t), EXC_GP, "canonical");
+}
+
+/* ---- instructions that need a level or a mode ------------ */
+static void test_privileged(void **state)
+{
+	static const uint8_t codes[][4] = {
+		{ 0x0f, 0x06 }, { 0x0f, 0x08 }, { 0x0f, 0x09 }, { 0x0f, 0x30 }, { 0x0f, 0x32 },
+		{ 0x0f, 0x00, 0xd0 }, { 0x0f, 0x00, 0xd8 }, { 0x0f, 0x01, 0x16 }, { 0x0f, 0x01,
+			0x1e },
+		{ 0x0f, 0x01, 0xf0 }, { 0x0f, 0x01, 0x3e }, { 0x0f, 0x20, 0xc0 }, { 0x0f, 0x21,
+			0xc0 },
+		{ 0x0f, 0x23, 0xc0 }, { 0x0f, 0x35 }, { 0xf4 }, { 0xfa }, { 0xfb }, { 0xec },
+			{ 0xee },
+	};
+	static const uint8_t not_real[][4] = {
+		{ 0x0f, 0x00, 0xc0 }, { 0x0f, 0x00, 0xc8 }, { 0x0f, 0x00, 0xd0 }, { 0x0f, 0x00,
+			0xd8 },
+		{ 0x0f, 0x00, 0xe0 }, { 0x0f, 0x00, 0xe8 }, { 0x0f, 0x02, 0xc0 }, { 0x0f, 0x03,
+			0xc0 },
+		{ 0x63, 0xc0 },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(codes); i++) {
+		sys_start(&t, 64, 3);
+		sys_put(&t, SYS_TSS + 0x66, 0xffff, 2);
+		svm_code(&t, codes[i], 4);
+		check(sys_run(&t), EXC_GP, "privileged");
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(not_real); i++) {
+		sys_start(&t, 16, 0);
+		svm_code(&t, not_real[i], 4);
+		check(sys_run(&t), EXC_UD, "real mode");
+		sys_start(&t, V86, 0);
+		svm_code(&t, not_real[i], 4);
+		check(sys_run(&t), EXC_UD, "virtual-8086 mode");
+	}
+	sys_start(&t, 64, 3);		/* TSD */
+	t.st.cr4 |= CR4_TSD;
+	SYS_CODE(&t, 0x0f, 0x31);
+	check(sys_run(&t), EXC_GP, "rdtsc");
+	for (unsigned type = 0; type < 6; type++)
+		for (unsigned b = 0; b < 64; b += 3) {
+			bool bad = type > 3 || b >= 12 || type < 2;
+
+			sys_start(&t, 64, 0);
+			t.st.gpr[R_RAX] = type;
+			t.st.gpr[R_RBX] = SVM_DATA;
+			sys_put(&t, SVM_DATA, 1ull << b, 8);
+			sys_put(&t, SVM_DATA + 8, 0, 8);
+			SYS_CODE(&t, 0x66, 0x0f, 0x38, 0x82, 0x03, 0xf4);
+			check(sys_run(&t), bad ? EXC_GP : -1, "invpcid");
+		}
+}
+
+/* LTR, LLDT: types, and 16-byte descriptors in long mode. */
+static void test_ltr(void **state)
+{
+	for (unsigned n = 0; n < 128; n++) {
+		unsigned type = n & 15, ltr = n & 16 ? 1 : 0;
+		bool lm = n & 32, present = n & 64;
+		bool ok = ltr ? type == 9 || (type == 1 && !lm) : type == 2;
+		const uint8_t code[] = { 0x0f, 0x00, (uint8_t)(0xd0 | ltr << 3), 0xf4 };
+		struct frame f;
+
+		sys_start(&t, lm ? 64 : 32, 0);
+		sys_put(&t, SYS_GDT + FREE, sys_desc(0x7800, 0x67, type | (present ? 0x80 : 0)), 8);
+		sys_put(&t, SYS_GDT + FREE + 8, 0xffff8880, 8);
+		t.st.gpr[R_RAX] = FREE;
+		svm_code(&t, code, sizeof(code));
+		f = sys_run(&t);
+		assert_int_equal(f.vec, !ok ? EXC_GP : present ? -1 : EXC_NP);
+		if (f.vec >= 0) {
+			assert_int_equal(f.err, FREE);
+			continue;
+		}
+		assert_true((ltr ? t.st.tr.base : t.st.ldt.base) == (lm ? 0xffff888000007800 :
+			0x7800));
+		assert_int_equal(sys_get(&t, SYS_GDT + FREE + 5, 1) & 15, ltr ? type | 2 : type);
+		if (!lm)
+			continue;
+		for (unsigned i = 0; i < 2; i++) {	/* upper type; base not canonical */
+			sys_start(&t, 64, 0);
+			sys_put(&t, SYS_GDT + FREE, sys_desc(0x7800, 0x67, type | 0x80), 8);
+			sys_put(&t, SYS_GDT + FREE + 8, i ? 0x8000 : 0x20000000000, 8);
+			t.st.gpr[R_RAX] = FREE;
+			f = sys_run(&t);
+			assert_int_equal(f.vec, EXC_GP);
+			assert_int_equal(f.err, FREE);
+		}
+	}
+}
+
+/* ---- CPUID ----------------------------------------------- */
+/* x86-64-v2 and no more than that where an instruction would have to exist. */
+static void test_cpuid(void **state)
+{
+	uint32_t r[4];
+
+	soft_cpuid(s, 0, 0, r);
+	assert_int_equal(r[0], 0xd);
+	soft_cpuid(s, 1, 0, r);
+	assert_int_equal(r[2] & 0x982201, 0x982201);	/* SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT */
+	assert_int_equal(r[2] & (1 << 3 | 1 << 12 | 1 << 22 | 1 << 28 | 1 << 29), 0);
+	assert_int_equal(r[3] & 0x0783fbff, 0x0783fbff & ~(1u << 10 | 1u << 18));
+	assert_int_equal(r[2] >> 27 & 1, 0);
+	s->cr4 |= CR4_OSXSAVE;
+	soft_cpuid(s, 1, 0, r);
+	assert_int_equal(r[2] >> 27 & 1, 1);
+	soft_cpuid(s, 7, 0, r);
+	/* nothing of AVX2, BMI, RTM, AVX-512, SHA */
+	assert_int_equal(r[1] & ~0x1c0683u, 0);
+	assert_int_equal(r[2], 0);			/* no UMIP, PKU, LA57 */
+	soft_cpuid(s, 7, 1, r);
+	assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
+	soft_cpuid(s, 0x80000001, 0, r);
+	assert_int_equal(r[2] & 1, 1);
+	assert_int_equal(r[2] & (1 << 2 | 1 << 5 | 1 << 6 | 1 << 11 | 1 << 16), 0);
+	assert_int_equal(r[3] & 0x2c100800, 0x2c100800);
+	assert_int_equal(r[3] & 0x42000000, 0);		/* no FFXSR */
+	soft_cpuid(s, 0x80000008, 0, r);
+	assert_int_equal(r[0], PHYS_BITS | 48 << 8);
+	soft_cpuid(s, 0xd, 1, r);
+	assert_int_equal(r[0] & ~1u, 0);
+	soft_cpuid(s, 0x7fffffff, 0, r);
+	assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
+}
+
+/* ---- INIT, SIPI ------------------------------------------ */
+static void test_init(void **state)
+{
+	/* HLT with interrupts off: only NMI, INIT wake; the BSP starts at the reset vector */
+	sys_start(&t, 64, 0);
+	SYS_CODE(&t, 0xf4);
+	check(sys_run(&t), -1, "hlt");
+	assert_int_equal(t.v->wake_mask & VCPU_REQ_INTR, 0);
+	assert_true(t.v->wake_mask & VCPU_REQ_INIT && t.v->wake_mask & VCPU_REQ_NMI);
+	s->xcr0 = 3;
+	s->pat = 0x0007040600070401ull;
+	vcpu_request(t.v, VCPU_REQ_INIT | VCPU_REQ_LEAVE);
+	assert_int_equal(t.v->ops->run(t.v), EXIT_KICKED);
+	vcpu_clear(t.v, VCPU_REQ_LEAVE);
+	t.v->ops->get_state(t.v, &t.st);
+	assert_int_equal(t.st.rip, 0xfff0);
+	assert_true(t.st.seg[SEG_CS].base == 0xffff0000 && t.st.seg[SEG_CS].sel == 0xf000);
+	assert_int_equal(t.st.mp_state, MP_RUNNABLE);
+	assert_int_equal(t.st.rflags, 2);
+	assert_int_equal(t.st.cr0 & ~0x60000000, 0x10);
+	assert_int_equal(t.st.cr4 | t.st.efer | t.st.cr3, 0);
+	assert_true(t.st.xcr0 == 3 && t.st.pat == 0x0007040600070401ull);
+	/* as an application processor: waits, then starts at the vector; a second SIPI is lost */
+	s->wait_sipi = true;
+	assert_int_equal(t.v->ops->run(t.v), EXIT_WAIT_SIPI);
+	sys_put(&t, 0x12000, 0x90f4, 2);
+	atomic_store(&t.v->sipi_vector, 0x12);
+	vcpu_request(t.v, VCPU_REQ_SIPI);
+	assert_int_equal(t.v->ops->run(t.v), EXIT_HLT);
+	t.v->ops->get_state(t.v, &t.st);
+	assert_int_equal(t.st.seg[SEG_CS].sel, 0x1200);
+	assert_int_equal(t.st.seg[SEG_CS].base, 0x12000);
+	assert_int_equal(t.st.rip, 1);
+	vcpu_request(t.v, VCPU_REQ_SIPI);
+	assert_int_equal(t.v->ops->run(t.v), EXIT_HLT);
+	assert_int_equal(s->rip, 1);
+}
+
+/* ---- self-modifying code --------------------------------- */
+/* Into the next instruction, the same block. */
+CODE(smc_next, "64",
+     "	xor	%eax, %eax\n"
+     "	mov	$50, %ecx\n"
+     "1:	movb	%cl, 2f+1(%rip)\n"		/* the immediate of the next instruction */
+     "2:	mov	$0, %dl\n"
+     "	cmp	%cl, %dl\n"
+     "	jne	3f\n"
+     "	inc	%eax\n"
+     "3:	dec	%ecx\n"
+     "	jnz	1b\n"
+     "	hlt\n");
+/* Into another block of the page, by REP MOVSB, and a locked instruction. */
+CODE(smc_block, "64",
+     "	xor	%eax, %eax\n"
+     "	mov	$50, %ebx\n"
+     "1:	lea	4f(%rip), %rsi\n"
+     "	test	$1, %bl\n"
+     "	jz	2f\n"
+     "	lea	5f(%rip), %rsi\n"
+     "2:	lea	6f(%rip), %rdi\n"
+     "	mov	$6, %ecx\n"
+     "	rep movsb\n"
+     "	call	6f\n"
+     "	lock incl	6f+1(%rip)\n"
+     "	call	6f\n"
+     "	dec	%ebx\n"
+     "	jnz	1b\n"
+     "	hlt\n"
+     "4:	add	$1, %eax\n	nop\n	nop\n	ret\n"
+     "5:	add	$0x100, %eax\n	ret\n"
+     "	.balign 64\n"
+     "6:	nop\n	nop\n	nop\n	nop\n	nop\n	ret\n");
+
+static void test_smc(void **state)
+{
+	sys_start(&t, 64, 0);
+	LOAD(&t, smc_next);
+	check(sys_run(&t), -1, "next instruction");
+	assert_int_equal(t.st.gpr[R_RAX], 50);
+}
+
+/* A store that runs over the border into the page that executes. */
+static void test_smc_cross(void **state)
+{
+	static const uint8_t code[] = {
+		0x48, 0xc7, 0x03, 0x90, 0x90, 0xf4, 0x00,	/* mov qword [rbx], 0f49090h */
+		0xb0, 0x01, 0xf4,				/* replaced by HLT */
+	};
+
+	for (unsigned i = 0; i < 20; i++) {
+		sys_start(&t, 64, 0);
+		assert_true(gm_write(t.vm->mem, GPA(0x11000 - 5), code, sizeof(code)));
+		t.st.rip = 0x11000 - 5;
+		t.st.gpr[R_RBX] = 0x11000;
+		assert_int_equal(svm_run(&t), EXIT_HLT);
+		assert_int_equal(t.st.rip, 0x11003);
+		assert_int_equal(t.st.gpr[R_RAX], 0);
+	}
+}
+
+/* By DMA between two runs, and by a device while it runs (here: the other vCPU below). */
+static void test_smc_dma(void **state)
+{
+	sys_start(&t, 64, 0);
+	for (unsigned i = 1; i < 100; i++) {
+		const uint8_t code[] = { 0xb8, (uint8_t)i, 0, 0, 0, 0xeb, 0x00, 0xf4 };
+
+		svm_code(&t, code, sizeof(code));
+		s->rip = SVM_CODE;
+		s->halted = false;
+		if (i == 1)
+			(void)svm_run(&t);
+		else
+			assert_int_equal(t.v->ops->run(t.v), EXIT_HLT);
+		assert_int_equal(s->gpr[R_RAX], i);
+	}
+}
+
+static void test_smc_block(void **state)
+{
+	struct frame f;
+
+	sys_start(&t, 64, 0);
+	LOAD(&t, smc_block);
+	f = sys_run(&t);
+	/*
+	 * LOCK INC of the bytes behind the opcode: 83 c0 01 -> ModRM c1: add ecx;
+	 * 05 00 01 00 00 -> immediate 101h.
+	 */
+	check(f, -1, "block");
+	assert_int_equal(t.st.gpr[R_RAX], 25 * (0x100 + 0x101) + 25);
+}
+
+/* Two vCPUs: one rewrites a function and says so, the other must then see it. */
+CODE(smc_writer, "64",
+     "	mov	$2000, %ecx\n"
+     "1:	mov	%ecx, 0x11001\n"		/* immediate of MOV EAX at 0x11000 */
+     "	mov	%ecx, 0x20000\n"
+     "2:	pause\n	cmp	0x20004, %ecx\n	jne	2b\n"
+     "	dec	%ecx\n	jnz	1b\n"
+     "	movl	$-1, 0x20000\n"
+     "	hlt\n");
+CODE(smc_reader, "64",
+     "	xor	%ebx, %ebx\n"
+     "1:	mov	0x20000, %ecx\n"
+     "	cmp	$-1, %ecx\n	je	9f\n"
+     "	cmp	0x20004, %ecx\n	je	1b\n"
+     "	mov	$0x11000, %edx\n"
+     "	call	*%rdx\n"
+     "	cmp	%eax, %ecx\n	je	2f\n	inc	%ebx\n"
+     "2:	mov	%ecx, 0x20004\n	jmp	1b\n"
+     "9:	hlt\n");
+
+static void *run_other(void *arg)
+{
+	struct vcpu *v = arg;
+
+	return (void *)(uintptr_t)v->ops->run(v);
+}
+
+static void test_smc_smp(void **state)
+{
+	struct vm *vm = tvm_new(4 << 20);
+	struct svm two[2];
+	struct err e = { 0 };
+	pthread_t th;
+	void *why;
+
+	assert_true(vm_set_engine(vm, &soft_cpu_ops, 2, &e));
+	for (unsigned i = 0; i < 2; i++) {
+		two[i] = (struct svm){ .vm = vm, .v = vm->cpus[i] };
+		sys_start(&two[i], 64, 0);
+		two[i].st.mp_state = MP_RUNNABLE;
+		two[i].st.rip = SVM_CODE + 0x400 * i;
+		two[i].st.gpr[R_RSP] = SVM_STACK + 0x1000 * i;
+		assert_true(vm->cpus[i]->ops->set_state(vm->cpus[i], &two[i].st, &e));
+	}
+	assert_true(gm_write(vm->mem, GPA(SVM_CODE), smc_writer,
+			     (size_t)(smc_writer_end - smc_writer)));
+	assert_true(gm_write(vm->mem, GPA(SVM_CODE + 0x400), smc_reader,
+			     (size_t)(smc_reader_end - smc_reader)));
+	sys_put(&two[0], 0x11000, 0xc300000000b8, 8);
+	sys_put(&two[0], SVM_DATA, 0, 8);
+	assert_int_equal(pthread_create(&th, NULL, run_other, vm->cpus[1]), 0);
+	assert_int_equal(vm->cpus[0]->ops->run(vm->cpus[0]), EXIT_HLT);
+	pthread_join(th, &why);
+	assert_int_equal((uintptr_t)why, EXIT_HLT);
+	vm->cpus[1]->ops->get_state(vm->cpus[1], &two[1].st);
+	assert_int_equal(two[1].st.gpr[R_RBX], 0);
+	tvm_free(vm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_tour, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cr0, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cr3_cr4, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_msr, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_xcr, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_syscall, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sysenter, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_privileged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ltr, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cpuid, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_init, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_smc, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_smc_cross, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_smc_dma, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_smc_block, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_smc_smp, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("soft-modes", tests, NULL, NULL);
+}
