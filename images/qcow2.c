@@ -3,7 +3,7 @@
  * The qcow2 format descriptor: open, close.
  *
  * Left out, and refused by name where an image needs it: encryption,
- * external data files, extended L2 entries.  Internal snapshots are kept
+ * external data files.  Internal snapshots are kept
  * intact but not offered; persistent bitmaps become inconsistent, as their
  * specification provides for writers that do not know them.
  */

@@ -41,15 +41,16 @@ static void count(struct check *c, uint64_t off, uint64_t len)
 	}
 }
 
-static void count_l2_entry(struct check *c, uint64_t v)
+static void count_l2_entry(struct check *c, struct qc_ent ent)
 {
-	uint64_t off = v & ENTRY_OFFSET, len;
+	uint64_t v = ent.v, off = v & ENTRY_OFFSET, len;
 
 	if (v & L2_COMPRESSED) {
 		qcow2_compressed_range(c->q, v, &off, &len);
 		count(c, off, len);
 	} else if ((v & L2_RESERVED) || (off & (c->q->cs - 1)) ||
-		   (c->q->version < 3 && (v & L2_ZERO))) {
+		   ((c->q->version < 3 || c->q->ext_l2) && (v & L2_ZERO)) ||
+		   (ent.bm & ent.bm >> 32) || (!off && (ent.bm & SUB_ALL))) {
 		c->invalid = true;
 	} else if (off) {
 		count(c, off, c->q->cs);
@@ -73,7 +74,7 @@ static int count_l2(struct check *c, uint64_t off)
 		return 0;
 	err = read_table(c, off, c->q->cs);
 	for (uint32_t i = 0; !err && i < c->q->l2_n; i++)
-		count_l2_entry(c, ld_be64(c->buf + i * 8));
+		count_l2_entry(c, qcow2_load_entry(c->q, c->buf, i));
 	return err;
 }
 
@@ -152,7 +153,7 @@ static int check_flags(struct check *c)
 		if (off)
 			err = hf_pread(q->f, c->buf, q->cs, off);
 		for (uint32_t k = 0; off && !err && k < q->l2_n; k++)
-			c->flags += false_copied(c, ld_be64(c->buf + k * 8));
+			c->flags += false_copied(c, qcow2_load_entry(q, c->buf, k).v);
 	}
 	return err;
 }

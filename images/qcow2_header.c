@@ -75,8 +75,6 @@ static bool refuse_features(const struct qcow2 *q, const uint8_t *names, size_t 
 
 	if (q->incompat & INCOMPAT_DATA_FILE)
 		return unsupported(q, e, "an external data file");
-	if (q->incompat & INCOMPAT_EXTENDED_L2)
-		return unsupported(q, e, "extended L2 entries (subclusters)");
 	if (odd) {
 		feature_name(names, len, (unsigned)__builtin_ctzll(odd), what, sizeof(what));
 		return unsupported(q, e, what);
@@ -151,7 +149,11 @@ static bool read_geometry(struct qcow2 *q, const uint8_t *h, struct err *e)
 {
 	uint64_t size = ld_be64(h + 24), span;
 
-	q->l2_bits = q->cluster_bits - 3;
+	q->ext_l2 = q->incompat & INCOMPAT_EXTENDED_L2;
+	if (q->ext_l2 && q->cluster_bits < 14)
+		return qcow2_bad(q, e, "extended L2 entries with clusters of %u bytes", q->cs);
+	q->l2_bits = q->cluster_bits - (q->ext_l2 ? 4 : 3);
+	q->sub_bits = q->cluster_bits - (q->ext_l2 ? 5 : 0);
 	q->l2_n = 1u << q->l2_bits;
 	q->rb_bits = q->cluster_bits + 3 - q->refcount_order;
 	q->l1_n = ld_be32(h + 36);

@@ -28,7 +28,8 @@
 #define INCOMPAT_DATA_FILE (1ull << 2)
 #define INCOMPAT_COMPRESSION (1ull << 3)
 #define INCOMPAT_EXTENDED_L2 (1ull << 4)
-#define INCOMPAT_KNOWN (INCOMPAT_DIRTY | INCOMPAT_CORRUPT | INCOMPAT_COMPRESSION)
+#define INCOMPAT_KNOWN (INCOMPAT_DIRTY | INCOMPAT_CORRUPT | INCOMPAT_COMPRESSION | \
+			INCOMPAT_EXTENDED_L2)
 
 #define HDR_INCOMPAT 72
 #define HDR_AUTOCLEAR 88
@@ -40,6 +41,7 @@
 #define ENTRY_OFFSET 0x00fffffffffffe00ull
 #define L1_RESERVED 0x7f000000000001ffull
 #define L2_RESERVED 0x3f000000000001feull
+#define SUB_ALL 0xffffffffull		/* extended L2: all 32 subclusters */
 
 #define QC_MAX_L1 (32u << 20)		/* bytes */
 #define QC_MAX_REFTABLE (8u << 20)	/* bytes */
@@ -88,6 +90,8 @@ struct qcow2 {
 	bool readonly;
 	/* header; immutable unless said */
 	unsigned version, cluster_bits, l2_bits, refcount_order, rb_bits;
+	bool ext_l2;			/* 16-byte L2 entries with 32 subclusters */
+	unsigned sub_bits;		/* size of a subcluster; cluster_bits without ext_l2 */
 	uint32_t cs, l2_n;
 	uint64_t incompat, autoclear;	/* exclusive */
 	uint32_t header_len;
@@ -122,12 +126,17 @@ struct qcow2 {
 	uint64_t comp_entry;		/* L2 entry of what is in comp_out, 0 = none */
 };
 
-enum qc_type { QC_UNALLOCATED, QC_ZEROS, QC_DATA, QC_COMPRESSED, QC_BAD };
+/* One L2 entry as in the table; @bm only with extended L2: allocated, zero << 32. */
+struct qc_ent {
+	uint64_t v, bm;
+};
+
+enum qc_type { QC_UNALLOCATED, QC_ZEROS, QC_DATA, QC_COMPRESSED, QC_MIXED, QC_BAD };
 
 struct qc_map {
 	enum qc_type type;
-	uint64_t host;		/* data, preallocated zeros: offset; 0 = none */
-	uint64_t entry;
+	uint64_t host;		/* data, preallocated: offset; 0 = none */
+	uint64_t entry, bm;
 	bool copied;
 };
 
@@ -179,13 +188,19 @@ int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t *host, uint64_t *got, b
 void qcow2_unalloc(struct qcow2 *q, uint64_t host, uint64_t n);
 
 /* qcow2_map.c */
-struct qc_map qcow2_classify(const struct qcow2 *q, uint64_t entry);
+struct qc_map qcow2_classify(const struct qcow2 *q, struct qc_ent entry);
+/* Kind of the subcluster at @in of a cluster with mixed ones. */
+enum qc_type qcow2_sub_type(const struct qcow2 *q, const struct qc_map *m, uint64_t in);
+/* Bits of the subclusters that [from, to) of a cluster touches. */
+uint64_t qcow2_sub_mask(const struct qcow2 *q, uint64_t from, uint64_t to);
+struct qc_ent qcow2_load_entry(const struct qcow2 *q, const uint8_t *table, uint32_t i);
+void qcow2_store_entry(const struct qcow2 *q, uint8_t *table, uint32_t i, struct qc_ent v);
 /* Copy up to @max entries from guest offset @off on (one L2 table); shared or exclusive. */
-int qcow2_get_entries(struct qcow2 *q, uint64_t off, uint64_t *out, unsigned max,
+int qcow2_get_entries(struct qcow2 *q, uint64_t off, struct qc_ent *out, unsigned max,
 		      unsigned *got, bool exclusive);
 /* A writable L2 table for @off; exclusive.  The entry is valid until the next cache call. */
 int qcow2_writable_l2(struct qcow2 *q, uint64_t off, struct qc_entry **e);
-void qcow2_put_entry(struct qcow2 *q, struct qc_entry *e, uint64_t off, uint64_t value);
+void qcow2_put_entry(struct qcow2 *q, struct qc_entry *e, uint64_t off, struct qc_ent value);
 /* Drop what @entry refers to, after the next flush. */
 void qcow2_release_entry(struct qcow2 *q, uint64_t entry);
 void qcow2_compressed_range(const struct qcow2 *q, uint64_t entry, uint64_t *off, uint64_t *len);

@@ -56,13 +56,13 @@ static int read_data(struct qcow2 *q, uint64_t host, uint64_t len, const struct 
 }
 
 /* How many entries from the first continue it: same kind, adjacent data. */
-static unsigned same_run(const struct qcow2 *q, const uint64_t *entries, unsigned n,
+static unsigned same_run(const struct qcow2 *q, const struct qc_ent *entries, unsigned n,
 			 struct qc_map *first)
 {
 	unsigned i;
 
 	*first = qcow2_classify(q, entries[0]);
-	if (first->type == QC_COMPRESSED || first->type == QC_BAD)
+	if (first->type == QC_COMPRESSED || first->type == QC_MIXED || first->type == QC_BAD)
 		return 1;
 	for (i = 1; i < n; i++) {
 		struct qc_map m = qcow2_classify(q, entries[i]);
@@ -75,11 +75,39 @@ static unsigned same_run(const struct qcow2 *q, const uint64_t *entries, unsigne
 	return i;
 }
 
+/* [in, in + len) of a cluster whose subclusters differ; @off: of the first byte in the disk. */
+static int read_mixed(struct qcow2 *q, const struct qc_map *m, uint64_t off, uint64_t len,
+		      const struct iovec *iov, unsigned niov, uint64_t iov_off)
+{
+	uint64_t in = off & (q->cs - 1), sub = 1ull << q->sub_bits;
+	int err = 0;
+
+	while (len && !err) {
+		enum qc_type t = qcow2_sub_type(q, m, in);
+		uint64_t n = sub - (in & (sub - 1));
+
+		while (n < len && qcow2_sub_type(q, m, in + n) == t)
+			n += sub;
+		n = MIN(n, len);
+		if (t == QC_ZEROS)
+			iov_zero(iov, niov, iov_off, n);
+		else
+			err = t == QC_DATA ? read_data(q, m->host + in, n, iov, niov, iov_off) :
+				read_backing(q, off, n, iov, niov, iov_off);
+		in += n;
+		off += n;
+		iov_off += n;
+		len -= n;
+	}
+	return err;
+}
+
 /* One run of at most RUN clusters from @off; *done = bytes read. */
 static int read_run(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,
 		    unsigned niov, uint64_t iov_off, bool exclusive, uint64_t *done)
 {
-	uint64_t entries[RUN], in = off & (q->cs - 1), n;
+	struct qc_ent entries[RUN];
+	uint64_t in = off & (q->cs - 1), n;
 	unsigned want = (unsigned)MIN(qc_clusters(q, in + len), (uint64_t)RUN), got;
 	struct qc_map m;
 	int err = qcow2_get_entries(q, off, entries, want, &got, exclusive);
@@ -99,6 +127,8 @@ static int read_run(struct qcow2 *q, uint64_t off, uint64_t len, const struct io
 	case QC_COMPRESSED:
 		return qcow2_read_compressed(q, m.entry, (uint32_t)in, (uint32_t)n, iov, niov,
 					     iov_off);
+	case QC_MIXED:
+		return read_mixed(q, &m, off, n, iov, niov, iov_off);
 	case QC_BAD:
 		break;
 	}

@@ -8,18 +8,67 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct qc_map qcow2_classify(const struct qcow2 *q, uint64_t entry)
+/* Subclusters: none may be both; data needs a place. */
+static enum qc_type classify_bitmap(uint64_t bm, uint64_t host)
 {
-	struct qc_map m = { .type = QC_BAD, .entry = entry, .copied = entry & ENTRY_COPIED };
+	uint64_t data = bm & SUB_ALL, zero = bm >> 32;
+
+	if ((data & zero) || (data && !host))
+		return QC_BAD;
+	if (data == SUB_ALL)
+		return QC_DATA;
+	if (zero == SUB_ALL)
+		return QC_ZEROS;
+	return data | zero ? QC_MIXED : QC_UNALLOCATED;
+}
+
+enum qc_type qcow2_sub_type(const struct qcow2 *q, const struct qc_map *m, uint64_t in)
+{
+	unsigned i = (unsigned)(in >> q->sub_bits);
+
+	return m->bm >> i & 1 ? QC_DATA : m->bm >> (32 + i) & 1 ? QC_ZEROS : QC_UNALLOCATED;
+}
+
+uint64_t qcow2_sub_mask(const struct qcow2 *q, uint64_t from, uint64_t to)
+{
+	uint64_t first = from >> q->sub_bits, n = ((to - 1) >> q->sub_bits) - first + 1;
+
+	return ((1ull << n) - 1) << first;
+}
+
+struct qc_ent qcow2_load_entry(const struct qcow2 *q, const uint8_t *table, uint32_t i)
+{
+	if (q->ext_l2)
+		return (struct qc_ent){ ld_be64(table + i * 16), ld_be64(table + i * 16 + 8) };
+	return (struct qc_ent){ ld_be64(table + i * 8), 0 };
+}
+
+void qcow2_store_entry(const struct qcow2 *q, uint8_t *table, uint32_t i, struct qc_ent v)
+{
+	if (q->ext_l2) {
+		st_be64(table + i * 16, v.v);
+		st_be64(table + i * 16 + 8, v.bm);
+	} else {
+		st_be64(table + i * 8, v.v);
+	}
+}
+
+struct qc_map qcow2_classify(const struct qcow2 *q, struct qc_ent ent)
+{
+	uint64_t entry = ent.v;
+	struct qc_map m = { .type = QC_BAD, .entry = entry, .bm = ent.bm,
+			    .copied = entry & ENTRY_COPIED };
 
 	if (entry & L2_COMPRESSED) {
-		m.type = QC_COMPRESSED;
+		m.type = ent.bm ? QC_BAD : QC_COMPRESSED;
 		return m;
 	}
 	m.host = entry & ENTRY_OFFSET;
 	if ((entry & L2_RESERVED) || (m.host & (q->cs - 1)) || (m.host && m.host >= q->file_end))
 		return m;
-	if (entry & L2_ZERO)
+	if (q->ext_l2)
+		m.type = entry & L2_ZERO ? QC_BAD : classify_bitmap(ent.bm, m.host);
+	else if (entry & L2_ZERO)
 		m.type = q->version >= 3 ? QC_ZEROS : QC_BAD;
 	else
 		m.type = m.host ? QC_DATA : QC_UNALLOCATED;
@@ -46,7 +95,7 @@ static uint32_t l1_index(const struct qcow2 *q, uint64_t off)
 	return (uint32_t)(off >> (q->cluster_bits + q->l2_bits));
 }
 
-int qcow2_get_entries(struct qcow2 *q, uint64_t off, uint64_t *out, unsigned max,
+int qcow2_get_entries(struct qcow2 *q, uint64_t off, struct qc_ent *out, unsigned max,
 		      unsigned *got, bool exclusive)
 {
 	uint32_t i = l2_index(q, off), n = MIN(max, q->l2_n - i);
@@ -63,7 +112,7 @@ int qcow2_get_entries(struct qcow2 *q, uint64_t off, uint64_t *out, unsigned max
 		pthread_mutex_lock(&q->cache_lock);
 	err = qc_cache_get(q, &q->l2c, table, &e);
 	for (uint32_t k = 0; !err && k < n; k++)
-		out[k] = ld_be64(e->buf + (i + k) * 8);
+		out[k] = qcow2_load_entry(q, e->buf, i + k);
 	if (!exclusive)
 		pthread_mutex_unlock(&q->cache_lock);
 	return err;
@@ -89,9 +138,10 @@ static int copy_shared(struct qcow2 *q, uint64_t table, uint8_t **copy)
 	if (!*copy)
 		return ENOMEM;
 	for (uint32_t i = 0; i < q->l2_n; i++) {
-		uint64_t v = ld_be64(e->buf + i * 8);
+		struct qc_ent v = qcow2_load_entry(q, e->buf, i);
 
-		st_be64(*copy + i * 8, v & L2_COMPRESSED ? v : v & ~ENTRY_COPIED);
+		v.v &= v.v & L2_COMPRESSED ? UINT64_MAX : ~ENTRY_COPIED;
+		qcow2_store_entry(q, *copy, i, v);
 	}
 	return 0;
 }
@@ -136,12 +186,12 @@ int qcow2_writable_l2(struct qcow2 *q, uint64_t off, struct qc_entry **e)
 	return new_l2(q, i, e);
 }
 
-void qcow2_put_entry(struct qcow2 *q, struct qc_entry *e, uint64_t off, uint64_t value)
+void qcow2_put_entry(struct qcow2 *q, struct qc_entry *e, uint64_t off, struct qc_ent value)
 {
-	uint32_t at = l2_index(q, off) * 8;
+	uint32_t i = l2_index(q, off), size = q->ext_l2 ? 16 : 8;
 
-	st_be64(e->buf + at, value);
-	qc_cache_mark(&q->l2c, e, at, 8);
+	qcow2_store_entry(q, e->buf, i, value);
+	qc_cache_mark(&q->l2c, e, i * size, size);
 }
 
 void qcow2_release_entry(struct qcow2 *q, uint64_t entry)

@@ -33,28 +33,12 @@ static int write_data(struct qcow2 *q, uint64_t host, uint64_t len, const struct
 	return err;
 }
 
-/* Adjacent clusters that may be written where they are. */
-static unsigned in_place_run(const struct qcow2 *q, const uint64_t *entries, unsigned n,
-			     uint64_t *host)
-{
-	unsigned i;
-
-	for (i = 0; i < n; i++) {
-		struct qc_map m = qcow2_classify(q, entries[i]);
-
-		if (i == 0)
-			*host = m.host;
-		if (m.type != QC_DATA || !m.copied || m.host != *host + (uint64_t)i * q->cs)
-			break;
-	}
-	return i;
-}
 
 /* What a write needs from the clusters it touches. */
 struct span {
 	uint64_t off, len;	/* guest bytes */
 	uint64_t in;		/* offset of the first byte in its cluster */
-	uint64_t entries[RUN];
+	struct qc_ent entries[RUN];
 	unsigned n;		/* entries known */
 };
 
@@ -64,6 +48,39 @@ static int look_up(struct qcow2 *q, struct span *s, bool exclusive)
 	return qcow2_get_entries(q, s->off, s->entries,
 				 (unsigned)MIN(qc_clusters(q, s->in + s->len), (uint64_t)RUN),
 				 &s->n, exclusive);
+}
+
+/* The subclusters of cluster @i that @s writes. */
+static uint64_t touched(const struct qcow2 *q, const struct span *s, unsigned i)
+{
+	uint64_t end = s->in + s->len - MIN(s->in + s->len, (uint64_t)i << q->cluster_bits);
+
+	return qcow2_sub_mask(q, i ? 0 : s->in, MIN(end, (uint64_t)q->cs));
+}
+
+/* Everything that @s writes of cluster @i is there and ours alone. */
+static bool in_place(const struct qcow2 *q, const struct span *s, unsigned i,
+		     const struct qc_map *m)
+{
+	if (!m->copied || !m->host)
+		return false;
+	return m->type == QC_DATA || (m->type == QC_MIXED && !(touched(q, s, i) & ~m->bm));
+}
+
+/* Adjacent clusters that may be written where they are. */
+static unsigned in_place_run(const struct qcow2 *q, const struct span *s, uint64_t *host)
+{
+	unsigned i;
+
+	for (i = 0; i < s->n; i++) {
+		struct qc_map m = qcow2_classify(q, s->entries[i]);
+
+		if (i == 0)
+			*host = m.host;
+		if (!in_place(q, s, i, &m) || m.host != *host + (uint64_t)i * q->cs)
+			break;
+	}
+	return i;
 }
 
 /* Bytes of @s inside its first @clusters. */
@@ -100,18 +117,42 @@ static bool reads_zero(const struct qcow2 *q, const struct qc_map *m, uint64_t g
 	return m->type == QC_ZEROS || (m->type == QC_UNALLOCATED && (!b || guest >= b->size));
 }
 
+/*
+ * A new or not wholly allocated cluster gets whole subclusters around the
+ * data, or, where its old data moves with it, everything.
+ */
+static bool whole_cluster(const struct qcow2 *q, const struct qc_map *m, uint64_t host)
+{
+	if (!q->ext_l2 || m->type == QC_COMPRESSED)
+		return true;
+	return m->host != host && (m->bm & SUB_ALL);
+}
+
+/* Subclusters of entry @i that hold data after writing @s to @host. */
+static uint64_t filled(const struct qcow2 *q, const struct span *s, unsigned i,
+		       const struct qc_map *m, uint64_t host)
+{
+	return whole_cluster(q, m, host) ? SUB_ALL : touched(q, s, i);
+}
+
 /* Head, data and tail of @n clusters at @host. */
 static int fill_clusters(struct qcow2 *q, const struct span *s, unsigned n, uint64_t host,
 			 bool fresh, const struct iovec *iov, unsigned niov, uint64_t iov_off)
 {
 	uint64_t len = span_bytes(q, s, n), guest = s->off - s->in;
 	uint64_t tail = (s->in + len) & (q->cs - 1), last = (uint64_t)(n - 1) << q->cluster_bits;
+	uint64_t sub = (1ull << q->sub_bits) - 1, lo = 0, hi = q->cs;
 	struct qc_map first = qcow2_classify(q, s->entries[0]);
 	struct qc_map end = qcow2_classify(q, s->entries[n - 1]);
-	int err = copy_part(q, guest, host, 0, s->in, reads_zero(q, &first, guest), fresh);
+	int err;
 
+	if (!whole_cluster(q, &first, host))
+		lo = s->in & ~sub;
+	if (!whole_cluster(q, &end, host + last))
+		hi = (tail + sub) & ~sub;
+	err = copy_part(q, guest, host, lo, s->in, reads_zero(q, &first, guest), fresh);
 	if (!err && tail)
-		err = copy_part(q, guest + last, host + last, tail, q->cs,
+		err = copy_part(q, guest + last, host + last, tail, hi,
 				reads_zero(q, &end, guest + last), fresh);
 	return err ? err : write_data(q, host + s->in, len, iov, niov, iov_off);
 }
@@ -139,9 +180,15 @@ static int publish(struct qcow2 *q, const struct span *s, unsigned n, uint64_t h
 	if (err)
 		return err;
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t at = (uint64_t)i << q->cluster_bits;
+		uint64_t at = (uint64_t)i << q->cluster_bits, data;
+		struct qc_map m = qcow2_classify(q, s->entries[i]);
+		struct qc_ent v = { (host + at) | ENTRY_COPIED, 0 };
 
-		qcow2_put_entry(q, e, guest + at, (host + at) | ENTRY_COPIED);
+		if (q->ext_l2) {
+			data = filled(q, s, i, &m, host + at);
+			v.bm = (m.bm & ~(data << 32)) | data;
+		}
+		qcow2_put_entry(q, e, guest + at, v);
 	}
 	q->need_barrier = true;
 	return 0;
@@ -165,12 +212,12 @@ static int write_new(struct qcow2 *q, const struct span *s, const struct iovec *
 		return err;
 	}
 	for (unsigned i = 0; i < got; i++)
-		qcow2_release_entry(q, s->entries[i]);
+		qcow2_release_entry(q, s->entries[i].v);
 	*done = span_bytes(q, s, got);
 	return 0;
 }
 
-/* A zero cluster that kept its space: fill it, then drop the flag. */
+/* A cluster with a place but (some) zeros or nothing in it: fill, then tell. */
 static int write_preallocated(struct qcow2 *q, const struct span *s, uint64_t host,
 			      const struct iovec *iov, unsigned niov, uint64_t iov_off,
 			      uint64_t *done)
@@ -201,12 +248,12 @@ static int write_exclusive(struct qcow2 *q, struct span *s, const struct iovec *
 		return err;
 	m = qcow2_classify(q, s->entries[0]);
 	if (m.type == QC_BAD)
-		return qcow2_mark_corrupt(q, "an L2 entry is invalid", s->entries[0]);
-	if (m.type == QC_DATA && m.copied) {	/* somebody else was first */
+		return qcow2_mark_corrupt(q, "an L2 entry is invalid", s->entries[0].v);
+	if (in_place(q, s, 0, &m)) {	/* somebody else was first */
 		*done = span_bytes(q, s, 1);
 		return write_data(q, m.host + s->in, *done, iov, niov, iov_off);
 	}
-	if (m.type == QC_ZEROS && m.copied && m.host)
+	if (m.type != QC_COMPRESSED && m.copied && m.host)
 		return write_preallocated(q, s, m.host, iov, niov, iov_off, done);
 	return write_new(q, s, iov, niov, iov_off, done);
 }
@@ -227,7 +274,7 @@ static int write_step(struct qcow2 *q, struct span *s, const struct iovec *iov, 
 	pthread_rwlock_rdlock(&q->lock);
 	err = look_up(q, s, false);
 	if (!err && l2_private(q, s->off))
-		n = in_place_run(q, s->entries, s->n, &host);
+		n = in_place_run(q, s, &host);
 	if (!err && n) {
 		*done = span_bytes(q, s, n);
 		err = write_data(q, host + s->in, *done, iov, niov, iov_off);

@@ -13,21 +13,30 @@
 #define ZEROS (64u * 1024)
 #define MAX_PIECES 32u		/* 2 MiB: the largest cluster */
 
+static struct qc_ent zero_entry(const struct qcow2 *q, uint64_t host, bool zero)
+{
+	if (q->ext_l2)
+		return (struct qc_ent){ host, zero ? SUB_ALL << 32 : 0 };
+	return (struct qc_ent){ host | (zero ? L2_ZERO : 0), 0 };
+}
+
 /* What becomes of one entry; false: it may stay. */
-static bool replacement(const struct qcow2 *q, const struct qc_map *m, bool discard, uint64_t *v)
+static bool replacement(const struct qcow2 *q, const struct qc_map *m, bool discard,
+			struct qc_ent *v)
 {
 	bool backed = q->im->backing != NULL;
 	bool keep = !discard && !(q->im->flags & BLOCK_DISCARD_ON);
 
-	*v = backed ? L2_ZERO : 0;
+	*v = zero_entry(q, 0, backed);
 	switch (m->type) {
 	case QC_UNALLOCATED:
-		return backed;	/* a discarded cluster must not show the backing file */
+		return backed || m->host;	/* a discarded cluster must not show the backing file */
 	case QC_ZEROS:
 		return discard && m->host;
+	case QC_MIXED:
 	case QC_DATA:
-		if (keep && m->copied && q->version >= 3)
-			*v = m->host | ENTRY_COPIED | L2_ZERO;
+		if (keep && m->copied && m->host && q->version >= 3)
+			*v = zero_entry(q, m->host | ENTRY_COPIED, true);
 		return true;
 	case QC_COMPRESSED:
 		return true;
@@ -38,17 +47,17 @@ static bool replacement(const struct qcow2 *q, const struct qc_map *m, bool disc
 }
 
 /* Entries of one step that change; a bad one ends it. */
-static int count_changes(struct qcow2 *q, const uint64_t *entries, unsigned n, bool discard,
-			 unsigned *changes)
+static int count_changes(struct qcow2 *q, const struct qc_ent *entries, unsigned n,
+			 bool discard, unsigned *changes)
 {
-	uint64_t v;
+	struct qc_ent v;
 
 	*changes = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct qc_map m = qcow2_classify(q, entries[i]);
 
 		if (m.type == QC_BAD)
-			return qcow2_mark_corrupt(q, "an L2 entry is invalid", entries[i]);
+			return qcow2_mark_corrupt(q, "an L2 entry is invalid", entries[i].v);
 		*changes += replacement(q, &m, discard, &v);
 	}
 	return 0;
@@ -56,7 +65,7 @@ static int count_changes(struct qcow2 *q, const uint64_t *entries, unsigned n, b
 
 static int change_entries(struct qcow2 *q, uint64_t off, unsigned n, bool discard)
 {
-	uint64_t entries[QC_STEP], v;
+	struct qc_ent entries[QC_STEP], v;
 	struct qc_entry *e;
 	unsigned got;
 	int err = qcow2_writable_l2(q, off, &e);
@@ -71,8 +80,8 @@ static int change_entries(struct qcow2 *q, uint64_t off, unsigned n, bool discar
 		if (!replacement(q, &m, discard, &v))
 			continue;
 		qcow2_put_entry(q, e, off + ((uint64_t)i << q->cluster_bits), v);
-		if ((v & ENTRY_OFFSET) == 0)
-			qcow2_release_entry(q, entries[i]);
+		if ((v.v & ENTRY_OFFSET) == 0)
+			qcow2_release_entry(q, entries[i].v);
 	}
 	return err;
 }
@@ -81,7 +90,8 @@ static int change_entries(struct qcow2 *q, uint64_t off, unsigned n, bool discar
 static int zero_step(struct qcow2 *q, uint64_t off, uint64_t clusters, bool discard,
 		     uint64_t *done)
 {
-	uint64_t entries[QC_STEP], table = (uint64_t)q->l2_n << q->cluster_bits;
+	struct qc_ent entries[QC_STEP];
+	uint64_t table = (uint64_t)q->l2_n << q->cluster_bits;
 	unsigned n, changes;
 	int err = qcow2_throttle(q);
 
@@ -120,7 +130,7 @@ static int zero_clusters(struct qcow2 *q, uint64_t off, uint64_t clusters, bool 
 static bool already_zero(struct qcow2 *q, uint64_t off)
 {
 	struct qc_map m = { .type = QC_BAD };
-	uint64_t entry;
+	struct qc_ent entry;
 	unsigned n;
 
 	pthread_rwlock_rdlock(&q->lock);

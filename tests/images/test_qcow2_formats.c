@@ -27,6 +27,9 @@ static const char *const options[] = {
 	"preallocation=metadata,cluster_size=512,refcount_bits=64",
 	"compression_type=zstd", "compression_type=zlib,cluster_size=4096",
 	"compression_type=zstd,cluster_size=2097152",
+	"extended_l2=on", "extended_l2=on,cluster_size=16384", "extended_l2=on,cluster_size=2097152",
+	"extended_l2=on,cluster_size=131072,refcount_bits=8", "extended_l2=on,compression_type=zstd",
+	"extended_l2=on,preallocation=metadata", "extended_l2=on,preallocation=falloc",
 };
 
 static uint8_t *content(struct rng *r)

@@ -18,7 +18,7 @@
 
 struct shape {
 	unsigned version, cluster_bits, refcount_bits;
-	bool backed, discard, snapshot;
+	bool backed, discard, snapshot, ext;
 	uint64_t size, backing_size;
 };
 
@@ -49,6 +49,7 @@ static struct shape pick_shape(struct rng *r)
 
 	s.cluster_bits = rng_below(r, 3) ? 9 + rng_below(r, 8) : 9 + rng_below(r, 13);
 	s.refcount_bits = s.version == 3 ? 1u << rng_below(r, 7) : 16;
+	s.ext = s.version == 3 && s.cluster_bits >= 14 && rng_below(r, 2);
 	s.backed = rng_below(r, 3) == 0;
 	s.discard = rng_below(r, 2);
 	s.snapshot = s.refcount_bits > 1 && rng_below(r, 4) == 0;
@@ -86,7 +87,8 @@ static void make_image(struct model *m)
 	char opts[128], backing[600] = "";
 
 	snprintf(opts, sizeof(opts), "compat=%s,cluster_size=%u%s",
-		 s->version == 3 ? "1.1" : "0.10", 1u << s->cluster_bits, "");
+		 s->version == 3 ? "1.1" : "0.10", 1u << s->cluster_bits,
+		 s->ext ? ",extended_l2=on" : "");
 	if (s->version == 3)
 		snprintf(opts + strlen(opts), sizeof(opts) - strlen(opts), ",refcount_bits=%u",
 			 s->refcount_bits);
