@@ -31,14 +31,6 @@ static bool opt_cpus(struct config *c, const char *v, struct err *e)
 	return true;
 }
 
-static bool opt_engine(struct config *c, const char *v, struct err *e)
-{
-	if (strcmp(v, "auto") && strcmp(v, "kvm") && strcmp(v, "soft"))
-		return USAGE(e, "--engine %s does not exist; use auto, kvm or soft", v);
-	c->engine = v;
-	return true;
-}
-
 static bool opt_disk(struct config *c, const char *v, struct err *e)
 {
 	return config_add_disk(c, v, false, e);
@@ -219,9 +211,16 @@ const struct option_row config_options[] = {
 	{ "memory", 'm', "SIZE", "Guest memory, for example 512M or 2G (default 1G).",
 	  .parse = opt_memory },
 	{ "cpus", 'c', "N", "Number of processors (default 1).", .parse = opt_cpus },
-	{ "engine", 0, "ENGINE",
-	  "CPU engine: auto (default: measures and says which), kvm or soft.",
-	  .parse = opt_engine },
+	{ "engine", 0, "ENGINE[,KEY...]",
+	  "CPU engine: auto (default: measures and says which), kvm or soft. Keys of soft: "
+	  "jit=on|off (off: interpret everything), stats (say at the end what was translated), "
+	  "verify (run all translated code in the interpreter too and stop with a report at the "
+	  "first difference; slow, the CPUs take turns).",
+	  .parse = config_engine },
+	{ "jit-cache", 0, "SIZE",
+	  "Memory for translated code, all CPUs of --engine soft together (default 64M, at least "
+	  "1M for each CPU).",
+	  .parse = config_jit_cache },
 	{ "disk", 'd', "FILE[,KEY=VALUE...]",
 	  "Attach a disk image; may be repeated, the first one is booted. Keys: if=virtio|ide "
 	  "(controller), format=raw|qcow2 (default: by content, once), "
@@ -396,7 +395,7 @@ static bool check_together(const struct config *c, struct err *e)
 			     c->append ? "append" : "module");
 	if (c->nforwards && c->no_net)
 		return USAGE(e, "--forward needs a network; leave --net none away");
-	return true;
+	return config_check_engine(c, e);
 }
 
 void config_free(struct config *c)

@@ -10,6 +10,7 @@
 #define HV_CONFIG_H
 
 #include "block.h"
+#include "cpu_options.h"
 #include "err.h"
 #include "net.h"
 #include "util.h"
@@ -49,6 +50,7 @@ struct config {
 	uint64_t memory;	/* bytes */
 	unsigned cpus;
 	const char *engine;	/* NULL: auto */
+	struct cpu_options soft;
 	const char *name;
 	const char *kernel, *initrd, *append, *firmware;
 	const char *modules[CFG_MAX_MODULES];

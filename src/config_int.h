@@ -20,4 +20,9 @@ extern const unsigned config_noptions;
 /* --disk, --cdrom (config_disk.c): FILE[,KEY=VALUE...] */
 bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e);
 
+/* --engine, --jit-cache (config_engine.c) */
+bool config_engine(struct config *c, const char *v, struct err *e);
+bool config_jit_cache(struct config *c, const char *v, struct err *e);
+bool config_check_engine(const struct config *c, struct err *e);	/* after the last option */
+
 #endif

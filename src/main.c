@@ -183,6 +183,7 @@ static bool choose_engine(struct app *a, struct err *e)
 		return false;
 	if (*why)
 		log_info("%s", why);
+	a->vm->soft = a->cfg.soft;
 	return vm_set_engine(a->vm, ops, a->cfg.cpus, e);
 }
 

@@ -13,6 +13,7 @@
 #ifndef HV_VM_H
 #define HV_VM_H
 
+#include "cpu_options.h"
 #include "apic.h"
 #include "device.h"
 #include <pthread.h>
@@ -49,6 +50,7 @@ struct vm {
 	unsigned ncpus;
 	const struct cpu_ops *engine;
 	void *engine_data;		/* per-VM data of the engine */
+	struct cpu_options soft;	/* of the software CPU; before vm_set_engine() */
 	struct msi_sink msi;		/* where messages go; immutable after start */
 	struct extint extint;		/* the 8259 pair; set by the board */
 	struct irq_line nmi;		/* board-raised NMI */

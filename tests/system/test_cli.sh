@@ -45,6 +45,11 @@ run "impossible memory" 64 "impossible" $HVRUN $N -m 1 "$tmp/good.qcow2"
 run "more memory than the host has" 9 "more than this computer has" \
 	$HVRUN $N -m 500G "$tmp/good.qcow2"
 run "impossible CPU count" 64 "between 1 and" $HVRUN $N --cpus 1000 "$tmp/good.qcow2"
+run "impossible code cache" 64 "at least 2M" $HVRUN $N --jit-cache 1M --cpus 2 "$tmp/good.qcow2"
+run "unknown key of the engine" 64 "jit=off" $HVRUN --engine soft,jti=off "$tmp/good.qcow2"
+run "key of another engine" 64 "takes no keys" $HVRUN --engine kvm,verify "$tmp/good.qcow2"
+run "nothing to verify" 64 "leave jit=off away" $HVRUN --engine soft,verify,jit=off \
+	"$tmp/good.qcow2"
 run "no such firmware" 6 "/none.bin" $HVRUN $N --firmware /none.bin "$tmp/good.qcow2"
 run "kernel that is none" 6 "odd.img" $HVRUN $N --kernel "$tmp/odd.img"
 run "window without a display" 9 "--display none" env -u DISPLAY -u WAYLAND_DISPLAY \

@@ -45,6 +45,28 @@ static void test_values(void **st)
 	assert_true(cfg.debug_exit == 0xf4 && cfg.discard);
 }
 
+static void test_engine_keys(void **st)
+{
+	assert_true(parse("--engine|soft,verify,stats|--jit-cache|8M|--cpus|2"));
+	assert_string_equal(cfg.engine, "soft");
+	assert_true(cfg.soft.verify && cfg.soft.stats && !cfg.soft.no_jit);
+	assert_true(cfg.soft.jit_cache == MiB(8));
+	assert_true(parse("--engine|soft,jit=off"));
+	assert_true(cfg.soft.no_jit && !cfg.soft.verify);
+	assert_true(parse("--engine|kvm") && !strcmp(cfg.engine, "kvm"));
+	assert_false(parse("--engine|soft,"));
+	assert_false(parse("--engine|soft,jit"));
+	assert_false(parse("--engine|sof"));
+	assert_false(parse("--engine|softly"));
+	assert_false(parse("--engine|kvm,verify"));
+	assert_false(parse("--engine|soft,verify,jit=off"));
+	assert_false(parse("--jit-cache|1M|--cpus|2"));
+	assert_false(parse("--jit-cache|0"));
+	assert_false(parse("--jit-cache|4097M|--cpus|4"));
+	assert_true(parse("--jit-cache|4096M|--cpus|4"));
+	assert_int_equal(err.exit_code, 0);
+}
+
 static void test_disk_keys(void **st)
 {
 	const struct cfg_disk *d = cfg.disks;
@@ -131,7 +153,8 @@ static int clean_up(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values), cmocka_unit_test(test_disk_keys),
+		cmocka_unit_test(test_values), cmocka_unit_test(test_engine_keys),
+		cmocka_unit_test(test_disk_keys),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_unescape),
 	};

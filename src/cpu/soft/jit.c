@@ -4,16 +4,15 @@
  * writable and executable at the same address), the common stubs, the way
  * into translated code and back, chaining.
  *
- * HV_JIT=0: off; N: a block is translated when it is executed for the Nth time
- * (1: at once; default 16).
+ * For tests: HV_JIT=0 in the environment turns translation off; HV_JIT=N: a
+ * block is translated when it is executed for the Nth time (1: at once).
  */
 #include "jit.h"
-#include <stdio.h>
+#include "../../log.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CODE_SIZE ((size_t)64 << 20)
 #define DEFAULT_THRESHOLD 16ul
 
 /* Host register of each guest register; the others live in memory. */
@@ -330,6 +329,7 @@ void soft_jit_watch(struct soft *s, struct block *b)
 /* ---- life ------------------------------------------------------------------------- */
 void soft_jit_flush(struct soft *s)
 {
+	s->jit->emptied += s->jit->used > s->jit->stubs;
 	s->jit->used = s->jit->stubs;
 	memset(s->jit->target, 0, sizeof(s->jit->target));	/* mode 0 is never translated */
 }
@@ -340,7 +340,6 @@ static bool map_code(struct soft_jit *j)
 
 	if (fd < 0)
 		return false;
-	j->size = CODE_SIZE;
 	if (ftruncate(fd, (off_t)j->size)) {
 		close(fd);
 		return false;
@@ -351,16 +350,24 @@ static bool map_code(struct soft_jit *j)
 	return j->rw != MAP_FAILED && j->rx != MAP_FAILED;
 }
 
+static void say_stats(const struct soft *s)
+{
+	const struct soft_jit *j = s->jit;
+
+	log_info("CPU %u: translated %llu blocks, %llu instructions natively, %llu by handler; "
+		 "code cache %zu of %zu KiB, emptied %u times", s->vcpu->index,
+		 (unsigned long long)j->blocks, (unsigned long long)j->native,
+		 (unsigned long long)j->called, j->used >> 10, j->size >> 10, j->emptied);
+}
+
 void soft_jit_free(struct soft *s)
 {
 	struct soft_jit *j = s->jit;
 
 	if (!j)
 		return;
-	if (getenv("HV_JIT_STATS"))
-		fprintf(stderr, "translator: %llu blocks, %llu native uops, %llu by handler, "
-			"%zu bytes\n", (unsigned long long)j->blocks,
-			(unsigned long long)j->native, (unsigned long long)j->called, j->used);
+	if (s->vcpu->vm->soft.stats)
+		say_stats(s);
 	if (j->rw && j->rw != MAP_FAILED)
 		munmap(j->rw, j->size);
 	if (j->rx && j->rx != MAP_FAILED)
@@ -373,10 +380,13 @@ bool soft_jit_init(struct soft *s)
 {
 	const char *v = getenv("HV_JIT");
 	unsigned long n = v && *v ? strtoul(v, NULL, 0) : DEFAULT_THRESHOLD;
+	const struct vm *vm = s->vcpu->vm;
+	uint64_t cache = vm->soft.jit_cache ? vm->soft.jit_cache : JIT_CACHE_DEFAULT;
 
-	if (!n)
+	if (!n || vm->soft.no_jit)
 		return false;
 	s->jit = hv_zalloc(sizeof(*s->jit));
+	s->jit->size = (size_t)MAX(cache / vm->ncpus, JIT_CACHE_MIN) & ~(size_t)4095;
 	s->jit->threshold = (unsigned)MIN(n, 1000000ul);
 	if (!map_code(s->jit)) {
 		soft_jit_free(s);

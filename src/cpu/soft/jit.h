@@ -62,6 +62,7 @@ struct soft_jit {
 	uint64_t (*enter)(struct soft *s, const void *code);
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
 	uint64_t blocks, native, called;	/* statistics */
+	unsigned emptied;
 };
 
 _Static_assert(offsetof(struct jit_callout, ret) == sizeof(struct uop) &&
