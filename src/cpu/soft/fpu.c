@@ -92,7 +92,7 @@ static const char *mem_stub(const struct uop *u)
 
 void soft_mf_check(struct soft *s, const struct uop *u)
 {
-	if (unlikely(s->fpu->img.fsw & FSW_ES) && s->cr0 & CR0_NE)
+	if (unlikely(x87_img(s)->fsw & FSW_ES) && s->cr0 & CR0_NE)
 		soft_fault(s, u, EXC_MF);
 }
 
@@ -122,7 +122,7 @@ static void note_mem(struct soft *s, const struct uop *u)
 
 const struct uop *h_x87_reg(struct soft *s, const struct uop *u)
 {
-	struct fx_image *img = &s->fpu->img;
+	struct fx_image *img = x87_img(s);
 
 	soft_mf_check(s, u);
 	soft_fpu_park(s);
@@ -146,7 +146,7 @@ const struct uop *h_x87_nowait(struct soft *s, const struct uop *u)
 /* FCMOVcc, FCOMI: read or write the arithmetic flags. */
 const struct uop *h_x87_flags(struct soft *s, const struct uop *u)
 {
-	struct fx_image *img = &s->fpu->img;
+	struct fx_image *img = x87_img(s);
 	uint64_t fl;
 
 	soft_mf_check(s, u);
@@ -159,7 +159,7 @@ const struct uop *h_x87_flags(struct soft *s, const struct uop *u)
 
 static const struct uop *x87_load(struct soft *s, const struct uop *u, unsigned len)
 {
-	struct fx_image *img = &s->fpu->img;
+	struct fx_image *img = x87_img(s);
 	uint64_t lin, buf[2];
 
 	soft_mf_check(s, u);
@@ -232,7 +232,7 @@ const struct uop *h_fwait(struct soft *s, const struct uop *u)
 
 const struct uop *h_fldcw(struct soft *s, const struct uop *u)
 {
-	struct fx_image *img = &s->fpu->img;
+	struct fx_image *img = x87_img(s);
 	uint64_t buf;
 
 	soft_mf_check(s, u);
@@ -244,19 +244,19 @@ const struct uop *h_fldcw(struct soft *s, const struct uop *u)
 
 const struct uop *h_fnstcw(struct soft *s, const struct uop *u)
 {
-	soft_st16(s, u, uop_lin(s, u, 2, true), s->fpu->img.fcw);
+	soft_st16(s, u, uop_lin(s, u, 2, true), x87_img(s)->fcw);
 	return u + 1;
 }
 
 const struct uop *h_fnstsw(struct soft *s, const struct uop *u)
 {
-	soft_st16(s, u, uop_lin(s, u, 2, true), s->fpu->img.fsw);
+	soft_st16(s, u, uop_lin(s, u, 2, true), x87_img(s)->fsw);
 	return u + 1;
 }
 
 const struct uop *h_fnstsw_ax(struct soft *s, const struct uop *u)
 {
-	wr16(s, 0, s->fpu->img.fsw);
+	wr16(s, 0, x87_img(s)->fsw);
 	return u + 1;
 }
 
@@ -287,7 +287,7 @@ static uint16_t full_tags(const struct fx_image *f)
 static unsigned env_make(struct soft *s, bool is16, void *out)
 {
 	const struct soft_fpu *f = s->fpu;
-	uint16_t tags = full_tags(&f->img);
+	uint16_t tags = full_tags(x87_img(s));
 	uint32_t fip = (uint32_t)f->fip, fdp = (uint32_t)f->fdp, fop = f->fop;
 	uint32_t e[7] = { f->img.fcw, f->img.fsw, tags };
 
@@ -361,7 +361,7 @@ static void env_pointers32(struct soft *s, const uint32_t *e)
 /* Take an environment over; returns its length. */
 static unsigned env_take(struct soft *s, bool is16, const void *in)
 {
-	struct fx_image *img = &s->fpu->img;
+	struct fx_image *img = x87_img(s);
 	uint32_t e[7];
 	uint16_t w[7], tags;
 
@@ -395,8 +395,8 @@ const struct uop *h_fnstenv(struct soft *s, const struct uop *u)
 
 	env_make(s, is16, buf);
 	soft_st_buf(s, u, lin, buf, len);
-	s->fpu->img.fcw |= 0x3f;
-	x87_update_es(&s->fpu->img);
+	x87_img(s)->fcw |= 0x3f;
+	x87_update_es(x87_img(s));
 	return u + 1;
 }
 
@@ -416,7 +416,7 @@ const struct uop *h_fldenv(struct soft *s, const struct uop *u)
 {
 	bool is16 = u->osize == 2;
 	unsigned len = is16 ? 14 : 28, top;
-	struct fx_image *img = &s->fpu->img;
+	struct fx_image *img = x87_img(s);
 	uint8_t buf[28];
 
 	soft_mf_check(s, u);
@@ -464,15 +464,23 @@ const struct uop *h_frstor(struct soft *s, const struct uop *u)
 	soft_ld_buf(s, u, uop_lin(s, u, len, false), buf, len);
 	env = env_take(s, is16, buf);
 	for (unsigned i = 0; i < 8; i++)
-		memcpy(&s->fpu->img.st[i], buf + env + 10 * i, 10);
+		memcpy(&x87_img(s)->st[i], buf + env + 10 * i, 10);
 	return u + 1;
 }
 
 /* ---- state ---------------------------------------------------------------------- */
 
+/* The host's x87 has the guest's state: take it back, leave the host's empty. */
+void soft_x87_store(struct soft *s)
+{
+	asm volatile("xsave64 %0\n\tfninit" : "+m"(s->fpu->img), "+m"(s->fpu->xhdr)
+		     : "a"(1), "d"(0) : "memory");
+	s->fpu_live &= (uint8_t)~FX_X87;
+}
+
 void soft_mmx_enter(struct soft *s)
 {
-	struct fx_image *img = &s->fpu->img;
+	struct fx_image *img = x87_img(s);
 	unsigned top = FSW_TOP(img->fsw);
 
 	if (unlikely(top)) {
@@ -486,7 +494,7 @@ const struct uop *h_emms(struct soft *s, const struct uop *u)
 {
 	soft_mf_check(s, u);
 	soft_mmx_enter(s);
-	s->fpu->img.ftw = 0;
+	x87_img(s)->ftw = 0;
 	return u + 1;
 }
 

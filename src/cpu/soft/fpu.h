@@ -4,7 +4,8 @@
  * access, and the rules for borrowing the host's floating point unit.
  *
  * XMM registers live in s->fx (FXSAVE layout).  x87 and MMX registers live
- * in s->fpu->img; soft_fpu_sync_out() copies them to s->fx.
+ * in s->fpu->img, or in the host's (FX_X87): take them through x87_img().
+ * soft_fpu_sync_out() copies them to s->fx.
  *
  * MXCSR: between mx_enter() and soft_fpu_park() the host's MXCSR is the
  * guest's (s->mx_live), flags and unmasked exceptions included.  Other code
@@ -38,6 +39,7 @@ _Static_assert(sizeof(struct fx_image) == 512, "FXSAVE area");
 
 struct soft_fpu {
 	struct fx_image img __attribute__((aligned(64)));	/* x87 part only */
+	uint64_t xhdr[8];	/* makes it an XSAVE image */
 	struct fx_image tmp __attribute__((aligned(64)));
 	/* Last x87 instruction that was not a control instruction. */
 	uint64_t fip, fdp;
@@ -134,6 +136,14 @@ static inline __m128i src_w(struct soft *s, const struct uop *u)
 }
 
 /* ---- x87 and MMX ----------------------------------------------------------- */
+void soft_x87_store(struct soft *s);
+static inline struct fx_image *x87_img(struct soft *s)
+{
+	if (unlikely(s->fpu_live & FX_X87))
+		soft_x87_store(s);
+	return &s->fpu->img;
+}
+
 /* #MF if an unmasked x87 exception is pending. */
 void soft_mf_check(struct soft *s, const struct uop *u);
 /* ES and B follow from flags and masks. */
@@ -148,14 +158,14 @@ static inline void x87_update_es(struct fx_image *f)
 void soft_mmx_enter(struct soft *s);
 static inline void mmx_write(struct soft *s, unsigned n, uint64_t v)
 {
-	struct fx_image *f = &s->fpu->img;
+	struct fx_image *f = x87_img(s);
 
 	f->st[n & 7].mant = v;
 	f->st[n & 7].exp = 0xffff;
 }
-static inline uint64_t mmx_read(const struct soft *s, unsigned n)
+static inline uint64_t mmx_read(struct soft *s, unsigned n)
 {
-	return s->fpu->img.st[n & 7].mant;
+	return x87_img(s)->st[n & 7].mant;
 }
 void soft_mxcsr_write(struct soft *s, uint32_t v);
 

@@ -68,12 +68,14 @@ static bool run_callout(struct soft *s, const struct jit_callout *c)
 }
 
 /* ---- stubs --------------------------------------------------------------------- */
-static void spill(struct emit *e)
+/* The guest's registers to memory: before C code. */
+static void spill(struct emit *e, const struct soft_jit *j)
 {
 	for (int g = 0; g < 16; g++)
 		if (jit_home[g] >= 0)
 			em_store(e, hop_mem(H_STATE, STATE(gpr) + g * 8), jit_home[g]);
 	em_store(e, hop_mem(H_STATE, STATE(jit_flags)), H_FLAGS);
+	jit_emit_store(e, j->fpu_store);
 }
 
 static void reload(struct emit *e)
@@ -88,11 +90,8 @@ static const uint8_t saved[] = { 3, 5, 12, 13, 14, 15 };
 
 static void make_enter(struct emit *e)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++) {
-		if (saved[i] & 8)
-			em8(e, 0x41);
-		em8(e, 0x50 | (saved[i] & 7u));
-	}
+	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
+		em_push(e, saved[i]);
 	em_alu_imm(e, EM_W, 5, hop_reg(4), 8);
 	em_lea(e, H_STATE, hop_mem(7, STATE_BIAS));
 	em_mov_rr(e, H_T0, 6);
@@ -101,27 +100,24 @@ static void make_enter(struct emit *e)
 }
 
 /* T0 = enum jit_exit, T1 = argument. */
-static void make_exit(struct emit *e, uint8_t **bare)
+static void make_exit(struct emit *e, const struct soft_jit *j, uint8_t **bare)
 {
-	spill(e);
+	spill(e, j);
 	*bare = e->p;
 	em_store(e, hop_mem(H_STATE, STATE(jit_arg)), H_T1);
 	em_mov_rr(e, 0, H_T0);
 	em_alu_imm(e, EM_W, 0, hop_reg(4), 8);
-	for (unsigned i = ARRAY_SIZE(saved); i-- > 0;) {
-		if (saved[i] & 8)
-			em8(e, 0x41);
-		em8(e, 0x58 | (saved[i] & 7u));
-	}
+	for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
+		em_pop(e, saved[i]);
 	em8(e, 0xc3);
 }
 
 /* Called with T1 = struct jit_callout. */
-static void make_callout(struct emit *e, const uint8_t *bare)
+static void make_callout(struct emit *e, const struct soft_jit *j, const uint8_t *bare)
 {
 	uint8_t *stay;
 
-	spill(e);
+	spill(e, j);
 	em_lea(e, 7, hop_mem(H_STATE, -STATE_BIAS));
 	em_mov_rr(e, 6, H_T1);
 	em_alu_imm(e, EM_W, 5, hop_reg(4), 8);
@@ -214,10 +210,12 @@ static void make_stubs(struct soft *s, struct soft_jit *j)
 
 	j->enter = (uint64_t (*)(struct soft *, const void *))em_rx(&e, e.p);
 	make_enter(&e);
+	j->fpu_load = jit_make_load(&e);
+	j->fpu_store = jit_make_store(&e);
 	j->exit = e.p;
-	make_exit(&e, &bare);
+	make_exit(&e, j, &bare);
 	j->callout = e.p;
-	make_callout(&e, bare);
+	make_callout(&e, j, bare);
 	j->lookup = e.p;
 	make_lookup(&e, s, j->exit);
 	j->used = j->stubs = ((size_t)(e.p - j->rw) + 63) & ~(size_t)63;

@@ -61,6 +61,7 @@ struct soft_jit {
 	unsigned threshold;
 	uint64_t (*enter)(struct soft *s, const void *code);
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
+	uint8_t *fpu_load, *fpu_store;
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
 };
@@ -78,6 +79,12 @@ void soft_jit_flush(struct soft *s);	/* with the blocks */
 void soft_jit_watch(struct soft *s, struct block *b);
 /* A stale block is good again: new generation, no chains from it. */
 void soft_jit_revived(struct soft *s, struct block *b);
+
+/* jit_live.c */
+uint8_t *jit_make_load(struct emit *e);
+uint8_t *jit_make_store(struct emit *e);
+void jit_emit_store(struct emit *e, const uint8_t *store);
+extern bool jit_x87_possible;	/* the host can */
 
 /* jit_block.c */
 bool soft_jit_translate(struct soft *s, struct block *b);

@@ -126,6 +126,18 @@ static bool ends(const struct block *b, unsigned i)
 	return i + 1u == b->nuops;
 }
 
+/* Vector, MMX and x87 instructions. */
+static bool plan_fpu(struct plan *p, const struct block *b, const struct uop *u)
+{
+	bool mem = !(u->flags & UOP_MOD3);
+
+	if (b->mode & MODE_FPU_OFF)
+		return false;
+	if (mem && (!jit_ea_ok(u) || !(u->flags & UOP_FLATSEG || b->mode & MODE_CS64)))
+		return false;
+	return jit_sse_plan(u, p) || jit_x87_plan(u, p);
+}
+
 static void plan_one(struct plan *p, const struct block *b, unsigned i)
 {
 	const struct uop *u = &b->u[i];
@@ -149,11 +161,8 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i)
 			p->kind = JK_PUSH_M;
 		if (p->kind == JK_CARRY)
 			p->reads = ALL;
-	} else if (native && jit_sse_ok(u) && (u->flags & (UOP_MOD3 | UOP_FLATSEG) ||
-						 b->mode & MODE_CS64)) {
-		p->kind = JK_SSE;
-		p->must = p->may = soft_optable[u->row].fout ? ALL : 0;
-		p->faults = !(u->flags & UOP_MOD3) || jit_sse_needs_mxcsr(u);
+	} else if (native && plan_fpu(p, b, u)) {
+		;
 	} else if (native && soft_optable_info[u->row].attr & A_END) {
 		p->kind = JK_SIDE;
 	}
@@ -178,6 +187,8 @@ static unsigned make_plan(struct plan *p, const struct block *b, unsigned *nativ
 			break;
 	}
 	for (unsigned i = n; i-- > 0;) {
+		p[i].after = i + 1 < n && p[i + 1].kind != JK_CALLOUT ?
+			     p[i + 1].need | p[i + 1].after : 0;
 		p[i].live = live;
 		live = (uint16_t)((live & ~p[i].must) | p[i].reads);
 		if (p[i].faults)
@@ -194,7 +205,7 @@ static void emit_exit(struct trans *t, enum jit_exit how, const void *arg)
 	em_fix(em_jmp(&t->e), t->s->jit->exit);
 }
 
-static void emit_side(struct trans *t, const struct uop *u)
+void jit_emit_side(struct trans *t, const struct uop *u)
 {
 	em_mov_imm64(&t->e, H_T1, (uintptr_t)t->b);
 	em_store(&t->e, hop_mem(H_STATE, STATE(cur)), H_T1);
@@ -317,7 +328,7 @@ static void emit_end(struct trans *t, const struct uop *u)
 		break;
 	case JK_SIDE:
 		jit_save_flags(t);
-		emit_side(t, u);
+		jit_emit_side(t, u);
 		break;
 	default:
 		emit_indirect(t, u);
@@ -358,11 +369,15 @@ static void emit_slow(struct trans *t, const struct slow *w)
 	for (unsigned i = 0; i < w->n; i++)
 		em_fix(w->from[i], t->e.p);
 	if (w->side) {
-		emit_side(t, w->u);
+		jit_emit_side(t, w->u);
 		return;
 	}
 	emit_callout(t, w->u);
-	jit_load_xmms(&t->e, w->xmms);
+	if (w->next) {
+		jit_emit_side(t, w->u + 1);
+		return;
+	}
+	jit_live_again(t, w->need);
 	if (w->to_eflags) {
 		em8(&t->e, 0x3c);
 		em8(&t->e, 0x81);
@@ -406,13 +421,15 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 			jit_save_flags(t);
 			emit_callout(t, u);
 			t->in_efl = false;
-			t->xmms = 0;
+			jit_need_live(t, p[i].after, u + 1);
 		} else {
 			if (p[i].kind == JK_SSE)
 				jit_emit_sse(t, u);
+			else if (p[i].kind == JK_X87)
+				jit_emit_x87(t, u);
 			else
 				jit_emit_uop(t, u);
-			t->cur->xmms = t->xmms;
+			t->cur->need = p[i].after;
 			t->cur->back = t->e.p;
 			t->cur->to_eflags = t->in_efl;
 		}
@@ -424,9 +441,13 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 	uint8_t *stale[2];
 
 	emit_head(t, stale);
+	if (p[0].kind != JK_CALLOUT)
+		jit_need_live(t, p[0].need | p[0].after, t->b->u);
 	emit_uops(t, p, n);
 	for (unsigned i = 0; i < t->nslow; i++)
 		emit_slow(t, &t->slow[i]);
+	for (unsigned i = 0; i < t->nreload; i++)
+		jit_emit_reload(t, &t->reload[i]);
 	em_fix(stale[0], t->e.p);
 	em_fix(stale[1], t->e.p);
 	emit_exit(t, JX_BLOCK, t->b);
@@ -455,8 +476,7 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	t.b = b;
 	t.word = b->mode & MODE_CS64 ? EM_W : 0;
 	t.in_rax = t.in_efl = false;
-	t.xmms = 0;
-	t.nslow = 0;
+	t.nslow = t.nreload = 0;
 	t.e = (struct emit){ j->rw + j->used, j->rw + j->used + MAX_CODE, j->rx - j->rw };
 	*t.t = (struct jit_block){ .nlinks = 0 };
 	if (!emit_block(&t, plan, n))

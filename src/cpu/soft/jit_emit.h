@@ -7,7 +7,8 @@
  * the hot fields have 8-bit displacements); rax = the guest's arithmetic
  * flags as LAHF and SETO AL leave them; r14 and r15 are scratch; rsp is the
  * host's stack.  The other eleven hold guest registers (jit_home[]); the rest
- * of the guest's stay in memory.
+ * of the guest's stay in memory.  Vector, x87 and MMX registers and MXCSR are
+ * the guest's own as far as s->fpu_live says so (jit_live.c).
  */
 #ifndef HV_SOFT_JIT_EMIT_H
 #define HV_SOFT_JIT_EMIT_H
@@ -195,6 +196,20 @@ static inline void em_alu_imm(struct emit *e, unsigned fl, unsigned n, struct ho
 
 	em_op(e, fl, s ? 0x83 : 0x81, (int)n, rm);
 	em_imm(e, s ? 1 : 4, (uint32_t)v);
+}
+
+static inline void em_push(struct emit *e, unsigned reg)
+{
+	if (reg & 8)
+		em8(e, 0x41);
+	em8(e, 0x50 | (reg & 7));
+}
+
+static inline void em_pop(struct emit *e, unsigned reg)
+{
+	if (reg & 8)
+		em8(e, 0x41);
+	em8(e, 0x58 | (reg & 7));
 }
 
 /* Jumps to a place not known yet: the address of the displacement. */

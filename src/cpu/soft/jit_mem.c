@@ -117,8 +117,11 @@ void jit_slow_jump(struct trans *t, unsigned cc)
 	t->cur->from[t->cur->n++] = at;
 }
 
-/* T0 = linear address -> T1 = delta; T0 is spoiled. */
-static void check(struct trans *t, unsigned size, bool write)
+/*
+ * T0 = linear address -> T1 = delta; T0 is spoiled.  If it must be aligned,
+ * misalignment is a mismatch, too, and no access crosses pages.
+ */
+static void check(struct trans *t, unsigned size, bool write, bool aligned)
 {
 	struct emit *e = &t->e;
 
@@ -128,9 +131,9 @@ static void check(struct trans *t, unsigned size, bool write)
 	_Static_assert(sizeof(struct soft_tlbe) == 32, "shift");
 	em_alu_imm(e, 0, 4, hop_reg(H_T1), (TLB_SIZE - 1) << 5);
 	em_op(e, EM_W, 0x03, H_T1, hop_mem(H_STATE, STATE(tlb)));
-	if (size > 1)
+	if (size > 1 && !aligned)
 		em_alu_imm(e, EM_W, 0, hop_reg(H_T0), (int32_t)size - 1);
-	em_alu_imm(e, EM_W, 4, hop_reg(H_T0), -4096);
+	em_alu_imm(e, EM_W, 4, hop_reg(H_T0), -4096 | (aligned ? (int32_t)size - 1 : 0));
 	em_op(e, EM_W, 0x3b, H_T0,
 	      hop_mem(H_T1, write ? offsetof(struct soft_tlbe, tag_w) :
 				    offsetof(struct soft_tlbe, tag_r)));
@@ -139,13 +142,14 @@ static void check(struct trans *t, unsigned size, bool write)
 	t->in_efl = false;
 }
 
-struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool write)
+static struct hop mem_operand(struct trans *t, const struct uop *u, unsigned size, bool write,
+			      bool aligned)
 {
 	struct hop m;
 
 	jit_save_flags(t);
 	lea_lin(t, u);
-	check(t, size, write);
+	check(t, size, write, aligned);
 	if (u->asize == 8 && u->flags & UOP_FLATSEG && ea_direct(u, &m) && m.index < 0 &&
 	    m.base >= 0) {
 		t->scratch = H_T0;
@@ -158,13 +162,23 @@ struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool wri
 	return hop_mem(H_T0, 0);
 }
 
+struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool write)
+{
+	return mem_operand(t, u, size, write, false);
+}
+
+struct hop jit_mem_aligned(struct trans *t, const struct uop *u, unsigned size, bool write)
+{
+	return mem_operand(t, u, size, write, true);
+}
+
 struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write)
 {
 	struct hop m = hop_mem(jit_home[gpr], disp);
 
 	jit_save_flags(t);
 	em_op(&t->e, t->word, 0x8d, H_T0, m);
-	check(t, size, write);
+	check(t, size, write, false);
 	t->scratch = H_T0;
 	if (t->word)
 		return hop_sib(jit_home[gpr], H_T1, 0, disp);

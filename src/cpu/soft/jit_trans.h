@@ -13,7 +13,7 @@ enum jit_kind {
 	JK_GENERIC,	/* struct jit_row says all */
 	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP,
 	JK_CBW,
-	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE,
+	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE, JK_X87,
 	/* From here on: may fault. */
 	JK_DIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
 	JK_BRANCHES,	/* from here on: ends the block */
@@ -53,6 +53,7 @@ struct plan {
 	bool faults;		/* may fault: all flags must be known before it */
 	uint16_t reads, must, may;	/* flags: read; written in any case; perhaps written */
 	uint16_t live;		/* flags needed after it */
+	uint8_t need, after;	/* enum fpu_live: for it; until the next call to C behind it */
 };
 
 /* Out-of-line part of a uop: its handler, then on behind it; or the interpreter from it on. */
@@ -62,7 +63,16 @@ struct slow {
 	const struct uop *u;
 	const uint8_t *back;
 	bool side, to_eflags;
-	uint32_t xmms;		/* XMM registers to load again */
+	bool next;		/* not back: the interpreter goes on behind it */
+	uint8_t need;		/* enum fpu_live to load again */
+};
+
+/* Out-of-line part: load what is not live (jit_live.c). */
+struct reload {
+	uint8_t *from;
+	const uint8_t *back;
+	const struct uop *u;	/* the interpreter goes on here if that is not possible */
+	uint8_t need;
 };
 
 #define MAX_SLOW 70
@@ -74,9 +84,10 @@ struct trans {
 	struct emit e;
 	unsigned word;		/* EM_W in 64-bit code, else 0: width of addresses and stack */
 	bool in_rax, in_efl;	/* where the guest's flags are */
-	uint32_t xmms;		/* XMM registers that the host's hold too */
 	struct slow slow[MAX_SLOW];
 	unsigned nslow;
+	struct reload reload[MAX_SLOW];
+	unsigned nreload;
 	int scratch;		/* free after mem_operand() */
 	struct slow *cur;	/* of the current uop */
 	const struct plan *p;
@@ -126,17 +137,30 @@ void jit_need_flags(struct trans *t, unsigned mask);	/* in EFLAGS */
 void jit_lea(struct trans *t, const struct uop *u, bool t1_free);	/* T0 = effective address */
 /* Address check of the memory operand; where it is on the host.  t->scratch is free then. */
 struct hop jit_mem(struct trans *t, const struct uop *u, unsigned size, bool write);
+/* The same, of an operand that must be aligned to its size (a power of 2). */
+struct hop jit_mem_aligned(struct trans *t, const struct uop *u, unsigned size, bool write);
 /* [register + disp] of @size bytes; T1 is spoiled, t->scratch free. */
 struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);
 /* The same, as wide as the mode's stack. */
 struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
 
+/* jit_block.c */
+void jit_emit_side(struct trans *t, const struct uop *u);	/* the interpreter goes on here */
+
+/* jit_live.c */
+void jit_need_live(struct trans *t, unsigned need, const struct uop *u);
+void jit_live_again(struct trans *t, unsigned need);
+void jit_emit_reload(struct trans *t, const struct reload *r);
+
 /* jit_sse.c */
-bool jit_sse_ok(const struct uop *u);
-bool jit_sse_needs_mxcsr(const struct uop *u);
+/* What must be live for a native form of @u (0: none), and whether it may fault; its flags. */
+unsigned jit_sse_plan(const struct uop *u, struct plan *p);
 void jit_emit_sse(struct trans *t, const struct uop *u);
-void jit_load_xmms(struct emit *e, uint32_t set);
+
+/* jit_x87.c */
+unsigned jit_x87_plan(const struct uop *u, struct plan *p);
+void jit_emit_x87(struct trans *t, const struct uop *u);
 
 /* jit_int.c */
 bool jit_high_ok(const struct jit_row *r, const struct uop *u);	/* AH, CH, DH, BH */

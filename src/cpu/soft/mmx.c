@@ -7,9 +7,9 @@
 #include "fpu.h"
 
 /* Register @n before the transition to MMX. */
-static uint64_t mm_old(const struct soft *s, unsigned n)
+static uint64_t mm_old(struct soft *s, unsigned n)
 {
-	const struct fx_image *img = &s->fpu->img;
+	const struct fx_image *img = x87_img(s);
 
 	return img->st[((n & 7) - FSW_TOP(img->fsw)) & 7].mant;
 }

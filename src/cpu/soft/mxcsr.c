@@ -76,6 +76,10 @@ void soft_mx_load(struct soft *s)
 
 void soft_fpu_park_slow(struct soft *s)
 {
+	if (s->fpu_live & FX_X87)
+		soft_x87_store(s);
+	if (!s->mx_live)
+		return;
 	fx(s)->mxcsr = _mm_getcsr();
 	_mm_setcsr(MXCSR_DEFAULT);
 	s->mx_live = s->mx_native = false;

@@ -136,6 +136,18 @@ enum soft_mode {
 	MODE_A20_OFF = 1 << 11,
 };
 
+/*
+ * Guest state that translated code left in the host's registers.  C code only
+ * ever sees FX_X87: the rest is stored on the way out (jit_live.c).
+ */
+enum fpu_live {
+	FX_VEC = 1,	/* XMM0-15 */
+	FX_FP = 2,	/* ... and MXCSR, with all exceptions masked */
+	FX_YMM = 4,	/* upper halves of YMM0-15, and FX_VEC */
+	FX_YMMFP = 8,	/* FX_FP and FX_YMM */
+	FX_X87 = 16,	/* x87 and MMX, with all exceptions masked */
+};
+
 struct soft {
 	/* hot: first two cache lines and their neighbours */
 	uint64_t gpr[18];
@@ -155,9 +167,11 @@ struct soft {
 	uint64_t jit_flags;	/* arithmetic flags: LAHF in bits 8-15, OF in bit 0 */
 	uint64_t jit_arg;
 	_Atomic uint32_t *req;	/* &vcpu->req */
-	struct soft_jit *jit;	/* NULL: interpreter only */
+	uint8_t fpu_live;	/* enum fpu_live: state that is in the host's registers */
+	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
 	bool mx_native;		/* mx_live, and all exceptions are masked */
 	bool jit_cut;		/* a handler called by translated code wrote code */
+	struct soft_jit *jit;	/* NULL: interpreter only */
 
 	struct x86_seg seg[SEG_NUM], ldt, tr;
 	struct x86_dtable gdt, idt;
@@ -199,7 +213,6 @@ struct soft {
 		bool pending;	/* set by soft_fault(), cleared when its delivery begins */
 	} exc;
 	uint8_t delivering;	/* exception being delivered: double-fault logic */
-	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
 	volatile bool fp_fault;	/* unmasked SSE exception, seen by the SIGFPE handler */
 
 	/* dispatch.c */
@@ -566,11 +579,11 @@ void soft_fpu_reset(struct soft *s, bool init_only);
 /* Bring s->fx up to date / take it over (FXSAVE image at offset 0). */
 void soft_fpu_sync_out(struct soft *s);
 void soft_fpu_sync_in(struct soft *s);
-/* Give the host its own MXCSR back: before device code and before leaving run(). */
+/* Give the host its own MXCSR and x87 back: before device code and before leaving run(). */
 void soft_fpu_park_slow(struct soft *s);
 static inline void soft_fpu_park(struct soft *s)
 {
-	if (unlikely(s->mx_live))
+	if (unlikely(s->mx_live || s->fpu_live))
 		soft_fpu_park_slow(s);
 }
 

@@ -103,7 +103,7 @@ F_2SI(cvtss2si, src_d) F_2SI(cvttss2si, src_d) F_2SI(cvtsd2si, src_q) F_2SI(cvtt
 /* ---- between MMX and XMM: the MMX side is in mmx.c's image ------------------------- */
 static uint64_t mm_src(struct soft *s, const struct uop *u)
 {
-	const struct fx_image *img = &s->fpu->img;
+	const struct fx_image *img = x87_img(s);	/* also frees the host's MM0 */
 
 	if (!(u->flags & UOP_MOD3))
 		return soft_ld64(s, u, uop_lin(s, u, 8, false));
