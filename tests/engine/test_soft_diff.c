@@ -52,11 +52,10 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 
 	bool fault = failed(c, h), mask_store = !strncmp(r->mnem, "maskmov", 7);
 	uint8_t imm = c->code[c->len - 1];
-	bool wide = c->mem_len == 10 || c->mem_len == 14 || c->mem_len > 16;
 	unsigned count = (strchr(r->operands, 'L') ? (uint8_t)c->in.gpr[R_RCX] : imm) & 31;
 
 	/* The order of the parts of a wide access is not defined. */
-	if (wide && bad_address(h->vector) && bad_address(g->vector)) {
+	if (c->wide && bad_address(h->vector) && bad_address(g->vector)) {
 		g->vector = h->vector;
 		g->error = h->error;
 		g->cr2 = h->cr2;

@@ -31,16 +31,17 @@ struct diff_patch {
 
 struct diff_case {
 	unsigned bits;			/* 32 or 64 */
-	uint8_t code[64];
+	uint8_t code[128];
 	unsigned len;			/* all instructions */
-	unsigned rows[4], nrows;
+	unsigned rows[8], nrows;
 	uint32_t undef;			/* flags undefined at the end */
 	uint32_t undef_fault;		/* ... if the last instruction faults */
 	unsigned osize;			/* of the last instruction */
 	struct diff_state in;
 	uint64_t target;		/* of the last instruction's memory operand */
+	bool wide;			/* an operand of more parts than one */
 	unsigned mem_len, seg;		/* seg: SEG_FS, SEG_GS or SEG_NUM */
-	struct diff_patch patch[4];
+	struct diff_patch patch[10];
 	unsigned npatch;
 };
 

@@ -554,6 +554,7 @@ static void emit(struct gen *g, unsigned row)
 		g->p++;
 	}
 	c->mem_len = g->mem_len;
+	c->wide |= g->mem_len == 10 || g->mem_len == 14 || g->mem_len > 16;
 	c->seg = g->seg;
 	c->target = g->target;
 	c->rows[c->nrows++] = row;
@@ -563,7 +564,7 @@ static void emit(struct gen *g, unsigned row)
 	c->len = (unsigned)(g->p - c->code);
 }
 
-static unsigned *rows64, *rows32, *plain64, n64, n32, np64;
+static unsigned *rows64, *rows32, *plain64, *fpu64, n64, n32, np64, nf64;
 
 bool diff_row_testable(unsigned row, unsigned bits)
 {
@@ -601,12 +602,32 @@ bool diff_row_testable(unsigned row, unsigned bits)
 	return !(r->attr & A_NOTEST);
 }
 
+/* Vector, MMX and x87, but for whole states and what stores instruction pointers. */
+static bool fpu_row(unsigned row)
+{
+	const struct optable_row *r = &soft_optable[row];
+	static const char *const never[] = { "fxsave", "fxrstor", "fnstenv", "fldenv", "fnsave",
+					     "frstor", "maskmovq", "maskmovdqu" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (!strcmp(never[i], r->mnem))
+			return false;
+	return soft_optable_info[row].attr & (A_FPU | A_SSE | A_MMX) || !strcmp(r->mnem, "fwait");
+}
+
+/* Stores x87 instruction and data pointers, of which the translator keeps no account. */
+static bool stores_pointers(const char *mnem)
+{
+	return !strncmp(mnem, "fnst", 4) || !strcmp(mnem, "fnsave") || strstr(mnem, "xsave");
+}
+
 void diff_gen_init(void)
 {
 	soft_optable_init();
 	rows64 = calloc(soft_optable_rows, sizeof(unsigned));
 	rows32 = calloc(soft_optable_rows, sizeof(unsigned));
 	plain64 = calloc(soft_optable_rows, sizeof(unsigned));
+	fpu64 = calloc(soft_optable_rows, sizeof(unsigned));
 	for (unsigned i = 0; i < soft_optable_rows; i++) {
 		const struct optable_info *inf = &soft_optable_info[i];
 		bool reg_only = soft_optable[i].map <= M0F && soft_optable[i].fout &&
@@ -622,6 +643,28 @@ void diff_gen_init(void)
 		    strncmp(soft_optable[i].mnem, "bs", 2) &&
 		    strcmp(soft_optable[i].mnem, "shld") && strcmp(soft_optable[i].mnem, "shrd"))
 			plain64[np64++] = i;
+		if (diff_row_testable(i, 64) && diff_row_testable(i, 32) && fpu_row(i))
+			fpu64[nf64++] = i;
+	}
+}
+
+/*
+ * Up to 6 vector, MMX and x87 instructions (integer ones between them) in
+ * front of the last one, so that the translator has them in one block.  The
+ * later ones find the state that the earlier ones left, or never run.
+ */
+static void fpu_sequence(struct gen *g)
+{
+	struct diff_case *c = g->c;
+
+	for (unsigned n = 1 + g_below(g, 6); n; n--) {
+		bool integer = g_pct(g, 15);
+		unsigned i = integer ? plain64[g_below(g, np64)] : fpu64[g_below(g, nf64)];
+
+		g->plain = integer;
+		if (!integer || (!soft_optable[i].fundef && !(soft_optable[i].fin & c->undef)))
+			emit(g, i);
+		g->fixed |= c->nrows > 2 ? 0xffff : 0;
 	}
 }
 
@@ -631,6 +674,7 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 	unsigned inner = 0;
 
 	c->npatch = c->nrows = c->len = 0;
+	c->wide = false;
 	c->undef = 0;
 	(void)g_rnd(&g);
 	c->bits = g_pct(&g, 85) ? 64 : 32;
@@ -646,6 +690,11 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 		g_fx_state(&g, c->in.fx, true);
 	if (g_pct(&g, 20))
 		inner = 1 + g_below(&g, 2);
+	if (g_pct(&g, fpu_row((unsigned)row) ? 40 : 10) && !stores_pointers(soft_optable[row].mnem)) {
+		g_fx_state(&g, c->in.fx, g_pct(&g, 50));
+		fpu_sequence(&g);
+		inner = 0;
+	}
 	g.plain = true;
 	while (inner--) {
 		unsigned i = plain64[g_below(&g, np64)];
