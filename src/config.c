@@ -108,6 +108,15 @@ static bool opt_forward(struct config *c, const char *v, struct err *e)
 	return ok;
 }
 
+static bool opt_ui_scale(struct config *c, const char *v, struct err *e)
+{
+	char *end;
+
+	c->ui_scale = strtod(v, &end);
+	return (end != v && !*end && c->ui_scale >= 0.5 && c->ui_scale <= 8) ||
+	       USAGE(e, "--ui-scale %s is not a number from 0.5 to 8", v);
+}
+
 static bool opt_display(struct config *c, const char *v, struct err *e)
 {
 	c->display = !strcmp(v, "window") ? DISPLAY_WINDOW : DISPLAY_NONE;
@@ -251,6 +260,10 @@ const struct option_row config_options[] = {
 	  "Show a window (default when there is a display) or run "
 	  "without.",
 	  .parse = opt_display },
+	{ "fullscreen", 0, NULL, "Start the window in fullscreen.", FLAG(fullscreen) },
+	{ "ui-scale", 0, "N",
+	  "Size of menus and text in the window, 0.5 to 8 (default: the desktop's).",
+	  .parse = opt_ui_scale },
 	{ "serial", 0, "stdio|null|file:PATH|unix:PATH",
 	  "Connect a serial port, COM1 first; may be "
 	  "repeated up to four times. Default: stdio without a window, else null.",

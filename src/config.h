@@ -64,6 +64,8 @@ struct config {
 	struct net_forward forwards[CFG_MAX_FORWARDS];
 	unsigned nforwards;
 	enum cfg_display display;
+	bool fullscreen;
+	double ui_scale;	/* 0: the desktop's */
 	const char *serial[CFG_MAX_SERIAL];
 	unsigned nserial;
 	const char *debugcon;

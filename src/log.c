@@ -3,6 +3,7 @@
 #include "log.h"
 #include "util.h"
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -25,6 +26,40 @@ void log_set_level(enum log_level max)
 	log_max = max;
 }
 
+/* The last lines for a user interface: a ring of bytes. */
+#define TAIL_BYTES 4096u
+static struct {
+	pthread_mutex_t lock;
+	char ring[TAIL_BYTES];
+	size_t end;		/* bytes ever written */
+} tail = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void keep_tail(const char *s, size_t n)
+{
+	pthread_mutex_lock(&tail.lock);
+	for (size_t i = 0; i < n; i++)
+		tail.ring[tail.end++ % TAIL_BYTES] = s[i];
+	pthread_mutex_unlock(&tail.lock);
+}
+
+size_t log_tail(char *buf, size_t len)
+{
+	size_t n, skip = 0;
+
+	pthread_mutex_lock(&tail.lock);
+	n = MIN(MIN(tail.end, (size_t)TAIL_BYTES), len - 1);
+	for (size_t i = 0; i < n; i++)
+		buf[i] = tail.ring[(tail.end - n + i) % TAIL_BYTES];
+	buf[n] = 0;
+	if (n < tail.end)	/* the first line is cut */
+		skip = strcspn(buf, "\n") + 1;
+	pthread_mutex_unlock(&tail.lock);
+	if (skip > n)
+		skip = n;
+	memmove(buf, buf + skip, n - skip + 1);
+	return n - skip;
+}
+
 void log_line(enum log_level l, const char *fmt, ...)
 {
 	static const char *const prefix[] = { "error: ", "warning: ", "", "debug: " };
@@ -41,6 +76,7 @@ void log_line(enum log_level l, const char *fmt, ...)
 	if (m > 0)
 		n += MIN(m, (int)sizeof(buf) - n - 2);
 	buf[n++] = '\n';
+	keep_tail(buf, (size_t)n);
 	if (write(log_fd, buf, (size_t)n) < 0)
 		return;	/* nowhere left to complain */
 }

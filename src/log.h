@@ -9,6 +9,7 @@
 #define HV_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -16,6 +17,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* Send lines to @path (append) instead of stderr; false if it cannot be opened. */
 bool log_open(const char *path);
 void log_set_level(enum log_level max);
+
+/* The last lines, oldest first, whole lines, at most @len - 1 bytes.  Returns the length. */
+size_t log_tail(char *buf, size_t len);
 
 void log_line(enum log_level l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

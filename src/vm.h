@@ -111,6 +111,7 @@ void vm_power_button(struct vm *vm);
 /*
  * CPU wiring for the board, which does not see struct vcpu (src/cpu/wire.c).
  */
+const char *vm_engine_name(const struct vm *vm);	/* "kvm", "soft" */
 bool vm_has_lapic(const struct vm *vm);		/* local APICs are the engine's */
 struct cpu_signal vm_cpu_signal(struct vm *vm, unsigned cpu);
 void vm_set_apic(struct vm *vm, unsigned cpu, struct apic a);

@@ -11,7 +11,15 @@
 #include "../src/display.h"
 #include <SDL.h>
 
-struct view;
+#define VIEW_PANELS 6	/* slots, drawn in this order over the picture */
+
+/* How a frame is shown; all in drawable pixels. */
+struct view_frame {
+	SDL_Rect dst;		/* where the guest's picture goes; letterbox elsewhere */
+	bool smooth;		/* linear filter, else nearest */
+	bool blank;		/* no picture */
+	bool dim;		/* picture at 60 % */
+};
 
 struct view_ops {
 	const char *name;
@@ -21,8 +29,9 @@ struct view_ops {
 	void (*resize)(void *view, unsigned w, unsigned h);
 	/* @pixels: whole picture, @stride pixels a row; @r changed. */
 	void (*upload)(void *view, const uint32_t *pixels, unsigned stride, struct rect r);
-	/* Draw into @dst (drawable pixels), letterbox elsewhere, and show. */
-	void (*present)(void *view, SDL_Rect dst, bool smooth, bool blank);
+	/* What slot @slot shows from now on, top left at @at: ARGB8888, copied; NULL: nothing. */
+	void (*panel)(void *view, unsigned slot, SDL_Surface *s, SDL_Point at);
+	void (*present)(void *view, const struct view_frame *f);
 	void (*close)(void *view);
 };
 

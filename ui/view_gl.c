@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * OpenGL picture: one texture, one quad, dirty rectangles uploaded with
- * glTexSubImage2D (OpenGL 3.3 core; GLES 3.0 has the same calls).
+ * glTexSubImage2D; panels are textures of their own, blended over it
+ * (OpenGL 3.3 core; GLES 3.0 has the same calls).
  */
 #include "view.h"
 #include "../src/log.h"
@@ -12,7 +13,13 @@ struct view_gl {
 	SDL_Window *win;
 	SDL_GLContext ctx;
 	GLuint tex, prog, vao;
+	GLint light;		/* uniform: factor of the picture's colours, 0: a panel */
 	unsigned w, h;
+	struct gl_panel {
+		GLuint tex;
+		SDL_Rect at;
+		bool shown;
+	} panel[VIEW_PANELS];
 };
 
 static const char vertex_src[] =
@@ -28,7 +35,11 @@ static const char fragment_src[] =
 	"in vec2 uv;\n"
 	"out vec4 colour;\n"
 	"uniform sampler2D tex;\n"
-	"void main() { colour = vec4(texture(tex, uv).rgb, 1.0); }\n";
+	"uniform float light;\n"
+	"void main() {\n"
+	"	vec4 c = texture(tex, uv);\n"
+	"	colour = light > 0.0 ? vec4(c.rgb * light, 1.0) : c;\n"
+	"}\n";
 
 static GLuint compile(GLenum kind, const char *src)
 {
@@ -68,6 +79,19 @@ static void gl_close(void *view)
 	free(v);
 }
 
+static GLuint new_texture(void)
+{
+	GLuint tex;
+
+	glGenTextures(1, &tex);
+	glBindTexture(GL_TEXTURE_2D, tex);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_WRAP_S, GL_CLAMP_TO_EDGE);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_WRAP_T, GL_CLAMP_TO_EDGE);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, GL_NEAREST);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MAG_FILTER, GL_NEAREST);
+	return tex;
+}
+
 static void *gl_open(SDL_Window *win)
 {
 	struct view_gl *v = hv_zalloc(sizeof(*v));
@@ -84,11 +108,9 @@ static void *gl_open(SDL_Window *win)
 		gl_close(v);
 		return NULL;
 	}
+	v->light = glGetUniformLocation(v->prog, "light");
 	glGenVertexArrays(1, &v->vao);
-	glGenTextures(1, &v->tex);
-	glBindTexture(GL_TEXTURE_2D, v->tex);
-	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_WRAP_S, GL_CLAMP_TO_EDGE);
-	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_WRAP_T, GL_CLAMP_TO_EDGE);
+	v->tex = new_texture();
 	log_debug("display: OpenGL, %s", (const char *)glGetString(GL_RENDERER));
 	return v;
 }
@@ -115,29 +137,65 @@ static void gl_upload(void *view, const uint32_t *pixels, unsigned stride, struc
 	glPixelStorei(GL_UNPACK_ROW_LENGTH, 0);
 }
 
-static void gl_present(void *view, SDL_Rect dst, bool smooth, bool blank)
+static void gl_set_panel(void *view, unsigned slot, SDL_Surface *s, SDL_Point at)
 {
 	struct view_gl *v = view;
-	GLint filter = smooth ? GL_LINEAR : GL_NEAREST;
+	struct gl_panel *p = &v->panel[slot];
+
+	p->shown = s != NULL;
+	if (!s)
+		return;
+	if (!p->tex)
+		p->tex = new_texture();
+	p->at = (SDL_Rect){ at.x, at.y, s->w, s->h };
+	glBindTexture(GL_TEXTURE_2D, p->tex);
+	glPixelStorei(GL_UNPACK_ROW_LENGTH, s->pitch / 4);
+	glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA8, s->w, s->h, 0, GL_BGRA,
+		     GL_UNSIGNED_INT_8_8_8_8_REV, s->pixels);
+	glPixelStorei(GL_UNPACK_ROW_LENGTH, 0);
+}
+
+static void draw_quad(struct view_gl *v, GLuint tex, SDL_Rect r, int dh, float light)
+{
+	glViewport(r.x, dh - r.y - r.h, r.w, r.h);
+	glUniform1f(v->light, light);
+	glBindTexture(GL_TEXTURE_2D, tex);
+	glDrawArrays(GL_TRIANGLE_STRIP, 0, 4);
+}
+
+static void draw_picture(struct view_gl *v, const struct view_frame *f, int dh)
+{
+	GLint filter = f->smooth ? GL_LINEAR : GL_NEAREST;
+
+	glBindTexture(GL_TEXTURE_2D, v->tex);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, filter);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MAG_FILTER, filter);
+	draw_quad(v, v->tex, f->dst, dh, f->dim ? 0.6f : 1.0f);
+}
+
+static void gl_present(void *view, const struct view_frame *f)
+{
+	struct view_gl *v = view;
 	int dw, dh;
 
 	SDL_GL_GetDrawableSize(v->win, &dw, &dh);
 	glViewport(0, 0, dw, dh);
 	glClearColor(0x10 / 255.0f, 0x12 / 255.0f, 0x14 / 255.0f, 1.0f);
 	glClear(GL_COLOR_BUFFER_BIT);
-	if (!blank) {
-		glViewport(dst.x, dh - dst.y - dst.h, dst.w, dst.h);
-		glUseProgram(v->prog);
-		glBindVertexArray(v->vao);
-		glBindTexture(GL_TEXTURE_2D, v->tex);
-		glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, filter);
-		glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MAG_FILTER, filter);
-		glDrawArrays(GL_TRIANGLE_STRIP, 0, 4);
-	}
+	glUseProgram(v->prog);
+	glBindVertexArray(v->vao);
+	if (!f->blank)
+		draw_picture(v, f, dh);
+	glEnable(GL_BLEND);
+	glBlendFunc(GL_SRC_ALPHA, GL_ONE_MINUS_SRC_ALPHA);
+	for (unsigned i = 0; i < VIEW_PANELS; i++)
+		if (v->panel[i].shown)
+			draw_quad(v, v->panel[i].tex, v->panel[i].at, dh, 0.0f);
+	glDisable(GL_BLEND);
 	SDL_GL_SwapWindow(v->win);
 }
 
 const struct view_ops view_gl_ops = {
 	.name = "OpenGL", .window_flags = SDL_WINDOW_OPENGL, .open = gl_open, .resize = gl_resize,
-	.upload = gl_upload, .present = gl_present, .close = gl_close,
+	.upload = gl_upload, .panel = gl_set_panel, .present = gl_present, .close = gl_close,
 };

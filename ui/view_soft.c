@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Picture without OpenGL: SDL's software renderer and one streaming texture. */
+/* Picture without OpenGL: SDL's software renderer, a streaming texture, one texture a panel. */
 #include "view.h"
 #include <stdlib.h>
 
@@ -7,6 +7,10 @@ struct view_soft {
 	SDL_Renderer *ren;
 	SDL_Texture *tex;
 	unsigned w, h;
+	struct soft_panel {
+		SDL_Texture *tex;
+		SDL_Rect at;
+	} panel[VIEW_PANELS];
 };
 
 static void *soft_open(SDL_Window *win)
@@ -42,17 +46,36 @@ static void soft_upload(void *view, const uint32_t *pixels, unsigned stride, str
 				  (int)stride * 4);
 }
 
-static void soft_present(void *view, SDL_Rect dst, bool smooth, bool blank)
+static void soft_set_panel(void *view, unsigned slot, SDL_Surface *s, SDL_Point at)
 {
 	struct view_soft *v = view;
+	struct soft_panel *p = &v->panel[slot];
+
+	if (p->tex)
+		SDL_DestroyTexture(p->tex);
+	p->tex = s ? SDL_CreateTextureFromSurface(v->ren, s) : NULL;
+	if (!p->tex)
+		return;
+	SDL_SetTextureBlendMode(p->tex, SDL_BLENDMODE_BLEND);
+	p->at = (SDL_Rect){ at.x, at.y, s->w, s->h };
+}
+
+static void soft_present(void *view, const struct view_frame *f)
+{
+	struct view_soft *v = view;
+	Uint8 light = f->dim ? 153 : 255;
 
 	SDL_SetRenderDrawColor(v->ren, 0x10, 0x12, 0x14, 0xff);
 	SDL_RenderClear(v->ren);
-	if (v->tex && !blank) {
+	if (v->tex && !f->blank) {
 		SDL_SetTextureScaleMode(v->tex,
-					smooth ? SDL_ScaleModeLinear : SDL_ScaleModeNearest);
-		SDL_RenderCopy(v->ren, v->tex, NULL, &dst);
+					f->smooth ? SDL_ScaleModeLinear : SDL_ScaleModeNearest);
+		SDL_SetTextureColorMod(v->tex, light, light, light);
+		SDL_RenderCopy(v->ren, v->tex, NULL, &f->dst);
 	}
+	for (unsigned i = 0; i < VIEW_PANELS; i++)
+		if (v->panel[i].tex)
+			SDL_RenderCopy(v->ren, v->panel[i].tex, NULL, &v->panel[i].at);
 	SDL_RenderPresent(v->ren);
 }
 
@@ -60,6 +83,9 @@ static void soft_close(void *view)
 {
 	struct view_soft *v = view;
 
+	for (unsigned i = 0; i < VIEW_PANELS; i++)
+		if (v->panel[i].tex)
+			SDL_DestroyTexture(v->panel[i].tex);
 	if (v->tex)
 		SDL_DestroyTexture(v->tex);
 	SDL_DestroyRenderer(v->ren);
@@ -68,5 +94,5 @@ static void soft_close(void *view)
 
 const struct view_ops view_soft_ops = {
 	.name = "software", .open = soft_open, .resize = soft_resize, .upload = soft_upload,
-	.present = soft_present, .close = soft_close,
+	.panel = soft_set_panel, .present = soft_present, .close = soft_close,
 };

@@ -4,38 +4,14 @@
  *
  * Everything here is the main thread.  The picture is brought up to date at
  * 60 Hz while it moves and at 10 Hz while it stands still; pixels are copied
- * out under dev_lock and uploaded without it.  Keys travel by scancode (SDL
- * scancodes are USB HID usages).  A click captures the mouse, Ctrl+Alt+G
- * releases it; the title says so all the while.
+ * out under dev_lock and uploaded without it.  Closing never stops the guest
+ * by itself: a sheet inside the window asks.
  */
-#include "ui.h"
-#include "view.h"
-#include "../src/input.h"
-#include "../src/log.h"
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "window_int.h"
 
 #define FRAME_MS 16
 #define STILL_MS 100
 #define STILL_AFTER 30		/* frames without damage */
-
-struct window {
-	struct vm *vm;
-	const struct config *cfg;
-	char title[200];
-	SDL_Window *win;
-	const struct view_ops *ops;
-	void *view;
-	uint32_t *shadow;	/* last picture, tightly packed */
-	unsigned w, h;
-	unsigned still;
-	Uint64 drawn_at;	/* SDL ticks */
-	bool captured, present, blank, user_sized, quit_asked;
-	unsigned buttons;
-	Uint32 wake_event;
-	_Atomic bool wake_posted;
-};
 
 /* Any thread: make SDL_WaitEventTimeout() return. */
 static void wake(void *opaque)
@@ -47,14 +23,14 @@ static void wake(void *opaque)
 		SDL_PushEvent(&ev);
 }
 
-static void update_title(struct window *w)
+void window_title(struct window *w)
 {
 	char t[300];
 	const char *state = vm_status(w->vm) == VM_PAUSED ? " [paused]" :
 			    vm_status(w->vm) == VM_STOPPED ? " [stopped]" : "";
 
 	snprintf(t, sizeof(t), "%s%s - hvrun%s", w->title, state,
-		 w->captured ? " - Ctrl+Alt+G releases the mouse" : "");
+		 w->keys.captured ? " - Ctrl+Alt+G releases the mouse" : "");
 	SDL_SetWindowTitle(w->win, t);
 }
 
@@ -129,24 +105,51 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 		return NULL;
 	}
 	SDL_EnableScreenSaver();
-	update_title(w);
+	shell_open(w);
+	window_title(w);
+	window_set_fullscreen(w, cfg->fullscreen);
 	return w;
 }
 
-void window_close(struct window *w)
+static void drop_window(struct window *w)
 {
+	shell_close(w);
 	if (w->view)
 		w->ops->close(w->view);
 	if (w->win)
 		SDL_DestroyWindow(w->win);
+	w->view = NULL;
+	w->win = NULL;
 	SDL_Quit();
+}
+
+void window_close(struct window *w)
+{
+	drop_window(w);
 	free(w->shadow);
+	free(w->keys.paste);
 	free(w);
 }
 
 /* ---- picture --------------------------------------------------------------- */
 
-/* Where the picture goes: largest size of the same shape; whole multiples stay sharp. */
+int window_strip_height(const struct window *w)
+{
+	const struct panel *p = &w->shell.panel[SLOT_STRIP];
+
+	return w->shell.strip && !w->fullscreen && p->s ? p->s->h : 0;
+}
+
+static double factor(const struct window *w, int dw, int dh)
+{
+	double k = SDL_min((double)dw / w->w, (double)dh / w->h);
+
+	if (w->mode == SCALE_ONE)
+		return 1.0;
+	return w->mode == SCALE_INTEGER && k >= 1.0 ? (double)(int)k : k;
+}
+
+/* Where the picture goes: in the middle, above the strip; whole multiples stay sharp. */
 static SDL_Rect place(const struct window *w, bool *smooth)
 {
 	int dw, dh;
@@ -154,13 +157,48 @@ static SDL_Rect place(const struct window *w, bool *smooth)
 	SDL_Rect r;
 
 	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
-	k = SDL_min((double)dw / w->w, (double)dh / w->h);
-	*smooth = k != (double)(int)k;
+	dh = MAX(dh - window_strip_height(w), 1);
+	k = factor(w, dw, dh);
+	*smooth = w->smooth || k != (double)(int)k;
 	r.w = (int)(w->w * k);
 	r.h = (int)(w->h * k);
 	r.x = (dw - r.w) / 2;
 	r.y = (dh - r.h) / 2;
 	return r;
+}
+
+/* The guest's picture pixel for pixel, and the strip below it. */
+void window_follow(struct window *w)
+{
+	int lw, lh, dw, dh;
+
+	if (w->user_sized || w->fullscreen || !w->w)
+		return;
+	SDL_GetWindowSize(w->win, &lw, &lh);
+	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
+	dh = MAX(dh, 1);
+	SDL_SetWindowSize(w->win, (int)((int64_t)w->w * lw / MAX(dw, 1)),
+			  (int)((int64_t)((int)w->h + window_strip_height(w)) * lh / dh));
+}
+
+void window_set_fullscreen(struct window *w, bool on)
+{
+	if (w->fullscreen == on ||
+	    SDL_SetWindowFullscreen(w->win, on ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0) < 0)
+		return;
+	w->fullscreen = on;
+	w->shell.dirty = w->present = true;
+	if (on)
+		shell_notice(w, _("Right Ctrl + F leaves fullscreen, Right Ctrl + M opens the "
+				  "menu"), 3000);
+}
+
+void window_set_mode(struct window *w, enum scale_mode mode)
+{
+	w->mode = mode;
+	w->user_sized &= mode != SCALE_ONE;
+	window_follow(w);
+	w->present = true;
 }
 
 static void follow_size(struct window *w, unsigned width, unsigned height)
@@ -170,8 +208,7 @@ static void follow_size(struct window *w, unsigned width, unsigned height)
 	w->w = width;
 	w->h = height;
 	w->ops->resize(w->view, width, height);
-	if (!w->user_sized)
-		SDL_SetWindowSize(w->win, (int)width, (int)height);
+	window_follow(w);
 }
 
 static void copy_rect(struct window *w, const struct surface *s, struct rect r)
@@ -211,130 +248,60 @@ static void update_picture(struct window *w)
 
 static void show_picture(struct window *w)
 {
-	bool smooth;
-	SDL_Rect r;
+	struct view_frame f = { .blank = w->blank, .dim = w->dim };
 
 	if (!w->present || !w->w)
 		return;
 	w->present = false;
-	r = place(w, &smooth);
-	w->ops->present(w->view, r, smooth, w->blank);
+	f.dst = w->dst = place(w, &f.smooth);
+	w->ops->present(w->view, &f);
 }
 
-/* ---- input ------------------------------------------------------------------- */
-
-static void capture(struct window *w, bool on)
+/* Host side of the picture's state. */
+static void follow_machine(struct window *w)
 {
-	if (w->captured == on)
-		return;
-	w->captured = on;
-	SDL_SetRelativeMouseMode(on ? SDL_TRUE : SDL_FALSE);
-	SDL_SetWindowKeyboardGrab(w->win, on ? SDL_TRUE : SDL_FALSE);
-	w->buttons = 0;
-	update_title(w);
-}
+	bool dim = vm_status(w->vm) != VM_RUNNING;
 
-static void release_keys(struct window *w)
-{
-	vm_lock(w->vm);
-	input_release_all(w->vm->input);
-	vm_unlock(w->vm);
-}
-
-static void on_key(struct window *w, const SDL_KeyboardEvent *k)
-{
-	bool down = k->type == SDL_KEYDOWN;
-	bool leave = (k->keysym.mod & KMOD_CTRL) && (k->keysym.mod & KMOD_ALT) &&
-		     k->keysym.scancode == SDL_SCANCODE_G;
-
-	if (k->repeat)
-		return;
-	if (leave) {
-		if (down) {
-			capture(w, !w->captured);
-			release_keys(w);
-		}
-		return;
+	if (dim != w->dim)
+		w->present = w->shell.dirty = true;
+	w->dim = dim;
+	shell_update(w);
+	if (w->strip_was != window_strip_height(w)) {
+		w->strip_was = window_strip_height(w);
+		window_follow(w);
+		w->present = true;
 	}
-	vm_lock(w->vm);
-	input_key(w->vm->input, (uint16_t)k->keysym.scancode, down);
-	vm_unlock(w->vm);
-	w->still = 0;
 }
 
-static unsigned button_bit(Uint8 b)
+/* ---- events ------------------------------------------------------------------- */
+
+static void ask_close(struct window *w)
 {
-	static const uint8_t bits[] = { 0, MOUSE_LEFT, MOUSE_MIDDLE, MOUSE_RIGHT, MOUSE_SIDE,
-					MOUSE_EXTRA };
-
-	return b < ARRAY_SIZE(bits) ? bits[b] : 0;
-}
-
-static void send_rel(struct window *w, int dx, int dy, int dz)
-{
-	vm_lock(w->vm);
-	input_rel(w->vm->input, dx, dy, dz, w->buttons);
-	vm_unlock(w->vm);
-	w->still = 0;
-}
-
-static void on_button(struct window *w, const SDL_MouseButtonEvent *b)
-{
-	if (!w->captured) {	/* the click that captures is not the guest's */
-		if (b->type == SDL_MOUSEBUTTONDOWN && b->button == SDL_BUTTON_LEFT)
-			capture(w, true);
-		return;
-	}
-	if (b->type == SDL_MOUSEBUTTONDOWN)
-		w->buttons |= button_bit(b->button);
-	else
-		w->buttons &= ~button_bit(b->button);
-	send_rel(w, 0, 0, 0);
-}
-
-/* The VM runs on while the question is open; all grabs are released first. */
-static void ask_close(struct window *w, struct session *s)
-{
-	static const SDL_MessageBoxButtonData buttons[] = {
-		{ SDL_MESSAGEBOX_BUTTON_ESCAPEKEY_DEFAULT, 0, "Cancel" },
-		{ 0, 2, "Power off" },
-		{ SDL_MESSAGEBOX_BUTTON_RETURNKEY_DEFAULT, 1, "Shut down" },
-	};
-	SDL_MessageBoxData box = {
-		.flags = SDL_MESSAGEBOX_WARNING, .window = w->win, .title = "Close hvrun",
-		.message = "The guest is still running.\n\n"
-			   "Shut down asks it to end; power off is like pulling the plug.",
-		.numbuttons = ARRAY_SIZE(buttons), .buttons = buttons,
-	};
-	int hit = 0;
-
-	capture(w, false);
-	release_keys(w);
 	if (vm_status(w->vm) == VM_STOPPED) {
-		session_quit(s, HV_EXIT_OK);
-		return;
+		session_quit(w->session, HV_EXIT_OK);
+	} else if (w->shell.font) {
+		shell_show_sheet(w, SHEET_CLOSE);
+	} else {	/* nothing can be drawn: the gentle way, then the hard one */
+		if (w->close_asked++)
+			session_quit(w->session, HV_EXIT_OK);
+		else
+			vm_power_button(w->vm);
 	}
-	if (SDL_ShowMessageBox(&box, &hit) < 0)
-		hit = 1;	/* no dialog possible: the gentle way */
-	if (hit == 1)
-		vm_power_button(w->vm);
-	else if (hit == 2)
-		session_quit(s, HV_EXIT_OK);
 }
 
 static void on_window(struct window *w, const SDL_WindowEvent *e)
 {
 	switch (e->event) {
 	case SDL_WINDOWEVENT_FOCUS_LOST:
-		capture(w, false);
-		release_keys(w);
+		keys_capture(w, false);
+		keys_release(w);
 		break;
 	case SDL_WINDOWEVENT_RESIZED:
 		w->user_sized = true;	/* only sent for resizes that we did not ask for */
 		/* fall through */
 	case SDL_WINDOWEVENT_EXPOSED:
 	case SDL_WINDOWEVENT_SIZE_CHANGED:
-		w->present = true;
+		w->present = w->shell.dirty = true;
 		break;
 	default:
 		break;
@@ -346,19 +313,11 @@ static void on_event(struct window *w, const SDL_Event *e)
 	switch (e->type) {
 	case SDL_KEYDOWN:
 	case SDL_KEYUP:
-		on_key(w, &e->key);
-		break;
 	case SDL_MOUSEMOTION:
-		if (w->captured)
-			send_rel(w, e->motion.xrel, e->motion.yrel, 0);
-		break;
 	case SDL_MOUSEBUTTONDOWN:
 	case SDL_MOUSEBUTTONUP:
-		on_button(w, &e->button);
-		break;
 	case SDL_MOUSEWHEEL:
-		if (w->captured)
-			send_rel(w, 0, 0, -e->wheel.y);
+		keys_event(w, e);
 		break;
 	case SDL_WINDOWEVENT:
 		on_window(w, &e->window);
@@ -384,27 +343,67 @@ static int wait_ms(const struct window *w, const struct session *s)
 	return t >= 0 && t < frame ? t : frame;
 }
 
-int window_run(struct window *w, struct session *s)
+static void frame(struct window *w)
+{
+	w->drawn_at = SDL_GetTicks64();
+	update_picture(w);
+	follow_machine(w);
+	keys_paste_step(w);
+	show_picture(w);
+}
+
+static bool step(struct window *w, struct session *s)
 {
 	SDL_Event ev;
 
+	if (SDL_WaitEventTimeout(&ev, wait_ms(w, s)))
+		do
+			on_event(w, &ev);
+		while (SDL_PollEvent(&ev));
+	if (w->quit_asked) {
+		w->quit_asked = false;
+		ask_close(w);
+	}
+	if (w->present || w->shell.dirty || SDL_GetTicks64() - w->drawn_at >= FRAME_MS)
+		frame(w);
+	return session_step(s) && !w->detach;
+}
+
+/* A run that nobody scripted ended badly: the window stays and says why. */
+static bool stays(const struct window *w, const struct session *s)
+{
+	return w->shell.font && !w->detach && session_exit_code(s) == HV_EXIT_ENGINE &&
+	       !w->cfg->nsteps && !w->cfg->nfail_on && !w->cfg->timeout_ms;
+}
+
+static void show_end(struct window *w, const struct session *s)
+{
+	SDL_Event ev;
+
+	snprintf(w->shell.message, sizeof(w->shell.message), "%s", session_message(s));
+	shell_show_sheet(w, SHEET_END);
+	while (!w->quit_asked && !w->ended) {
+		frame(w);
+		if (!SDL_WaitEventTimeout(&ev, STILL_MS))
+			continue;
+		on_event(w, &ev);
+	}
+}
+
+int window_run(struct window *w, struct session *s)
+{
+	w->session = s;
 	session_set_wakeup(s, wake, w);
-	do {
-		if (SDL_WaitEventTimeout(&ev, wait_ms(w, s)))
-			do
-				on_event(w, &ev);
-			while (SDL_PollEvent(&ev));
-		if (w->quit_asked) {
-			w->quit_asked = false;
-			ask_close(w, s);
-		}
-		if (w->present || SDL_GetTicks64() - w->drawn_at >= FRAME_MS) {
-			w->drawn_at = SDL_GetTicks64();
-			update_picture(w);
-			show_picture(w);
-		}
-	} while (session_step(s));
+	while (step(w, s))
+		;
 	session_set_wakeup(s, NULL, NULL);
-	capture(w, false);
+	keys_capture(w, false);
+	if (w->detach) {
+		drop_window(w);
+		log_info("the window was closed; the guest runs on");
+		return headless_run(s);
+	}
+	if (stays(w, s))
+		show_end(w, s);
 	return session_exit_code(s);
 }

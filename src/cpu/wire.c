@@ -6,6 +6,11 @@
  */
 #include "vcpu.h"
 
+const char *vm_engine_name(const struct vm *vm)
+{
+	return vm->engine->name;
+}
+
 bool vm_has_lapic(const struct vm *vm)
 {
 	return vm->engine->has_lapic;

@@ -1,0 +1,122 @@
+#!/bin/sh
+# The window under a real X server with a window manager: menu, sheets and host
+# key by keyboard and mouse, pause, fullscreen, running on without the window,
+# two windows at once, no display.  Pictures stay in the log folder.
+. "$(dirname "$0")/lib.sh"
+here=$(cd "$(dirname "$0")/../.." && pwd)
+G=$here/build/guest
+shots=$here/$B/test-logs
+mkdir -p "$shots"
+"$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel and initramfs"; exit 1; }
+
+( unset DISPLAY WAYLAND_DISPLAY SDL_VIDEODRIVER
+  LIMIT=20 expect_exit "no display: one clear line" 9 "use --display none" $HVRUN --engine soft \
+	--display window --kernel "$G/vmlinuz" )
+
+if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
+	skip "the window" "no Xvfb or xdotool"
+	exit 0
+fi
+Xvfb -displayfd 3 -screen 0 1280x800x24 -nolisten tcp 3>"$tmp/display" >/dev/null 2>&1 &
+pids="$pids $!"
+for i in 1 2 3 4 5 6 7 8 9 10; do [ -s "$tmp/display" ] && break; sleep 0.3; done
+DISPLAY=:$(cat "$tmp/display")
+export DISPLAY LIBGL_ALWAYS_SOFTWARE=1
+unset WAYLAND_DISPLAY
+openbox >/dev/null 2>&1 &
+pids="$pids $!"
+
+# start NAME: a guest that counts on its serial line; vm=pid, serial=file
+start() {
+	serial=$tmp/$1.serial
+	$HVRUN --engine soft --display window -m 256M --name "$1" --serial "file:$serial" \
+		--kernel "$G/vmlinuz" --initrd "$G/initrd.gz" --append "console=ttyS0 console=tty0 quiet" \
+		--timeout 280s >"$tmp/$1.log" 2>&1 &
+	vm=$!
+	pids="$pids $vm"
+	within 120 shows "$serial" "hvrun# "
+}
+shows() { grep -qF -- "$2" "$1" 2>/dev/null; }
+# within SECONDS COMMAND...: until it succeeds
+within() {
+	n=$(($1 * 5))
+	shift
+	until "$@"; do
+		n=$((n - 1))
+		[ $n -gt 0 ] || return 1
+		sleep 0.2
+	done
+}
+win() { xdotool search --onlyvisible --name "$1 .*hvrun" 2>/dev/null | head -n 1; }
+focus() { xdotool windowactivate --sync "$(win "$1")" 2>/dev/null; }
+host() { xdotool keydown Control_R; xdotool key "$1"; xdotool keyup Control_R; }
+titled() { xdotool search --onlyvisible --name "$1" >/dev/null 2>&1; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
+size() { xdotool getwindowgeometry "$(win "$1")" | sed -n 's/.*Geometry: //p'; }
+picture() { import -window "$(win "$1")" "$shots/window-$2.png"; }
+# differ A B: the pictures are not the same
+differ() { [ "$(compare -metric AE "$shots/window-$1.png" "$shots/window-$2.png" null: 2>&1)" != 0 ]; }
+check() { name=$1; shift; if "$@"; then ok "$name"; else not_ok "$name" "$(cat "$tmp"/*.log)"; fi; }
+
+start one || { not_ok "the guest starts in a window" "$(cat "$tmp/one.log")"; exit 1; }
+vm1=$vm
+ok "the guest starts in a window"
+focus one
+xdotool type --delay 60 'echo A-$((20+3)) >/dev/ttyS0'; xdotool key Return
+check "typed keys reach the guest" within 30 shows "$tmp/one.serial" A-23
+
+picture one 1-plain
+host m; sleep 1; picture one 2-menu
+check "the host key opens the menu" differ 1-plain 2-menu
+xdotool key Return; sleep 1; picture one 3-submenu
+check "Enter opens a submenu" differ 2-menu 3-submenu
+xdotool type --delay 60 'zzz'; xdotool key Escape; sleep 0.3; xdotool key Escape; sleep 1
+xdotool type --delay 60 'echo C-$((20+5)) >/dev/ttyS0'; xdotool key Return
+check "after Escape keys are the guest's again" within 30 shows "$tmp/one.serial" C-25
+check "keys typed into the menu did not reach the guest" sh -c "! grep -q zzz '$tmp/one.serial'"
+
+xdotool type --delay 60 'while sleep 1; do echo tick; done >/dev/ttyS0 &'; xdotool key Return
+within 20 shows "$tmp/one.serial" tick
+host p
+check "the title says paused" within 10 titled "paused"
+sleep 1
+a=$(wc -c <"$tmp/one.serial"); sleep 4; b=$(wc -c <"$tmp/one.serial")
+check "a paused guest stands still" [ "$a" = "$b" ]
+picture one 4-paused
+host p
+check "and goes on" within 20 sh -c "[ \$(wc -c <'$tmp/one.serial') -gt $b ]"
+
+before=$(size one)
+host f
+check "fullscreen" within 10 sh -c "xdotool getwindowgeometry $(win one) | grep -q 1280x800"
+picture one 5-full
+host f
+check "and back to the size before" within 10 sh -c \
+	"xdotool getwindowgeometry $(win one) | grep -q 'Geometry: $before'"
+
+start two && ok "a second window beside it" || not_ok "a second window beside it" "$(cat "$tmp/two.log")"
+vm2=$vm
+focus two
+host q; sleep 1; picture two 6-close
+xdotool key Escape; sleep 0.5
+check "Escape leaves the close sheet, the guest runs" kill -0 $vm2
+# By mouse: the strip's first sign opens the menu, its last row the close sheet.
+xdotool mousemove --window "$(win two)" 14 $(($(size two | cut -d x -f 2) - 10)) click 1; sleep 1
+picture two 7-mouse-menu
+check "a click on the strip opens the menu" differ 6-close 7-mouse-menu
+xdotool key Escape; sleep 0.5
+host q; sleep 0.5
+xdotool key Tab; xdotool key Tab; sleep 0.3; xdotool key Return
+check "Power off in the close sheet ends it" within 20 gone $vm2
+wait $vm2
+check "with status 0" [ $? = 0 ]
+check "the other machine runs on" kill -0 $vm1
+
+focus one
+host q; sleep 0.5
+xdotool key Tab; sleep 0.3; xdotool key Return
+check "keep running without a window: the window goes" within 20 sh -c "! xdotool search --onlyvisible --name 'one .*hvrun'"
+a=$(wc -c <"$tmp/one.serial")
+check "and the guest runs on" within 20 sh -c "[ \$(wc -c <'$tmp/one.serial') -gt $a ]"
+kill $vm1
+wait $vm1

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The widget layer: a panel is a short list of widgets that is rebuilt
+ * whenever what it shows may have changed, keeps the focus over rebuilds, and
+ * is drawn into a surface of its own, which a view blends over the picture.
+ *
+ * Everything can be reached by keyboard: arrows and Tab move the focus, Enter
+ * and Space act, Escape closes.  Sizes follow the user interface's scale.
+ * Main thread only.
+ */
+#ifndef HV_PANEL_H
+#define HV_PANEL_H
+
+#include "font.h"
+
+#define PANEL_WIDGETS 64
+#define PANEL_TEXT 160
+
+enum widget_kind {
+	W_TITLE,	/* large text */
+	W_TEXT,		/* a line to read */
+	W_SEPARATOR,
+	W_ITEM,		/* menu row: text left, key or arrow right */
+	W_BUTTON,	/* sheets: side by side at the bottom */
+	W_LIGHT,	/* strip: text; lit when checked */
+	W_GAP,		/* strip: what follows goes to the right end */
+};
+
+struct widget {
+	uint8_t kind;
+	bool disabled, checked, danger;
+	int id;			/* 0: takes no focus */
+	SDL_Rect r;		/* in the panel */
+	char text[PANEL_TEXT], right[48];
+};
+
+enum panel_kind {
+	PANEL_MENU,	/* column, as wide as its widest row */
+	PANEL_SHEET,	/* question or note in the middle */
+	PANEL_STRIP,	/* one row over the whole width */
+};
+
+struct panel {
+	enum panel_kind kind;
+	struct widget w[PANEL_WIDGETS];
+	unsigned n;
+	int focus;		/* widget index, -1: none */
+	int hover;
+	SDL_Point at;		/* of the top left, drawable pixels */
+	SDL_Surface *s;		/* ARGB8888; NULL before the first panel_end() */
+	bool changed;		/* @s was drawn anew: the owner clears it */
+};
+
+/* Values that panel_key() and panel_mouse() return besides widget ids (> 0). */
+enum { PANEL_NOTHING = 0, PANEL_CLOSE = -1, PANEL_BACK = -2, PANEL_MOVED = -3 };
+
+void panel_begin(struct panel *p, enum panel_kind kind);
+struct widget *panel_add(struct panel *p, enum widget_kind kind, int id, const char *text);
+/* Lay out and draw.  @min_w: at least so many pixels wide (strips: exactly). */
+void panel_end(struct panel *p, struct font *f, double scale, int min_w);
+void panel_free(struct panel *p);
+
+/* A key press: the id of the widget that acts, or PANEL_*. */
+int panel_key(struct panel *p, SDL_Keycode key, SDL_Keymod mod);
+/* The pointer at window position @x, @y (drawable pixels); @press: button went down. */
+int panel_mouse(struct panel *p, int x, int y, bool press);
+bool panel_contains(const struct panel *p, int x, int y);
+/* Draw again after the focus moved. */
+void panel_redraw(struct panel *p, struct font *f, double scale);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* The sheets: questions and notes in the middle of the window. */
+#include "window_int.h"
+#include "../src/vm.h"
+#include <SDL_ttf.h>
+
+#define WRAP 72		/* characters a line */
+
+static void add_lines(struct panel *p, const char *text)
+{
+	char line[PANEL_TEXT];
+
+	while (*text && p->n < PANEL_WIDGETS - 8) {
+		size_t n = strcspn(text, "\n"), take = MIN(n, (size_t)WRAP);
+
+		if (take < n)
+			for (size_t i = take; i > WRAP / 2; i--)
+				if (text[i] == ' ') {
+					take = i;
+					break;
+				}
+		while (take && take < n && ((unsigned char)text[take] & 0xc0) == 0x80)
+			take--;		/* not inside a UTF-8 character */
+		snprintf(line, sizeof(line), "%.*s", (int)take, text);
+		panel_add(p, W_TEXT, 0, line);
+		text += take;
+		while (*text == ' ')
+			text++;
+		if (*text == '\n')
+			text++;
+	}
+}
+
+static struct widget *button(struct panel *p, enum action a, const char *text)
+{
+	return panel_add(p, W_BUTTON, (int)a, text);
+}
+
+static void build_close(struct window *w, struct panel *p)
+{
+	bool runs = action_enabled(w, ACT_SHUTDOWN);
+
+	panel_add(p, W_TITLE, 0, _("The guest is still running"));
+	add_lines(p, _("Shut down asks it to end; power off is like pulling the plug."));
+	button(p, ACT_SHUTDOWN, _("Shut down"))->disabled = !runs;
+	button(p, ACT_HEADLESS, _("Keep running without a window"))->disabled = !runs;
+	button(p, ACT_POWEROFF_NOW, _("Power off"))->danger = true;
+	button(p, ACT_CANCEL, _("Cancel"));
+}
+
+static void build_sure(struct panel *p, const char *title, enum action yes, const char *text)
+{
+	panel_add(p, W_TITLE, 0, title);
+	add_lines(p, _("What the guest has not written to its disks yet is lost."));
+	button(p, ACT_CANCEL, _("Cancel"));
+	button(p, yes, text)->danger = true;
+}
+
+static void add_fact(struct panel *p, const char *what, const char *fmt, ...) HV_PRINTF(3, 4);
+static void add_fact(struct panel *p, const char *what, const char *fmt, ...)
+{
+	struct widget *g = panel_add(p, W_TEXT, 0, what);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(g->right, sizeof(g->right), fmt, ap);
+	va_end(ap);
+}
+
+static void build_info(struct window *w, struct panel *p)
+{
+	const struct config *c = w->cfg;
+
+	panel_add(p, W_TITLE, 0, w->title);
+	add_fact(p, _("Memory"), "%llu MiB", (unsigned long long)(c->memory >> 20));
+	add_fact(p, _("Processors"), "%u", w->vm->ncpus);
+	add_fact(p, _("Engine"), "%s", vm_engine_name(w->vm));
+	add_fact(p, _("Picture"), "%u x %u", w->w, w->h);
+	add_fact(p, _("Drawn by"), "%s, %s", w->ops->name, SDL_GetCurrentVideoDriver());
+	for (unsigned i = 0; i < c->ndisks && i < 8; i++) {
+		const char *slash = strrchr(c->disks[i].path, '/');
+
+		add_fact(p, c->disks[i].cdrom ? _("CD") : _("Disk"), "%s",
+			 slash ? slash + 1 : c->disks[i].path);
+	}
+	button(p, ACT_CANCEL, _("Close"));
+}
+
+static void build_log(struct panel *p)
+{
+	char text[3000];
+
+	panel_add(p, W_TITLE, 0, _("Log"));
+	if (log_tail(text, sizeof(text)))
+		add_lines(p, text);
+	else
+		panel_add(p, W_TEXT, 0, _("Nothing was logged."));
+	button(p, ACT_CANCEL, _("Close"));
+}
+
+static void build_keys(struct window *w, struct panel *p)
+{
+	static const struct {
+		enum action a;
+		const char *text;
+	} rows[] = {
+		{ ACT_MENU, N_("Menu") }, { ACT_FULLSCREEN, N_("Fullscreen") },
+		{ ACT_CAPTURE, N_("Capture or release the mouse") }, { ACT_PAUSE, N_("Pause") },
+		{ ACT_RESET, N_("Reset") }, { ACT_SHUTDOWN, N_("Shut down") },
+		{ ACT_SCREENSHOT, N_("Screenshot") }, { ACT_SEND_CAD, N_("Send Ctrl+Alt+Del") },
+		{ ACT_CLOSE, N_("Close") },
+	};
+
+	panel_add(p, W_TITLE, 0, _("Keys"));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		add_fact(p, _(rows[i].text), _("Right Ctrl + %s"), action_chord_text(rows[i].a));
+	add_fact(p, _("Ctrl+Alt+F1 to F12"), _("Right Ctrl + %s"), "F1 - F12");
+	add_fact(p, _("Release the mouse"), "Ctrl+Alt+G");
+	add_lines(p, _("Right Ctrl twice sends Right Ctrl to the guest."));
+	button(p, ACT_CANCEL, _("Close"));
+}
+
+static void build_about(struct panel *p)
+{
+	panel_add(p, W_TITLE, 0, "hvrun " HVRUN_VERSION);
+	add_lines(p, _("A second operating system in a window. MIT licence."));
+	button(p, ACT_CANCEL, _("Close"));
+}
+
+static void build_message(struct window *w, struct panel *p, enum sheet s)
+{
+	panel_add(p, W_TITLE, 0, s == SHEET_END ? _("The machine has stopped") : w->title);
+	add_lines(p, w->shell.message);
+	if (s == SHEET_END) {
+		button(p, ACT_LOG, _("Log"));
+		button(p, ACT_END, _("Close"));
+	} else {
+		button(p, ACT_CANCEL, _("Close"));
+	}
+}
+
+void sheet_build(struct window *w, struct panel *p, enum sheet s)
+{
+	panel_begin(p, PANEL_SHEET);
+	switch (s) {
+	case SHEET_CLOSE:
+		build_close(w, p);
+		break;
+	case SHEET_POWEROFF:
+		build_sure(p, _("Power off?"), ACT_POWEROFF_NOW, _("Power off"));
+		break;
+	case SHEET_RESET:
+		build_sure(p, _("Reset?"), ACT_RESET_NOW, _("Reset"));
+		break;
+	case SHEET_INFO:
+		build_info(w, p);
+		break;
+	case SHEET_LOG:
+		build_log(p);
+		break;
+	case SHEET_KEYS:
+		build_keys(w, p);
+		break;
+	case SHEET_ABOUT:
+		build_about(p);
+		break;
+	default:
+		build_message(w, p, s);
+		break;
+	}
+}

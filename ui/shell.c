@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is drawn over the guest's picture: the status strip, a notice, the
+ * menu with one submenu, and sheets.  Panels are built again only when
+ * something that they show has changed, so a still screen costs nothing.
+ */
+#include "window_int.h"
+
+#define TEXT_PX 13.0	/* of the user interface's text at scale 1 */
+
+/* ---- life ------------------------------------------------------------------ */
+/* Drawable pixels for one of the window's units; where both agree, what the desktop asks for. */
+static double ui_scale(struct window *w)
+{
+	const char *env = getenv("GDK_SCALE");
+	int lw, lh, dw, dh;
+	double k;
+
+	SDL_GetWindowSize(w->win, &lw, &lh);
+	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
+	k = lw > 0 ? (double)dw / lw : 1.0;
+	if (w->cfg->ui_scale > 0)
+		k = w->cfg->ui_scale;
+	else if (k <= 1.0 && (env || (env = getenv("QT_SCALE_FACTOR"))))
+		k = atof(env);
+	return k >= 0.5 && k <= 8.0 ? k : 1.0;
+}
+
+void shell_open(struct window *w)
+{
+	struct shell *sh = &w->shell;
+
+	sh->scale = ui_scale(w);
+	sh->font = font_open(TEXT_PX * sh->scale);
+	sh->strip = sh->font != NULL;
+	sh->dirty = true;
+	if (!sh->font)
+		log_warn("no font was found: menus and the status bar are not shown; install a "
+			 "font, for example the package fonts-dejavu-core");
+}
+
+void shell_close(struct window *w)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		panel_free(&w->shell.panel[i]);
+	font_close(w->shell.font);
+	w->shell.font = NULL;
+}
+
+/* ---- what is open ------------------------------------------------------------- */
+bool shell_modal(const struct window *w)
+{
+	return w->shell.menu || w->shell.sheet;
+}
+
+static void take_input(struct window *w)
+{
+	keys_capture(w, false);
+	keys_release(w);
+	w->shell.dirty = true;
+}
+
+void shell_menu(struct window *w, bool open)
+{
+	struct shell *sh = &w->shell;
+
+	if (!sh->font || sh->menu == open)
+		return;
+	sh->menu = open;
+	sh->submenu = 0;
+	sh->in_submenu = false;
+	sh->panel[SLOT_MENU].focus = -1;
+	if (open)
+		shell_show_sheet(w, SHEET_NONE);
+	take_input(w);
+}
+
+void shell_show_sheet(struct window *w, enum sheet s)
+{
+	struct shell *sh = &w->shell;
+
+	if (!sh->font || sh->sheet == s)
+		return;
+	sh->sheet = s;
+	sh->panel[SLOT_SHEET].focus = -1;
+	if (s) {
+		sh->menu = false;
+		take_input(w);
+	}
+	sh->dirty = true;
+}
+
+void shell_message(struct window *w, const char *text)
+{
+	snprintf(w->shell.message, sizeof(w->shell.message), "%s", text);
+	w->shell.sheet = SHEET_NONE;
+	shell_show_sheet(w, SHEET_MESSAGE);
+}
+
+void shell_notice(struct window *w, const char *text, unsigned ms)
+{
+	snprintf(w->shell.notice, sizeof(w->shell.notice), "%s", text);
+	w->shell.notice_until = SDL_GetTicks64() + ms;
+	w->shell.dirty = true;
+}
+
+/* ---- building -------------------------------------------------------------------- */
+static const char *state_text(struct window *w)
+{
+	switch (vm_status(w->vm)) {
+	case VM_PAUSED:
+		return _("Paused");
+	case VM_STOPPED:
+		return _("Stopped");
+	default:
+		return _("Running");
+	}
+}
+
+/* What the strip says; also tells whether it must be drawn again. */
+static void strip_text(struct window *w, char *out, size_t len)
+{
+	const char *how = w->keys.captured ? _("Right Ctrl or Ctrl+Alt+G releases the mouse") :
+			  input_has_abs(w->vm->input) ? "" : _("Click to use the mouse");
+
+	snprintf(out, len, "%s|%s|%ux%u|%d", state_text(w), how, w->w, w->h, w->keys.grab_keys);
+}
+
+static void build_strip(struct window *w, struct panel *p, int width)
+{
+	struct shell *sh = &w->shell;
+	char size[40];
+
+	panel_begin(p, PANEL_STRIP);
+	panel_add(p, W_TEXT, ACT_MENU, "\xe2\x98\xb0");
+	panel_add(p, W_LIGHT, 0, state_text(w))->checked = vm_status(w->vm) == VM_RUNNING;
+	if (w->keys.captured)
+		panel_add(p, W_TEXT, ACT_CAPTURE, _("Right Ctrl or Ctrl+Alt+G releases the mouse"));
+	else if (!input_has_abs(w->vm->input))
+		panel_add(p, W_TEXT, 0, _("Click to use the mouse"));
+	panel_add(p, W_GAP, 0, NULL);
+	if (w->keys.grab_keys)
+		panel_add(p, W_LIGHT, ACT_GRAB_KEYS, _("All keys to the guest"))->checked = true;
+	snprintf(size, sizeof(size), "%u x %u", w->w, w->h);
+	panel_add(p, W_TEXT, ACT_INFO, size);
+	panel_add(p, W_TEXT, ACT_KEYS, _("Right Ctrl"));
+	panel_end(p, sh->font, sh->scale, width);
+}
+
+static void end_panel(struct window *w, struct panel *p)
+{
+	panel_end(p, w->shell.font, w->shell.scale, (int)(200 * w->shell.scale));
+}
+
+static void centre(struct window *w, struct panel *p, double where)
+{
+	int dw, dh;
+
+	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
+	if (!p->s)
+		return;
+	p->at.x = MAX((dw - p->s->w) / 2, 0);
+	p->at.y = MAX((int)((dh - p->s->h) * where), 0);
+}
+
+static void build_menu(struct window *w)
+{
+	struct shell *sh = &w->shell;
+	struct panel *m = &sh->panel[SLOT_MENU], *sub = &sh->panel[SLOT_SUBMENU];
+
+	menu_build(w, m, 0);
+	end_panel(w, m);
+	m->at = (SDL_Point){ 0, 0 };
+	if (!sh->submenu)
+		return;
+	menu_build(w, sub, sh->submenu);
+	end_panel(w, sub);
+	sub->at = (SDL_Point){ m->s ? m->s->w : 0, 0 };
+}
+
+static void place_strip(struct window *w)
+{
+	struct panel *p = &w->shell.panel[SLOT_STRIP];
+	int dw, dh;
+
+	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
+	build_strip(w, p, dw);
+	if (p->s)
+		p->at = (SDL_Point){ 0, dh - p->s->h };
+}
+
+/* A line for a while at the top; while paused how to go on, in the middle. */
+static void build_notice(struct window *w)
+{
+	struct panel *p = &w->shell.panel[SLOT_NOTICE];
+	bool line = w->shell.notice[0] != 0;
+
+	panel_begin(p, PANEL_SHEET);
+	panel_add(p, W_TEXT, 0, line ? w->shell.notice : _("Paused - Right Ctrl + P goes on"));
+	end_panel(w, p);
+	centre(w, p, line ? 0.02 : 0.4);
+}
+
+static void choose_slots(struct window *w)
+{
+	struct shell *sh = &w->shell;
+
+	sh->shown[SLOT_STRIP] = sh->strip && !w->fullscreen;
+	sh->shown[SLOT_NOTICE] = sh->notice[0] || vm_status(w->vm) == VM_PAUSED;
+	sh->shown[SLOT_MENU] = sh->menu;
+	sh->shown[SLOT_SUBMENU] = sh->menu && sh->submenu;
+	sh->shown[SLOT_SHEET] = sh->sheet != SHEET_NONE;
+}
+
+static void build_all(struct window *w)
+{
+	struct shell *sh = &w->shell;
+
+	choose_slots(w);
+	if (sh->shown[SLOT_STRIP])
+		place_strip(w);
+	if (sh->shown[SLOT_NOTICE])
+		build_notice(w);
+	if (sh->menu)
+		build_menu(w);
+	if (sh->sheet) {
+		sheet_build(w, &sh->panel[SLOT_SHEET], sh->sheet);
+		end_panel(w, &sh->panel[SLOT_SHEET]);
+		centre(w, &sh->panel[SLOT_SHEET], 0.4);
+	}
+}
+
+void shell_update(struct window *w)
+{
+	struct shell *sh = &w->shell;
+	char strip[sizeof(sh->strip_text)];
+
+	if (!sh->font)
+		return;
+	if (sh->notice[0] && SDL_GetTicks64() >= sh->notice_until) {
+		sh->notice[0] = 0;
+		sh->dirty = true;
+	}
+	strip_text(w, strip, sizeof(strip));
+	if (!sh->dirty && !strcmp(strip, sh->strip_text))
+		return;
+	snprintf(sh->strip_text, sizeof(sh->strip_text), "%s", strip);
+	sh->dirty = false;
+	build_all(w);
+	for (unsigned i = 0; i < SLOTS; i++)
+		w->ops->panel(w->view, i, sh->shown[i] ? sh->panel[i].s : NULL, sh->panel[i].at);
+	w->present = true;
+}
+
+/* ---- input -------------------------------------------------------------------------- */
+static void close_top(struct window *w)
+{
+	struct shell *sh = &w->shell;
+
+	if (sh->sheet == SHEET_END) {
+		action_do(w, ACT_END);
+	} else if (sh->sheet) {
+		shell_show_sheet(w, SHEET_NONE);
+	} else if (sh->submenu) {
+		sh->submenu = 0;
+		sh->in_submenu = false;
+	} else {
+		shell_menu(w, false);
+	}
+	sh->dirty = true;
+}
+
+static struct panel *key_panel(struct shell *sh)
+{
+	return &sh->panel[sh->sheet ? SLOT_SHEET : sh->in_submenu ? SLOT_SUBMENU : SLOT_MENU];
+}
+
+static void react(struct window *w, int hit)
+{
+	if (hit == PANEL_NOTHING)
+		return;
+	w->shell.dirty = true;
+	if (hit == PANEL_CLOSE || (hit == PANEL_BACK && w->shell.in_submenu))
+		close_top(w);
+	else if (hit > 0)
+		action_do(w, (enum action)hit);
+}
+
+bool shell_key(struct window *w, const SDL_KeyboardEvent *k)
+{
+	struct shell *sh = &w->shell;
+
+	if (!shell_modal(w))
+		return false;
+	if (k->type == SDL_KEYDOWN)
+		react(w, panel_key(key_panel(sh), k->keysym.sym, k->keysym.mod));
+	return true;
+}
+
+bool shell_pointer(struct window *w, int x, int y, bool press)
+{
+	struct shell *sh = &w->shell;
+
+	if (!sh->font)
+		return false;
+	for (int i = SLOTS; i-- > 0;) {
+		struct panel *p = &sh->panel[i];
+
+		if (!sh->shown[i] || !panel_contains(p, x, y) || (sh->sheet && i < SLOT_SHEET))
+			continue;
+		if (i == SLOT_MENU && !press)
+			sh->in_submenu = false;
+		if (i == SLOT_SUBMENU && !press)
+			sh->in_submenu = true;
+		react(w, panel_mouse(p, x, y, press));
+		return true;
+	}
+	if (press && sh->menu)
+		shell_menu(w, false);
+	return shell_modal(w);
+}

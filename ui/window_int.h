@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The window's insides, shared by the files of ui/ that make it up:
+ *
+ *   window.c   SDL window, picture, loop
+ *   guestkeys.c  keyboard and pointer to the guest, the host key
+ *   shell.c    what is drawn over the picture: strip, menu, sheets
+ *   menu.c     the menu's tables
+ *   action.c   what menu rows, host-key chords and buttons do
+ *   sheet.c    the texts of the sheets
+ *
+ * Main thread only; the machine is touched under dev_lock, for short calls.
+ */
+#ifndef HV_WINDOW_INT_H
+#define HV_WINDOW_INT_H
+
+#include "action.h"
+#include "panel.h"
+#include "ui.h"
+#include "view.h"
+#include "../src/input.h"
+#include "../src/log.h"
+#include <libintl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define _(s) gettext(s)
+#define N_(s) (s)
+
+enum scale_mode { SCALE_FIT, SCALE_INTEGER, SCALE_ONE };
+
+enum sheet {
+	SHEET_NONE, SHEET_CLOSE, SHEET_POWEROFF, SHEET_RESET, SHEET_INFO, SHEET_LOG, SHEET_KEYS,
+	SHEET_ABOUT, SHEET_END, SHEET_MESSAGE,
+};
+
+enum { SLOT_STRIP, SLOT_NOTICE, SLOT_MENU, SLOT_SUBMENU, SLOT_SHEET, SLOTS };
+_Static_assert(SLOTS <= VIEW_PANELS, "a view slot for each panel");
+
+struct shell {
+	struct font *font;		/* NULL: nothing is drawn over the picture */
+	double scale;			/* drawable pixels for one unit of layout */
+	struct panel panel[SLOTS];
+	bool shown[SLOTS];
+	bool dirty;			/* panels must be built again */
+	bool strip;			/* wanted when windowed */
+	bool menu;			/* open */
+	int submenu;			/* id of the open one, 0: none */
+	bool in_submenu;		/* keys go there */
+	enum sheet sheet;
+	char message[400];		/* of SHEET_END and SHEET_MESSAGE */
+	char notice[160];		/* line at the top, */
+	Uint64 notice_until;		/* until these SDL ticks */
+	char strip_text[200];		/* as drawn last */
+};
+
+struct keys {
+	bool captured;			/* relative mouse */
+	bool grab_keys;			/* all keys to the guest while focused */
+	bool host_down, host_used;	/* Right Ctrl is held; a chord was typed with it */
+	Uint64 host_tap;		/* when it was tapped last */
+	unsigned buttons;
+	bool down[512];			/* keys that the guest believes down */
+	char *paste;			/* text that is being typed, or NULL */
+	size_t paste_at;
+};
+
+struct window {
+	struct vm *vm;
+	const struct config *cfg;
+	struct session *session;
+	char title[200];
+	SDL_Window *win;
+	const struct view_ops *ops;
+	void *view;
+	uint32_t *shadow;	/* last picture, tightly packed */
+	unsigned w, h;
+	unsigned still;
+	Uint64 drawn_at;	/* SDL ticks */
+	bool present, blank, dim, user_sized, quit_asked, detach, ended, fullscreen, smooth;
+	int strip_was;		/* window_strip_height() when the window was sized */
+	unsigned close_asked;	/* without a font: times */
+	enum scale_mode mode;
+	SDL_Rect dst;		/* where the picture was drawn last, drawable pixels */
+	Uint32 wake_event;
+	_Atomic bool wake_posted;
+	struct shell shell;
+	struct keys keys;
+};
+
+/* window.c */
+void window_title(struct window *w);
+void window_set_fullscreen(struct window *w, bool on);
+void window_set_mode(struct window *w, enum scale_mode mode);
+/* Drawable pixels at the bottom that the strip takes. */
+int window_strip_height(const struct window *w);
+void window_follow(struct window *w);	/* size the window after the guest's picture */
+
+/* shell.c */
+void shell_open(struct window *w);		/* finds fonts; draws nothing without */
+void shell_close(struct window *w);
+void shell_update(struct window *w);		/* builds what changed, hands it to the view */
+void shell_show_sheet(struct window *w, enum sheet s);
+void shell_message(struct window *w, const char *text);		/* a sheet that says so */
+void shell_notice(struct window *w, const char *text, unsigned ms);	/* a line for a while */
+void shell_menu(struct window *w, bool open);
+bool shell_modal(const struct window *w);	/* the menu or a sheet takes keys and clicks */
+/* false: not for the shell. */
+bool shell_key(struct window *w, const SDL_KeyboardEvent *k);
+bool shell_pointer(struct window *w, int x, int y, bool press);	/* drawable pixels */
+
+/* sheet.c */
+void sheet_build(struct window *w, struct panel *p, enum sheet s);
+
+/* menu.c */
+void menu_build(struct window *w, struct panel *p, int submenu);	/* 0: the main menu */
+
+/* guestkeys.c */
+void keys_event(struct window *w, const SDL_Event *e);	/* keyboard and mouse events */
+void keys_capture(struct window *w, bool on);
+void keys_release(struct window *w);		/* everything up, in the guest */
+/* A chord: all down in order, then up in the reverse order; 0-terminated. */
+void keys_send(struct window *w, const uint16_t *hid);
+void keys_paste(struct window *w);		/* start typing the clipboard's text */
+void keys_paste_step(struct window *w);		/* a frame has passed: next character */
+
+#endif
