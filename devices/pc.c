@@ -333,6 +333,7 @@ static bool add_display(struct pc *pc, struct err *e)
 	pci_place(d, pc->bus, PCI_DEVFN(2, 0));
 	ok = vga_set_rom(d, rom, len, e);
 	free(rom);
+	pc->vga = d;
 	return ok && device_realize(d, e);
 }
 

@@ -4,9 +4,10 @@
  *
  * Shadow RAM open, PCI functions with resources and interrupts, the PM block
  * at its address, ACPI and SMBIOS tables in memory, the BIOS data area's few
- * fields that kernels read.  There are no BIOS services.
+ * fields that kernels read, the screen in text mode.  There are no BIOS services.
  */
 #include "pc_int.h"
+#include "vga.h"
 #include "../src/vm.h"
 #include <stdio.h>
 
@@ -61,6 +62,7 @@ bool pc_direct_setup(struct pc *pc, struct err *e)
 		.kernel = pc->cfg->kernel, .initrd = pc->cfg->initrd,
 		.modules = pc->cfg->modules, .nmodules = pc->cfg->nmodules,
 		.append = pc->cfg->append, .rsdp = RSDP_AT,
+		.text_screen = pc->vga && vga_has_font(pc->vga),
 	};
 
 	pc->tables_at = (pc->ram_low - len) & ~0xfffull;
@@ -145,6 +147,8 @@ void pc_direct_reset(void *opaque)
 
 	i440fx_open_pam(pc->i440fx);
 	setup_pci(pc);
+	if (pc->vga)
+		vga_start_text(pc->vga);
 	HV_BUG_ON(!put_tables(pc) || !put_bda(pc));
 	if (!boot_enter(pc->boot, &e))	/* the files changed since the start */
 		log_error("cannot restart the kernel: %s", e.msg);

@@ -14,4 +14,9 @@ extern const struct device_ops vga_ops;
  */
 bool vga_set_rom(struct device *d, const uint8_t *rom, size_t len, struct err *e);
 
+/* The ROM has the 8 x 16 font that vga_start_text() needs. */
+bool vga_has_font(struct device *d);
+/* Text mode 3 with the font of the ROM, as firmware leaves it.  After a reset, under dev_lock. */
+void vga_start_text(struct device *d);
+
 #endif

@@ -54,6 +54,7 @@ struct boot_config {
 	struct boot_e820 e820[BOOT_MAX_E820];
 	unsigned ne820;
 	uint64_t rsdp;			/* guest address of the ACPI RSDP; 0: none */
+	bool text_screen;		/* the screen will be in VGA text mode 3, 8 x 16 font */
 	uint64_t ram_below_4g;		/* contents are placed below this */
 };
 

@@ -33,6 +33,11 @@
 #define H_INIT_SIZE 0x260
 #define H_END 0x290
 /* Other zero page fields */
+#define Z_SCREEN_MODE 0x006	/* screen_info (include/uapi/linux/screen_info.h) */
+#define Z_SCREEN_COLS 0x007
+#define Z_SCREEN_LINES 0x00e
+#define Z_SCREEN_VGA 0x00f
+#define Z_SCREEN_POINTS 0x010
 #define Z_RSDP 0x070
 #define Z_E820_COUNT 0x1e8
 #define Z_E820 0x2d0
@@ -61,6 +66,17 @@ static void put_e820(const struct boot *b, uint8_t *z)
 		st_le32(p + 16, b->cfg.e820[i].type);
 	}
 	z[Z_E820_COUNT] = b->cfg.ne820;
+}
+
+static void put_screen(const struct boot *b, uint8_t *z)
+{
+	if (!b->cfg.text_screen)
+		return;
+	z[Z_SCREEN_MODE] = 3;
+	z[Z_SCREEN_COLS] = 80;
+	z[Z_SCREEN_LINES] = 25;
+	z[Z_SCREEN_VGA] = 1;
+	z[Z_SCREEN_POINTS] = 16;
 }
 
 bool boot_linux_params(struct boot *b, const uint8_t *setup, size_t setup_len, struct err *e)
@@ -92,6 +108,7 @@ bool boot_linux_params(struct boot *b, const uint8_t *setup, size_t setup_len, s
 	st_le32(z + H_RAMDISK_LEN, initrd ? b->initrd.size : 0);
 	st_le64(z + Z_RSDP, b->cfg.rsdp);
 	put_e820(b, z);
+	put_screen(b, z);
 	return boot_put(b, BOOT_INFO, z, sizeof(z), e);
 }
 

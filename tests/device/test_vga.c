@@ -101,6 +101,62 @@ static uint32_t pixel(struct vm *vm, unsigned x, unsigned y)
 	return s->pixels[y * s->stride + x];
 }
 
+/* A ROM with code page 437's first glyphs and one for 'A' at an odd place. */
+static void on_bus_with_rom(struct device *d)
+{
+	static const uint8_t face[16] = { 0, 0, 0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd, 0x99, 0x81,
+					  0x81, 0x7e };
+	static const uint8_t a[16] = { 0, 0, 0x10, 0x38, 0x6c, 0xc6, 0xc6, 0xfe, 0xc6, 0xc6 };
+	uint8_t rom[8192] = { 0x55, 0xaa };
+
+	memcpy(rom + 333 + 16, face, 16);
+	memcpy(rom + 333 + 'A' * 16, a, 16);
+	on_bus(d);
+	assert_true(vga_set_rom(d, rom, sizeof(rom), NULL));
+}
+
+static void test_start_text(void **st)
+{
+	struct vm *vm = tvm_new(MiB(1));
+	struct device *d = tvm_add(vm, &vga_ops, "vga", on_bus_with_rom);
+	char text[8192];
+
+	assert_true(vga_has_font(d));
+	vga_start_text(d);
+	bus_write(vm->bus, BUS_MMIO, 0xb8000, 2, 0x1c41);	/* 'A', light red on blue */
+	display_refresh(vm->display);
+	assert_int_equal(display_surface(vm->display)->w, 720);
+	assert_int_equal(display_surface(vm->display)->h, 400);
+	assert_int_equal(pixel(vm, 3, 2), 0xff5555);	/* row 2 of the glyph: 00010000 */
+	assert_int_equal(pixel(vm, 2, 2), 0x0000aa);
+	assert_int_equal(pixel(vm, 0, 5), 0xff5555);	/* row 5: 11000110 */
+	assert_int_equal(pixel(vm, 4, 5), 0x0000aa);
+	assert_int_equal(pixel(vm, 300, 200), 0);
+	assert_true(display_text(vm->display, text, sizeof(text)) > 0);
+	assert_memory_equal(text, "A\n", 2);
+	tvm_free(vm);
+}
+
+/* A ROM without a font, a font cut off by the end: none. */
+static void cut_rom(struct device *d)
+{
+	uint8_t rom[4096] = { 0x55, 0xaa };
+
+	memcpy(rom + 1000, "\0\0\x7e\x81\xa5\x81\x81\xbd\x99\x81\x81\x7e\0\0\0\0", 16);
+	on_bus(d);
+	assert_true(vga_set_rom(d, rom, sizeof(rom), NULL));
+}
+
+static void test_no_font(void **st)
+{
+	struct vm *vm = tvm_new(MiB(1)), *vm2 = tvm_new(MiB(1));
+
+	assert_false(vga_has_font(tvm_add(vm, &vga_ops, "vga", on_bus)));
+	assert_false(vga_has_font(tvm_add(vm2, &vga_ops, "vga", cut_rom)));
+	tvm_free(vm);
+	tvm_free(vm2);
+}
+
 static void test_text(void **st)
 {
 	struct vm *vm = tvm_new(MiB(1));
@@ -255,6 +311,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_text, clean_up),
 		cmocka_unit_test_teardown(test_planes, clean_up),
+		cmocka_unit_test_teardown(test_start_text, clean_up),
+		cmocka_unit_test_teardown(test_no_font, clean_up),
 		cmocka_unit_test_teardown(test_vbe, clean_up),
 		cmocka_unit_test_teardown(test_storm, clean_up),
 		cmocka_unit_test_teardown(test_state, clean_up),

@@ -66,6 +66,8 @@ xdotool type --delay 60 'echo A-$((20+3)) >/dev/ttyS0'; xdotool key Return
 check "typed keys reach the guest" within 30 shows "$tmp/one.serial" A-23
 
 picture one 1-plain
+check "the kernel's console is on the screen" sh -c \
+	"[ \$(convert '$shots/window-1-plain.png' -crop 100%x90%+0+0 -format %k info:) -gt 1 ]"
 host m; sleep 1; picture one 2-menu
 check "the host key opens the menu" differ 1-plain 2-menu
 xdotool key Return; sleep 1; picture one 3-submenu
