@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* All devices, for generic tests and tools: no registration magic, one explicit list. */
 #include "all.h"
+#include "ahci.h"
 #include "chipset.h"
 #include "debugport.h"
 #include "fwcfg.h"
@@ -15,7 +16,7 @@
 #include "virtio/virtio.h"
 
 const struct device_ops *const all_device_ops[] = {
-	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops,
+	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
 	&virtio_blk_ops, &virtio_net_ops, &virtio_rng_ops,

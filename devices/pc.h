@@ -17,19 +17,19 @@ struct block;
 struct chardev;
 struct net;
 
-#define PC_MAX_DISKS 16		/* of them at most 4 on IDE, CD drives included */
+#define PC_MAX_DISKS 16		/* of them at most 4 on IDE, 6 on AHCI, CD drives included */
 #define PC_MAX_NICS 4
 #define PC_MAX_SERIAL 4
 #define PC_MAX_MODULES 16
 #define PC_MIN_RAM MiB(8)
 #define PC_MAX_RAM GiB(512)
 
-enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE };
+enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE, PC_DISK_AHCI };
 
 struct pc_disk {
 	struct block *block;		/* NULL: drive without medium (CD only) */
 	enum pc_disk_if bus;
-	bool cdrom;			/* ATAPI drive; always on IDE */
+	bool cdrom;			/* ATAPI drive; not on virtio (then: IDE) */
 	bool readonly;
 	char serial[21];		/* "": derived from the position */
 	unsigned queues;		/* virtio: 0 = default */

@@ -3,6 +3,7 @@
  * The board's disks: which controller gets which drive, and what firmware
  * calls it (paths of the fw_cfg file "bootorder").
  */
+#include "ahci.h"
 #include "pc_int.h"
 #include "virtio/virtio.h"
 #include <stdarg.h>
@@ -18,6 +19,18 @@ static void HV_PRINTF(2, 3) boot_path(char *list, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Where disk @n is: its own serial number or one made from its position. */
+static const char *serial_of(const struct pc_disk *disk, unsigned n, char buf[21])
+{
+	snprintf(buf, 21, "HV%05u", n);
+	return disk->serial[0] ? disk->serial : buf;
+}
+
+static char *boot_list(struct pc *pc, const struct pc_disk *disk)
+{
+	return disk->cdrom ? pc->boot_cds : pc->boot_disks;
+}
+
 static bool add_virtio_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
 {
 	struct device *d = pc_pci_create(pc, &virtio_blk_ops, "disk", n, e);
@@ -25,8 +38,7 @@ static bool add_virtio_disk(struct pc *pc, const struct pc_disk *disk, unsigned 
 
 	if (!d)
 		return false;
-	snprintf(serial, sizeof(serial), "HV%05u", n);
-	virtio_blk_setup(d, disk->block, disk->serial[0] ? disk->serial : serial, disk->queues);
+	virtio_blk_setup(d, disk->block, serial_of(disk, n, serial), disk->queues);
 	boot_path(pc->boot_disks, "/pci@i0cf8/scsi@%x/disk@0,0\n", pc->next_slot - 1);
 	return device_realize(d, e);
 }
@@ -46,43 +58,62 @@ static bool take_ide_unit(unsigned *used, bool cdrom, unsigned *unit)
 	return false;
 }
 
-static bool add_ide_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, unsigned *used,
-			 struct err *e)
+static bool add_ide_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
 {
 	char serial[21];
 	unsigned unit;
 
-	if (!take_ide_unit(used, disk->cdrom, &unit))
+	if (!take_ide_unit(&pc->ide_used, disk->cdrom, &unit))
 		return err_set(e, HV_EXIT_USAGE, "too many IDE drives: there is room for 4");
 	if (!pc->ide) {
 		pc->ide = device_create(pc->dev.vm, &piix3_ide_ops, "ide");
 		pci_place(pc->ide, pc->bus, CHIPSET_IDE_DEVFN);
 		ide_set_irqs(pc->ide, piix3_isa_line(pc->piix3, 14), piix3_isa_line(pc->piix3, 15));
 	}
-	snprintf(serial, sizeof(serial), "HV%05u", n);
 	ide_set_drive(pc->ide, unit, disk->block, disk->cdrom, disk->readonly || disk->cdrom,
-		      disk->serial[0] ? disk->serial : serial);
-	boot_path(disk->cdrom ? pc->boot_cds : pc->boot_disks,
-		  "/pci@i0cf8/ide@1,1/drive@%u/disk@%u\n", unit / 2, unit & 1);
+		      serial_of(disk, n, serial));
+	boot_path(boot_list(pc, disk), "/pci@i0cf8/ide@1,1/drive@%u/disk@%u\n", unit / 2, unit & 1);
 	return true;
+}
+
+static bool add_ahci_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
+{
+	char serial[21];
+
+	if (pc->ahci_used == AHCI_PORTS)
+		return err_set(e, HV_EXIT_USAGE, "too many AHCI drives: there is room for %d",
+			       AHCI_PORTS);
+	if (!pc->ahci) {
+		pc->ahci = pc_pci_create(pc, &ahci_ops, "ahci", 0, e);
+		if (!pc->ahci)
+			return false;
+	}
+	ahci_set_drive(pc->ahci, pc->ahci_used, disk->block, disk->cdrom,
+		       disk->readonly || disk->cdrom, serial_of(disk, n, serial));
+	boot_path(boot_list(pc, disk), "/pci@i0cf8/sata@%x/drive@%u/disk@0\n",
+		  container_of(pc->ahci, struct pci_dev, dev)->devfn >> 3, pc->ahci_used);
+	pc->ahci_used++;
+	return true;
+}
+
+static bool add_disk(struct pc *pc, unsigned n, struct err *e)
+{
+	const struct pc_disk *disk = &pc->cfg->disks[n];
+
+	if (!disk->block && !disk->cdrom)
+		return err_set(e, HV_EXIT_USAGE, "disk %u has no image", n);
+	if (disk->bus == PC_DISK_AHCI)
+		return add_ahci_disk(pc, disk, n, e);
+	if (disk->cdrom || disk->bus == PC_DISK_IDE)
+		return add_ide_disk(pc, disk, n, e);
+	return add_virtio_disk(pc, disk, n, e);
 }
 
 bool pc_add_disks(struct pc *pc, struct err *e)
 {
-	unsigned used = 0;
-
-	for (unsigned i = 0; i < pc->cfg->ndisks; i++) {
-		const struct pc_disk *disk = &pc->cfg->disks[i];
-		bool ok;
-
-		if (!disk->block && !disk->cdrom)
-			return err_set(e, HV_EXIT_USAGE, "disk %u has no image", i);
-		if (disk->cdrom || disk->bus == PC_DISK_IDE)
-			ok = add_ide_disk(pc, disk, i, &used, e);
-		else
-			ok = add_virtio_disk(pc, disk, i, e);
-		if (!ok)
+	for (unsigned i = 0; i < pc->cfg->ndisks; i++)
+		if (!add_disk(pc, i, e))
 			return false;
-	}
-	return !pc->ide || device_realize(pc->ide, e);
+	return (!pc->ide || device_realize(pc->ide, e)) &&
+	       (!pc->ahci || device_realize(pc->ahci, e));
 }

@@ -28,7 +28,7 @@ enum cfg_display { DISPLAY_AUTO, DISPLAY_WINDOW, DISPLAY_NONE };
 enum cfg_then { THEN_DEFAULT, THEN_KEEP, THEN_SHUTDOWN, THEN_POWEROFF };
 enum cfg_boot { BOOT_ORDER_DEFAULT, BOOT_ORDER_DISK, BOOT_ORDER_CD, BOOT_ORDER_MENU };
 
-enum cfg_disk_bus { CFG_BUS_DEFAULT, CFG_BUS_VIRTIO, CFG_BUS_IDE };
+enum cfg_disk_bus { CFG_BUS_DEFAULT, CFG_BUS_VIRTIO, CFG_BUS_AHCI, CFG_BUS_IDE };
 
 struct cfg_disk {
 	char *path;

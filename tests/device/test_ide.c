@@ -561,9 +561,10 @@ static void test_hostile_state(void **st)
 	tvm_outb(vm, 0x1f6, 0xe0);
 	tvm_outb(vm, 0x1f7, 0xec);
 	assert_true(ide->ops->post_load(ide, &e));
-	/* Poke every byte of the channel's counters through the state table's view. */
-	for (const struct state_field *f = ide->ops->state[1].sub; f->kind; f++) {
-		uint8_t *p = (uint8_t *)ide + ide->ops->state[1].off + f->off, old[8];
+	/* Poke every counter of the channel's port through the state table's view. */
+	for (const struct state_field *f = ide->ops->state[1].sub[0].sub; f->kind; f++) {
+		uint8_t *p = (uint8_t *)ide + ide->ops->state[1].off +
+			     ide->ops->state[1].sub[0].off + f->off, old[8];
 
 		if (f->kind == F_STRUCT || f->kind == F_BYTES || f->kind == F_BOOL)
 			continue;
