@@ -20,7 +20,7 @@
 #define LAPIC_ADDR 0xfee00000u
 #define IOAPIC_ADDR 0xfec00000u
 #define PCI_HOLE_END 0xfebfffffu
-#define PCI_HIGH_WINDOW GiB(32)
+#define PCI_HIGH_END (GiB(1024) - 1)	/* UEFI firmware uses the top of 40 bits */
 
 /* ---- Fix-ups and table framing ---- */
 
@@ -96,7 +96,7 @@ static void dsdt_pci_crs(struct aml *a, const struct acpi_config *cfg)
 	aml_res_window(a, 0, 4, 0xa0000, 0xbffff);
 	aml_res_window(a, 0, 4, low, PCI_HOLE_END);
 	high = (high + GiB(1) - 1) & ~(GiB(1) - 1);
-	aml_res_window(a, 0, 8, high, high + PCI_HIGH_WINDOW - 1);
+	aml_res_window(a, 0, 8, high, PCI_HIGH_END);
 	aml_res_end(a, r);
 }
 
@@ -305,13 +305,30 @@ static void gas(uint8_t *p, uint8_t bits, uint8_t access, uint64_t addr)
 	st_le64(p + 4, addr);
 }
 
+/* PM1a event, control, timer, GPE0; by port and as generic addresses. */
+static void fadt_pm(uint8_t *f, uint32_t pm)
+{
+	st_le32(f + 56, pm);
+	st_le32(f + 64, pm + 4);
+	st_le32(f + 76, pm + 8);
+	st_le32(f + 80, pm + 12);
+	gas(f + 148, 32, 2, pm);
+	gas(f + 172, 16, 2, pm + 4);
+	gas(f + 208, 32, 3, pm + 8);
+	gas(f + 220, 32, 1, pm + 12);
+}
+
+void acpi_set_pm_base(const struct acpi_tables *t, uint8_t *data, uint16_t pm)
+{
+	fadt_pm(data + t->fadt, pm);
+}
+
 /* 5.2.9, revision 3 */
 static size_t build_fadt(struct aml *a, const struct acpi_config *cfg, struct acpi_tables *t,
 			 uint32_t facs, uint32_t dsdt)
 {
 	size_t at = table_begin(a, "FACP", 3);
 	uint8_t f[244] = { 0 };
-	uint32_t pm = CHIPSET_PM_BASE;
 
 	st_le32(f + 36, facs);
 	st_le32(f + 40, dsdt);
@@ -319,10 +336,6 @@ static size_t build_fadt(struct aml *a, const struct acpi_config *cfg, struct ac
 	st_le32(f + 48, 0xb2);
 	f[52] = CHIPSET_ACPI_ENABLE;
 	f[53] = CHIPSET_ACPI_DISABLE;
-	st_le32(f + 56, pm);			/* PM1a event, control, timer, GPE0 */
-	st_le32(f + 64, pm + 4);
-	st_le32(f + 76, pm + 8);
-	st_le32(f + 80, pm + 12);
 	f[88] = 4, f[89] = 2, f[91] = 4, f[92] = 4;
 	st_le16(f + 96, 0xfff);			/* no C2 */
 	st_le16(f + 98, 0xfff);			/* no C3 */
@@ -333,10 +346,7 @@ static size_t build_fadt(struct aml *a, const struct acpi_config *cfg, struct ac
 	gas(f + 116, 8, 1, 0xcf9);
 	f[128] = 0x06;
 	st_le64(f + 140, dsdt);			/* the FACS by its 32-bit pointer only */
-	gas(f + 148, 32, 2, pm);
-	gas(f + 172, 16, 2, pm + 4);
-	gas(f + 208, 32, 3, pm + 8);
-	gas(f + 220, 32, 1, pm + 12);
+	fadt_pm(f, CHIPSET_PM_BASE);
 	aml_bytes(a, f + HDR_LEN, sizeof(f) - HDR_LEN);
 	fix_pointer(t, false, at + 36, 4);
 	fix_pointer(t, false, at + 40, 4);
@@ -426,6 +436,7 @@ void acpi_build(const struct acpi_config *cfg, struct acpi_tables *out)
 	dsdt = a.len;
 	build_dsdt(&a, cfg, out);
 	tables[0] = build_fadt(&a, cfg, out, facs, dsdt);
+	out->fadt = tables[0];
 	tables[1] = build_madt(&a, cfg, out);
 	tables[2] = build_waet(&a, out);
 	rsdt = build_sdt(&a, out, "RSDT", 4, tables, ARRAY_SIZE(tables));
@@ -469,7 +480,7 @@ void acpi_relocate(struct acpi_tables *t, uint64_t base)
 	}
 }
 
-#define FILE_TABLES "etc/acpi/tables"
+#define FILE_TABLES ACPI_FILE_TABLES
 #define FILE_RSDP "etc/acpi/rsdp"
 
 /* Loader commands of SeaBIOS (src/fw/romfile_loader.h describes the layout). */

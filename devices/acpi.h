@@ -30,12 +30,16 @@ struct acpi_tables {
 	uint8_t rsdp[ACPI_RSDP_LEN];
 	struct acpi_fixup fix[ACPI_MAX_FIXUPS];	/* in the order to apply */
 	unsigned nfix;
+	uint32_t fadt;			/* its offset in data */
 };
 
 void acpi_build(const struct acpi_config *cfg, struct acpi_tables *out);
+/* Tell the tables in @data (a copy of t->data) where firmware put the PM registers. */
+void acpi_set_pm_base(const struct acpi_tables *t, uint8_t *data, uint16_t pm);
 void acpi_free(struct acpi_tables *t);
 /* Final pointers and checksums for tables that will lie at @base (64-byte aligned). */
 void acpi_relocate(struct acpi_tables *t, uint64_t base);
+#define ACPI_FILE_TABLES "etc/acpi/tables"
 /* Hand the (not relocated) tables to firmware. */
 void acpi_to_fwcfg(const struct acpi_tables *t, struct device *fwcfg);
 

@@ -12,6 +12,7 @@
 #include "lapic.h"
 #include "mc146818.h"
 #include "ns16550.h"
+#include "pflash.h"
 #include "vga.h"
 #include "virtio/virtio.h"
 
@@ -19,6 +20,7 @@ const struct device_ops *const all_device_ops[] = {
 	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
+	&pflash_ops,
 	&virtio_blk_ops, &virtio_net_ops, &virtio_rng_ops,
 	NULL
 };

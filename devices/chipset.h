@@ -37,6 +37,7 @@ struct irq_line piix3_isa_line(struct device *d, unsigned irq);	/* for ISA devic
 struct irq_line piix3_pirq_line(struct device *d, unsigned link);	/* PIRQA-D# */
 struct irq_line piix3_sci_line(struct device *d);
 
+uint16_t piix4_pm_base(struct device *d);	/* where its I/O space is decoded; 0: nowhere */
 void piix4_pm_set_sci(struct device *d, struct irq_line sci);
 
 /* IDE: @unit 0-3 = primary master, slave, secondary master, slave.  @block NULL: empty CD. */

@@ -5,7 +5,8 @@
  * docs/specs/fw_cfg of the QEMU project): selector 510h, data 511h, DMA
  * 514h-51Bh.
  *
- * All items are read-only and fixed before the machine runs, so the saved
+ * All items are read-only for the guest and fixed before the machine runs (but
+ * for one that the board brings up to date when it is selected), so the saved
  * state is the selector and position only.
  */
 #include "fwcfg.h"
@@ -43,6 +44,9 @@ struct fwcfg {
 	unsigned nitems, nfiles;
 	uint8_t dir[4 + MAX_ITEMS * DIR_ENTRY];
 	struct io_region port, dma;
+	uint16_t hook_key;	/* hook() is called when it is selected */
+	void (*hook)(void *opaque, uint8_t *data, size_t len);
+	void *hook_opaque;
 	uint16_t key;
 	uint32_t pos;
 	uint32_t dma_high;
@@ -98,6 +102,33 @@ void fwcfg_add_file(struct device *d, const char *name, const void *data, size_t
 	st_be32(s->dir, ++s->nfiles);
 }
 
+static uint16_t file_key(const struct fwcfg *s, const char *name)
+{
+	for (unsigned i = 0; i < s->nfiles; i++)
+		if (!strcmp((const char *)s->dir + 4 + i * DIR_ENTRY + 8, name))
+			return KEY_FIRST_FILE + i;
+	return KEY_NONE;
+}
+
+void fwcfg_on_select(struct device *d, const char *name,
+		     void (*fn)(void *opaque, uint8_t *data, size_t len), void *opaque)
+{
+	struct fwcfg *s = to_fwcfg(d);
+
+	s->hook_key = file_key(s, name);
+	HV_BUG_ON(s->hook || s->hook_key == KEY_NONE);
+	s->hook = fn;
+	s->hook_opaque = opaque;
+}
+
+static void run_hook(struct fwcfg *s)
+{
+	const struct fwcfg_item *it = s->hook && s->key == s->hook_key ? find(s, s->key) : NULL;
+
+	if (it)
+		s->hook(s->hook_opaque, it->data, it->len);
+}
+
 /* The selected item's bytes; the directory grows until the machine starts. */
 static const uint8_t *selected(struct fwcfg *s, uint32_t *len)
 {
@@ -116,6 +147,7 @@ static void select_key(struct fwcfg *s, uint16_t key)
 {
 	s->key = key & KEY_MASK;
 	s->pos = 0;
+	run_hook(s);
 }
 
 static uint8_t next_byte(struct fwcfg *s)
@@ -254,6 +286,12 @@ static void fwcfg_unrealize(struct device *d)
 		free(s->items[i].data);
 }
 
+static bool fwcfg_post_load(struct device *d, struct err *e)
+{
+	run_hook(to_fwcfg(d));
+	return true;
+}
+
 const struct device_ops fwcfg_ops = {
 	.name = "fwcfg",
 	.size = sizeof(struct fwcfg),
@@ -261,5 +299,6 @@ const struct device_ops fwcfg_ops = {
 	.reset = fwcfg_reset,
 	.unrealize = fwcfg_unrealize,
 	.state = fwcfg_state,
+	.post_load = fwcfg_post_load,
 	.state_version = 1,	/* pos is compared with the item's length at each use */
 };

@@ -315,6 +315,8 @@ static void ide_reset(struct device *d)
 		update_irq(c);
 	}
 	pci_reset(&s->pci);
+	/* 2.3.9 says off; UEFI firmware expects to find the ports decoded. */
+	s->pci.cfg[CFG_IDETIM + 1] = s->pci.cfg[CFG_IDETIM + 3] = 0x80;
 	update_decode(s);
 }
 

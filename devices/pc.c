@@ -28,14 +28,11 @@
 #include "../src/display.h"
 #include "../src/input.h"
 #include "../src/vm.h"
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define RAM_LOW_MAX GiB(3)
-#define FIRMWARE_MAX MiB(8)
 #define DEBUGCON_PORT 0x402
 #define FIRST_FREE_SLOT 3
 
@@ -68,57 +65,6 @@ static const struct device_ops pc_ops = {
 };
 
 /* ---- Memory ---- */
-
-static bool read_file(const char *path, const char *what, const char *hint, size_t max,
-		      uint8_t **data, size_t *len, struct err *e)
-{
-	FILE *f = fopen(path, "rbe");
-	struct stat st;
-
-	if (!f || fstat(fileno(f), &st) < 0) {
-		err_errno(e, HV_EXIT_IMAGE, errno, "cannot open the %s %s%s", what, path, hint);
-		if (f)
-			fclose(f);
-		return false;
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size <= 0 || (uint64_t)st.st_size > max) {
-		fclose(f);
-		return err_set(e, HV_EXIT_IMAGE, "%s cannot be a %s: a file of up to %zu MiB is"
-			       " needed", path, what, max >> 20);
-	}
-	*len = st.st_size;
-	*data = hv_zalloc(*len);
-	if (fread(*data, 1, *len, f) != *len) {
-		free(*data);
-		fclose(f);
-		return err_set(e, HV_EXIT_IMAGE, "cannot read the %s %s", what, path);
-	}
-	fclose(f);
-	return true;
-}
-
-static bool add_firmware(struct pc *pc, struct err *e)
-{
-	const char *path = pc->cfg->firmware ? pc->cfg->firmware : PC_FIRMWARE;
-	struct guest_mem *gm = dev_mem(&pc->dev);
-	uint8_t *data;
-	size_t len;
-	bool ok;
-
-	if (!read_file(path, "firmware", pc->cfg->firmware ? "" :
-		       " (from the package seabios; --firmware names another)",
-		       FIRMWARE_MAX, &data, &len, e))
-		return false;
-	if (len % KiB(64)) {
-		free(data);
-		return err_set(e, HV_EXIT_IMAGE, "%s is no PC firmware: its size is not a multiple"
-			       " of 64 KiB", path);
-	}
-	pc->bios = gm_block_new(gm, "bios", len, e);
-	ok = pc->bios && gm_block_write(pc->bios, 0, data, len);
-	free(data);
-	return ok && gm_slot_add(gm, GPA(GiB(4) - len), len, pc->bios, 0, GM_READONLY, e);
-}
 
 static bool add_ram(struct pc *pc, struct err *e)
 {
@@ -327,7 +273,7 @@ static bool add_display(struct pc *pc, struct err *e)
 
 	if (!pc->cfg->display)
 		return true;
-	if (!read_file(path, "VGA BIOS", "", KiB(256), &rom, &len, e))
+	if (!pc_read_file(path, "VGA BIOS", "", KiB(256), &rom, &len, e))
 		return false;
 	d = device_create(pc->dev.vm, &vga_ops, "vga");
 	pci_place(d, pc->bus, PCI_DEVFN(2, 0));
@@ -392,7 +338,7 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 		vm->input = input_new();
 	if (cfg->display && !vm->display)
 		vm->display = display_new();
-	if (!add_ram(pc, e) || (!cfg->kernel && !add_firmware(pc, e)) || !add_chipset(pc, e) ||
+	if (!add_ram(pc, e) || (!cfg->kernel && !pc_add_firmware(pc, e)) || !add_chipset(pc, e) ||
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
 	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e))
 		return false;

@@ -47,6 +47,7 @@ struct pc_config {
 	const char *name;		/* SMBIOS product serial, window title; may be NULL */
 	uint64_t ram;			/* bytes, multiple of 1 MiB */
 	const char *firmware;		/* NULL: Debian's SeaBIOS */
+	struct block *nvram;		/* flash with UEFI variables, below the ROM; or NULL */
 	const char *vgabios;		/* NULL: Debian's SeaVGABIOS (stdvga) */
 	struct pc_disk disks[PC_MAX_DISKS];
 	unsigned ndisks;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the board tells SeaBIOS by fw_cfg: processors, memory map, boot order,
+ * What the board tells firmware by fw_cfg: processors, memory map, boot order,
  * ACPI and SMBIOS tables.
  */
 #include "pc_int.h"
@@ -38,6 +38,16 @@ static void add_boot_order(struct pc *pc)
 	fwcfg_add_u16(pc->fwcfg, FWCFG_BOOT_MENU, pc->cfg->boot_menu);
 }
 
+/* Firmware chooses the base; SeaBIOS and UEFI firmware differ. */
+static void tables_selected(void *opaque, uint8_t *data, size_t len)
+{
+	struct pc *pc = opaque;
+	uint16_t base = piix4_pm_base(pc->pm);
+
+	if (base)
+		acpi_set_pm_base(&pc->acpi, data, base);
+}
+
 bool pc_make_fwcfg(struct pc *pc, struct err *e)
 {
 	/* Sleep states S0-S5: bit 7 = offered */
@@ -55,6 +65,7 @@ bool pc_make_fwcfg(struct pc *pc, struct err *e)
 	add_e820(pc);
 	add_boot_order(pc);
 	acpi_to_fwcfg(&pc->acpi, d);
+	fwcfg_on_select(d, ACPI_FILE_TABLES, tables_selected, pc);
 	fwcfg_add_file(d, "etc/smbios/smbios-tables", pc->smbios.tables, pc->smbios.len);
 	fwcfg_add_file(d, "etc/smbios/smbios-anchor", pc->smbios.anchor,
 		       sizeof(pc->smbios.anchor));

@@ -40,6 +40,12 @@ struct device *pc_pci_create(struct pc *pc, const struct device_ops *ops, const 
 			     unsigned n, struct err *e);
 bool pc_add_disks(struct pc *pc, struct err *e);
 
+/* A whole file; @hint ends the message when it cannot be opened. */
+bool pc_read_file(const char *path, const char *what, const char *hint, size_t max,
+		  uint8_t **data, size_t *len, struct err *e);
+/* Firmware ROM at the top of 4 GiB and, below it, the flash with its variables. */
+bool pc_add_firmware(struct pc *pc, struct err *e);
+
 /* Firmware's data by fw_cfg. */
 bool pc_make_fwcfg(struct pc *pc, struct err *e);
 

@@ -297,6 +297,13 @@ static bool pm_post_load(struct device *d, struct err *e)
 	return pci_post_load(&s->pci, e);
 }
 
+uint16_t piix4_pm_base(struct device *d)
+{
+	struct piix4_pm *s = to_pm(d);
+
+	return s->pci.cfg[CFG_PMREGMISC] & 1 ? ld_le16(s->pci.cfg + CFG_PMBA) & 0xffc0 : 0;
+}
+
 void piix4_pm_set_sci(struct device *d, struct irq_line sci)
 {
 	to_pm(d)->sci = sci;

@@ -49,16 +49,6 @@ static bool opt_module(struct config *c, const char *v, struct err *e)
 	return true;
 }
 
-static bool opt_firmware(struct config *c, const char *v, struct err *e)
-{
-	if (!strcmp(v, "uefi"))
-		return USAGE(
-			e,
-			"--firmware uefi is not there yet; use bios, or the path of a BIOS image");
-	c->firmware = strcmp(v, "bios") ? v : NULL;
-	return true;
-}
-
 static bool opt_net(struct config *c, const char *v, struct err *e)
 {
 	c->no_net = !strcmp(v, "none");
@@ -242,8 +232,14 @@ const struct option_row config_options[] = {
 	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },
 	{ "boot", 0, "WHAT", "What the firmware starts: disk (default), cd or menu.",
 	  .parse = opt_boot },
-	{ "firmware", 0, "bios|FILE", "Firmware: SeaBIOS (default) or the BIOS image FILE.",
-	  .parse = opt_firmware },
+	{ "firmware", 0, "bios|uefi|FILE",
+	  "Firmware: SeaBIOS, OVMF or the image FILE. Default: uefi for a disk or CD that only "
+	  "UEFI can start, else bios.",
+	  STR(firmware) },
+	{ "nvram", 0, "FILE",
+	  "Where UEFI firmware keeps its variables (default: the first writable disk's name with "
+	  ".nvram added); made when missing.",
+	  STR(nvram) },
 	{ "kernel", 0, "FILE",
 	  "Boot a kernel directly: bzImage, ELF with a PVH note, or multiboot.", STR(kernel) },
 	{ "initrd", 0, "FILE", "Initial RAM disk for --kernel.", STR(initrd) },

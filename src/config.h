@@ -52,7 +52,9 @@ struct config {
 	const char *engine;	/* NULL: auto */
 	struct cpu_options soft;
 	const char *name;
-	const char *kernel, *initrd, *append, *firmware;
+	const char *kernel, *initrd, *append;
+	const char *firmware;	/* NULL: by the disk's content; "bios", "uefi" or a path */
+	const char *nvram;	/* NULL: beside the first disk */
 	const char *modules[CFG_MAX_MODULES];
 	unsigned nmodules;
 	struct cfg_disk disks[CFG_MAX_DISKS];

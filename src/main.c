@@ -11,6 +11,7 @@
 #include "config.h"
 #include "cpu/vcpu.h"
 #include "display.h"
+#include "firmware.h"
 #include "net.h"
 #include "session.h"
 #include "../devices/pc.h"
@@ -26,6 +27,7 @@ struct app {
 	struct block *blocks[PC_MAX_DISKS];
 	struct chardev *serial[PC_MAX_SERIAL], *debugcon;
 	struct net *net;
+	struct firmware firmware;
 	struct session *session;
 	struct window *window;
 };
@@ -126,6 +128,15 @@ static bool open_disks(struct app *a, struct err *e)
 	return true;
 }
 
+static bool open_firmware(struct app *a, struct err *e)
+{
+	if (!firmware_open(&a->cfg, a->blocks, a->vm->loop, &a->firmware, e))
+		return false;
+	a->pc.firmware = a->firmware.rom;
+	a->pc.nvram = a->firmware.nvram;
+	return true;
+}
+
 static bool open_chardevs(struct app *a, struct err *e)
 {
 	for (unsigned i = 0; i < a->cfg.nserial; i++) {
@@ -161,7 +172,6 @@ static void describe(struct app *a)
 
 	p->name = c->name;
 	p->ram = c->memory;
-	p->firmware = c->firmware;
 	p->kernel = c->kernel;
 	p->initrd = c->initrd;
 	p->append = c->append;
@@ -211,8 +221,8 @@ static bool set_up(struct app *a, struct err *e)
 	if (!a->vm)
 		return false;
 	describe(a);
-	if (!open_disks(a, e) || !open_chardevs(a, e) || !open_net(a, e) || !choose_engine(a, e) ||
-	    !pc_create(a->vm, &a->pc, e))
+	if (!open_disks(a, e) || !open_firmware(a, e) || !open_chardevs(a, e) ||
+	    !open_net(a, e) || !choose_engine(a, e) || !pc_create(a->vm, &a->pc, e))
 		return false;
 	a->session = session_new(a->vm, c, a->serial[0], e);
 	if (!a->session)
@@ -264,6 +274,7 @@ static void tear_down(struct app *a)
 	for (unsigned i = 0; i < PC_MAX_DISKS; i++)
 		if (a->blocks[i])
 			block_close(a->blocks[i]);
+	firmware_close(&a->firmware);
 	for (unsigned i = 0; i < PC_MAX_SERIAL; i++)
 		if (a->serial[i])
 			chardev_close(a->serial[i]);

@@ -31,7 +31,7 @@ struct gm_block;
 struct gm_slot;
 
 enum gm_flags {
-	GM_READONLY = 1 << 0,	/* guest writes are ignored (ROM) */
+	GM_READONLY = 1 << 0,	/* guest writes go to the bus (ROM: nobody there; flash) */
 	GM_DIRTY_LOG = 1 << 1,	/* record written pages (video memory) */
 	GM_DISABLED = 1 << 2,	/* slot exists but shows nothing */
 };

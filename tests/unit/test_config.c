@@ -121,7 +121,6 @@ static void test_refused(void **st)
 		{ "--discard=yes", "takes no value" },
 		{ "--initrd|x", "needs --kernel" },
 		{ "--net|none|--forward|tcp:1:1", "--net none" },
-		{ "--firmware|uefi", "uefi" },
 		{ "--boot|floppy", "disk, cd or menu" },
 		{ "--expect|", "needs a" },
 	};

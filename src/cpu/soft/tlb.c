@@ -450,8 +450,6 @@ static void st_ram(struct soft *s, const struct uop *u, const struct xlat *x, co
 	uint64_t off = x->pg.block_off + (x->phys & 0xfff);
 	uint8_t *h = x->pg.host + (x->phys & 0xfff);
 
-	if (x->pg.readonly)
-		return;
 	switch (len) {
 	case 1: *h = *p; break;
 	case 2: memcpy(h, p, 2); break;
@@ -471,11 +469,11 @@ static void st_part(struct soft *s, const struct uop *u, const struct xlat *x, c
 	uint64_t phys = x->phys, v;
 	const uint8_t *p = src;
 
-	if (likely(x->ram)) {
+	if (likely(x->ram && !x->pg.readonly)) {
 		st_ram(s, u, x, p, len);
 		return;
 	}
-	while (len) {
+	while (len) {	/* a write to ROM is the bus's: flash takes commands so */
 		unsigned n = len == 2 || len == 4 || len == 8 ? len : piece(phys, len);
 
 		v = 0;
