@@ -24,11 +24,18 @@ static const struct enc known[] = {
 /* No such instruction, or not with these prefixes, or not advertised. */
 static const struct enc bad[] = {
 	{ 64, "06", NULL }, { 64, "27", NULL }, { 64, "60", NULL }, { 64, "d4 0a", NULL },
-	{ 64, "c4 e2 79 18 c0", NULL }, { 64, "c5 f8 77", NULL }, { 64, "62 f1 7c 48 58 c0", NULL },
+	{ 64, "62 f1 7c 48 58 c0", NULL },
+	/* VEX: a prefix before it, vvvv in use, L, W or map that the row has not, no VSIB. */
+	{ 64, "66 c5 f8 77", NULL }, { 64, "f2 c5 f8 77", NULL }, { 64, "f3 c5 f8 77", NULL },
+	{ 64, "f0 c5 f8 77", NULL }, { 64, "48 c5 f8 77", NULL }, { 64, "c5 e8 77", NULL },
+	{ 64, "c5 fd 6e c0", NULL }, { 64, "c4 e2 f9 18 c0", NULL }, { 64, "c4 e4 79 18 c0", NULL },
+	{ 64, "c4 e0 79 18 c0", NULL }, { 64, "c5 e9 6f c0", NULL }, { 64, "c4 e2 79 90 00", NULL },
+	{ 64, "c4 e2 79 90 c4", NULL }, { 64, "c4 e2 79 16 c0", NULL }, { 64, "c4 e2 7c f2 c0", NULL },
+	{ 64, "c4 e3 6b f0 c0 05", NULL },
 	{ 64, "f0 90", NULL }, { 64, "f0 01 c3", NULL }, { 64, "f0 89 03", NULL },
 	{ 64, "f0 39 03", NULL }, { 64, "f0 0f a3 03", NULL }, { 64, "8d c0", NULL },
-	{ 32, "c5 c0", NULL }, { 32, "8d c0", NULL }, { 64, "82 00 00", NULL },
-	{ 64, "0f 38 f0 03", NULL }, { 64, "0f c7 c8", NULL }, { 64, "8e fe", NULL },
+	{ 32, "8d c0", NULL }, { 64, "82 00 00", NULL },
+	{ 64, "0f 38 f0 c3", NULL }, { 64, "0f c7 c8", NULL }, { 64, "8e fe", NULL },
 	{ 64, "fe d0", NULL }, { 64, "ff f8", NULL },
 };
 
@@ -86,6 +93,18 @@ static void test_length_limit(void **state)
 	assert_int_equal(soft_decode(b, sizeof(b), MODE_CS32, 0, &u), -EXC_GP);
 }
 
+/* In real and virtual-8086 mode C4 and C5 are LES and LDS only (SDM vol. 2, 2.3.5). */
+static void test_vex_real_mode(void **state)
+{
+	static const uint8_t b[] = { 0xc5, 0xf8, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+	struct uop u;
+
+	assert_int_equal(soft_decode(b, sizeof(b), 0, 0, &u), -EXC_UD);
+	assert_int_equal(soft_decode(b, sizeof(b), MODE_PE | MODE_VM86, 0, &u), -EXC_UD);
+	assert_int_equal(soft_decode(b, sizeof(b), MODE_PE, 0, &u), 3);
+	assert_int_equal(soft_decode(b, sizeof(b), MODE_PE | MODE_CS32, 0, &u), 3);
+}
+
 /* A REX prefix counts only right before the opcode (SDM vol. 2, 2.2.1). */
 static void test_rex_position(void **state)
 {
@@ -140,7 +159,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_known), cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_length_limit), cmocka_unit_test(test_rex_position),
-		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_vex_real_mode), cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

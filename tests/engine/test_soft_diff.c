@@ -63,6 +63,9 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 	/* SDM vol. 2, FXSAVE: a misaligned operand may give #AC instead of #GP. */
 	if (!strncmp(r->mnem, "fx", 2) && h->vector == EXC_AC && g->vector == EXC_GP)
 		g->vector = h->vector;
+	/* SDM vol. 2 demands alignment of SHA operands, AMD's processors do not. */
+	if (!strncmp(r->mnem, "sha", 3) && g->vector == EXC_GP && h->vector != EXC_GP)
+		*g = *h;
 	/* AMD wants the offset to be canonical even if FS or GS makes the linear address so. */
 	if (c->seg != SEG_NUM && h->vector == EXC_GP && g->vector == EXC_PF) {
 		g->vector = h->vector;

@@ -588,7 +588,7 @@ bool diff_row_testable(unsigned row, unsigned bits)
 	};
 	const struct optable_row *r = &soft_optable[row];
 
-	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) ||
+	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) || r->map >= V0F ||
 	    !soft_has_feat(r->feat))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(always); i++)

@@ -207,7 +207,9 @@ static HN(h_guard)
 		soft_fault(s, u, EXC_UD);
 	if (attr & A_MMX && em)
 		soft_fault(s, u, EXC_UD);
-	if ((attr & (A_SSE | A_MMX | A_FPU) && ts) || (attr & A_FPU && em))
+	if (attr & A_AVX && (!(s->cr4 & 0x40000) || (s->xcr0 & 6) != 6))
+		soft_fault(s, u, EXC_UD);
+	if ((attr & (A_SSE | A_MMX | A_FPU | A_AVX) && ts) || (attr & A_FPU && em))
 		soft_fault(s, u, EXC_NM);
 	NEXT(s, u);
 }
@@ -237,7 +239,7 @@ static void add_guard(struct builder *w, const struct uop *u)
 	uint32_t attr = soft_optable_info[u->row].attr;
 	struct uop g = *u;
 
-	if (!(attr & A_PRIV) &&
+	if (!(attr & A_PRIV) && !(attr & A_AVX && w->mode & MODE_AVX_OFF) &&
 	    !(attr & (A_FPU | A_SSE | A_MMX) && w->mode & MODE_FPU_OFF))
 		return;
 	g.fn = h_guard;

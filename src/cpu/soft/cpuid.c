@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CPUID of the software CPU: x86-64-v2 and only what is implemented here and
+ * CPUID of the software CPU: up to x86-64-v3, and only what is implemented here and
  * present on the host (AMD APM vol. 3 appendix E, Intel SDM vol. 2 CPUID).
  *
  * The model is "AuthenticAMD" family 1Ah: SYSCALL from compatibility mode
@@ -18,8 +18,11 @@ struct feature {
 	uint32_t leaf;
 	uint8_t sub, reg, bit;	/* reg: 0 EAX .. 3 EDX */
 	uint8_t feat;		/* enum op_feat, F_BASE: no instruction depends on it */
-	bool host;		/* executed natively: the host must have it */
+	uint8_t host;		/* executed natively: the host must have it */
 };
+
+#define NATIVE 1
+#define NATIVE_YMM 2	/* and its kernel must keep YMM registers */
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -51,36 +54,65 @@ static const struct feature features[] = {
 	{ 1, 0, ECX, 0, F_SSE3, true },
 	{ 1, 0, ECX, 1, F_PCLMUL, true },
 	{ 1, 0, ECX, 9, F_SSSE3, true },
+	{ 1, 0, ECX, 12, F_FMA, NATIVE_YMM },
 	{ 1, 0, ECX, 13, F_CX16, true },
 	{ 1, 0, ECX, 17, F_BASE, false },
 	{ 1, 0, ECX, 19, F_SSE41, true }, /* pcid */
 	{ 1, 0, ECX, 20, F_SSE42, true },
 	{ 1, 0, ECX, 21, F_BASE, false }, /* x2apic */
+	{ 1, 0, ECX, 22, F_MOVBE, false },
 	{ 1, 0, ECX, 23, F_POPCNT, false },
 	{ 1, 0, ECX, 24, F_BASE, false }, /* tsc-deadline */
 	{ 1, 0, ECX, 25, F_AES, true },
-	{ 1, 0, ECX, 26, F_XSAVE, true },
+	{ 1, 0, ECX, 26, F_XSAVE, false },
+	{ 1, 0, ECX, 28, F_AVX, NATIVE_YMM },
+	{ 1, 0, ECX, 29, F_F16C, NATIVE_YMM },
 	{ 1, 0, ECX, 30, F_RDRAND, true },
 	/* leaf 7 */
 	{ 7, 0, EBX, 0, F_FSGSBASE, false },
 	{ 7, 0, EBX, 1, F_BASE, false }, /* tsc_adjust */
+	{ 7, 0, EBX, 3, F_BMI1, true },
+	{ 7, 0, EBX, 5, F_AVX2, NATIVE_YMM },
 	{ 7, 0, EBX, 7, F_BASE, false }, /* smep */
+	{ 7, 0, EBX, 8, F_BMI2, true },
 	{ 7, 0, EBX, 9, F_BASE, false },
 	{ 7, 0, EBX, 10, F_INVPCID, false }, /* erms */
 	{ 7, 0, EBX, 18, F_RDSEED, true },
+	{ 7, 0, EBX, 19, F_ADX, true },
 	{ 7, 0, EBX, 20, F_SMAP, false },
+	{ 7, 0, EBX, 23, F_CLFLUSHOPT, false },
+	{ 7, 0, EBX, 24, F_CLWB, false },
+	{ 7, 0, EBX, 29, F_SHA, true },
+	{ 7, 0, ECX, 9, F_VAES, NATIVE_YMM },
+	{ 7, 0, ECX, 10, F_VPCLMUL, NATIVE_YMM },
+	{ 7, 0, ECX, 22, F_RDPID, false },
 	{ 7, 0, EDX, 4, F_BASE, false }, /* fsrm */
 	/* leaf D.1 */
-	{ 0xd, 1, EAX, 0, F_XSAVEOPT, true },
+	{ 0xd, 1, EAX, 0, F_XSAVEOPT, false },
+	{ 0xd, 1, EAX, 1, F_XSAVEC, false },
+	{ 0xd, 1, EAX, 2, F_XGETBV1, false },
 	/* leaf 80000001 */
 	{ 0x80000001, 0, ECX, 0, F_LAHF64, false },
+	{ 0x80000001, 0, ECX, 5, F_LZCNT, false },
 	{ 0x80000001, 0, ECX, 8, F_PREFETCHW, false },
 	{ 0x80000001, 0, EDX, 11, F_SYSCALL, false },
 	{ 0x80000001, 0, EDX, 20, F_BASE, false }, /* nx */
 	{ 0x80000001, 0, EDX, 26, F_BASE, false },
 	{ 0x80000001, 0, EDX, 27, F_RDTSCP, false },
 	{ 0x80000001, 0, EDX, 29, F_BASE, false }, /* lm */
+	{ 0x80000008, 0, EBX, 0, F_CLZERO, false },
 };
+
+/* The host's kernel has enabled and saves YMM registers (SDM vol. 1, 14.3). */
+static bool host_ymm(void)
+{
+	uint32_t r[4] = { 0 }, lo, hi;
+
+	if (!__get_cpuid(1, &r[0], &r[1], &r[2], &r[3]) || !(r[2] >> 27 & 1))
+		return false;
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return (lo & 6) == 6;
+}
 
 static bool ask_host(const struct feature *f)
 {
@@ -88,6 +120,8 @@ static bool ask_host(const struct feature *f)
 
 	if (!f->host)
 		return true;
+	if (f->host == NATIVE_YMM && !host_ymm())
+		return false;
 	if (!__get_cpuid_count(f->leaf, f->sub, &r[0], &r[1], &r[2], &r[3]))
 		return false;
 	return r[f->reg] >> f->bit & 1;
@@ -187,10 +221,15 @@ static void leaf_d(struct soft *s, uint32_t sub, uint32_t out[4])
 	if (!soft_has_feat(F_XSAVE))
 		return;
 	if (sub == 0) {
-		out[EAX] = 3;		/* x87, SSE */
-		out[EBX] = out[ECX] = 576;
+		out[EAX] = (uint32_t)soft_xcr0_mask();
+		out[EBX] = s->xcr0 & 4 ? 832 : 576;
+		out[ECX] = out[EAX] & 4 ? 832 : 576;
 	} else if (sub == 1) {
 		out[EAX] = feature_bits(0xd, 1, EAX);
+		out[EBX] = s->xcr0 & 4 ? 832 : 576;
+	} else if (sub == 2 && soft_xcr0_mask() & 4) {
+		out[EAX] = 256;
+		out[EBX] = 576;
 	}
 }
 
@@ -219,9 +258,24 @@ static void basic(struct soft *s, uint32_t leaf, uint32_t sub, uint32_t out[4])
 	}
 }
 
+static bool is_v3(void)
+{
+	static const uint8_t need[] = {
+		F_AVX, F_AVX2, F_BMI1, F_BMI2, F_FMA, F_F16C, F_LZCNT, F_MOVBE, F_XSAVE,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(need); i++)
+		if (!soft_has_feat(need[i]))
+			return false;
+	return true;
+}
+
 static void extended(struct soft *s, uint32_t leaf, uint32_t out[4])
 {
-	static const char brand[48] = "hvrun software x86-64 processor (v2)";
+	static const char brand[2][48] = {
+		"hvrun software x86-64 processor (v2)",
+		"hvrun software x86-64 processor (v3)",
+	};
 
 	switch (leaf) {
 	case 0x80000000:
@@ -236,7 +290,7 @@ static void extended(struct soft *s, uint32_t leaf, uint32_t out[4])
 		out[EDX] = feature_bits(leaf, 0, EDX) | (feature_bits(1, 0, EDX) & 0x0183f3ffu);
 		break;
 	case 0x80000002: case 0x80000003: case 0x80000004:
-		memcpy(out, brand + (leaf - 0x80000002) * 16, 16);
+		memcpy(out, brand[is_v3()] + (leaf - 0x80000002) * 16, 16);
 		break;
 	case 0x80000005:	/* L1: 32 KiB, 8 ways, 64-byte lines; 64-entry TLBs */
 		out[EAX] = out[EBX] = 0xff40ff40;
@@ -251,6 +305,7 @@ static void extended(struct soft *s, uint32_t leaf, uint32_t out[4])
 		break;
 	case 0x80000008:
 		out[EAX] = PHYS_BITS | 48 << 8;
+		out[EBX] = feature_bits(leaf, 0, EBX);
 		out[ECX] = id_bits(s) << 12 | (s->vcpu->vm->ncpus - 1);
 		break;
 	case 0x80000021:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Bytes to one struct uop, by the instruction table (Intel SDM vol. 2,
- * chapter 2 and appendix A).  Knows prefixes, REX, ModRM, SIB and immediates;
- * VEX and EVEX are not advertised and so do not exist here.
+ * chapter 2 and appendix A).  Knows prefixes, REX, VEX, ModRM, SIB (also with
+ * vector indices) and immediates; EVEX is not advertised and so does not exist.
  */
 #include "soft.h"
 
@@ -20,6 +20,9 @@ struct dec {
 	uint8_t asz;
 	bool rip_rel;
 	bool peeked;		/* no row: looked at a byte that may not be there */
+	uint8_t vex_v, vex_p;	/* VEX: vvvv as a register number, mandatory prefix P_* */
+	bool vex_l, vex_w;
+	bool vsib;
 };
 
 #define REX_W 8
@@ -103,6 +106,50 @@ static void get_opcode(struct dec *d)
 	d->opcode = d->b[d->pos++];
 }
 
+/*
+ * SDM vol. 2, 2.3.5: C5 [R vvvv L pp], C4 [RXB mmmmm] [W vvvv L pp], with R, X, B
+ * and vvvv inverted.  Outside 64-bit mode it takes ModRM.mod = 3 to be no LES or
+ * LDS.  False: not VEX.
+ */
+static bool vex_prefix(struct dec *d)
+{
+	uint8_t c = d->b[d->pos], b1 = d->b[d->pos + 1], last = b1;
+	bool b64 = d->mode & MODE_CS64;
+
+	if ((c & 0xfe) != 0xc4 || !(d->mode & MODE_PE) || d->mode & MODE_VM86 ||
+	    (!b64 && MOD(b1) != 3))
+		return false;
+	/* A prefix before it: no such opcode map. */
+	d->map = d->p66 || d->rep || d->lock || d->rex ? MAPS : V0F;
+	d->rex = ~b1 & 0x80 ? REX_R : 0;
+	d->pos += 2;
+	if (c == 0xc4) {
+		unsigned m = b1 & 31;
+
+		if (d->map != MAPS)
+			d->map = m >= 1 && m <= 3 ? (uint8_t)(V0F + m - 1) : MAPS;
+		d->rex |= (~b1 & 0x40 ? REX_X : 0) | (~b1 & 0x20 ? REX_B : 0);
+		last = d->b[d->pos++];
+		d->vex_w = last >> 7;
+		d->rex |= d->vex_w ? REX_W : 0;
+	}
+	d->vex_v = ~last >> 3 & 15;
+	d->vex_l = last >> 2 & 1;
+	d->vex_p = (uint8_t[]){ P_NP, P_66, P_F3, P_F2 }[last & 3];
+	if (!b64)
+		d->rex = 0;
+	d->opcode = d->b[d->pos++];
+	return true;
+}
+
+static bool vex_matches(const struct dec *d, uint32_t attr)
+{
+	bool w = attr & A_GPRW && !(d->mode & MODE_CS64) ? false : d->vex_w;
+
+	return !(attr & (d->vex_l ? A_L0 : A_L1)) && !(attr & (w ? A_W0 : A_W1)) &&
+	       !(attr & A_NOV && d->vex_v);
+}
+
 static bool ext_matches(int ext, uint8_t modrm)
 {
 	bool is_reg = MOD(modrm) == 3;
@@ -122,7 +169,8 @@ static bool ext_matches(int ext, uint8_t modrm)
 
 static bool row_matches(const struct dec *d, const struct optable_row *r, uint32_t attr)
 {
-	unsigned eff = d->rep == 0xf3 ? P_F3 : d->rep == 0xf2 ? P_F2 : d->p66 ? P_66 : P_NP;
+	unsigned legacy = d->rep == 0xf3 ? P_F3 : d->rep == 0xf2 ? P_F2 : d->p66 ? P_66 : P_NP;
+	unsigned eff = d->map >= V0F ? d->vex_p : legacy;
 	bool real = !(d->mode & MODE_PE) || d->mode & MODE_VM86;
 
 	if (r->prefix != P_ANY && r->prefix != eff)
@@ -130,6 +178,8 @@ static bool row_matches(const struct dec *d, const struct optable_row *r, uint32
 	if (attr & (d->mode & MODE_CS64 ? A_NO64 : A_ONLY64))
 		return false;
 	if (real && attr & A_NOREAL)
+		return false;
+	if (d->map >= V0F && !vex_matches(d, attr))
 		return false;
 	/* 90 is NOP, but with REX.B it exchanges R8 and RAX. */
 	if (r->map == M1 && r->opcode == 0x90 && d->opcode == 0x90)
@@ -139,8 +189,11 @@ static bool row_matches(const struct dec *d, const struct optable_row *r, uint32
 
 static const struct optable_row *find_row(struct dec *d, unsigned *index)
 {
-	const uint16_t *list = soft_opcode_rows(d->map, d->opcode);
+	const uint16_t *list;
 
+	if (d->map >= MAPS)
+		return NULL;
+	list = soft_opcode_rows(d->map, d->opcode);
 	/* A peek: rows of an opcode that look at the byte all have a ModRM. */
 	d->modrm = d->b[d->pos];
 	for (; *list != ROW_END; list++)
@@ -226,7 +279,9 @@ static void mem32(struct dec *d, struct uop *u)
 		uint8_t sib = d->b[d->pos++];
 		unsigned index = REG(sib) | (d->rex & REX_X ? 8 : 0);
 
-		if (index != 4)
+		if (d->vsib)
+			u->rm = (uint8_t)index;
+		else if (index != 4)
 			u->index = (uint8_t)index;
 		u->scale = sib >> 6;
 		rm = RM(sib);
@@ -294,6 +349,12 @@ static bool modrm_operand(struct dec *d, const struct opd *o, struct uop *u)
 	case K_W:
 		u->rm = (uint8_t)rm;
 		return is_reg || o->kind == K_W;
+	case K_T:		/* takes a SIB byte */
+		return !is_reg && RM(d->modrm) == 4 && d->asz != 2;
+	case K_L:		/* SDM vol. 2: bit 7 counts in 64-bit mode only */
+		u->imm8 = (uint8_t)get_imm(d, 1);
+		u->imm = u->imm8;
+		return true;
 	case K_N:
 	case K_Q:
 		u->rm = RM(d->modrm);
@@ -389,7 +450,7 @@ static uint8_t uop_osize(const struct dec *d, const struct optable_info *inf)
 
 		switch (o->kind) {
 		case K_E: case K_G: case K_M: case K_R: case K_Z: case K_O: case K_X:
-		case K_Y: case K_FIX:
+		case K_Y: case K_FIX: case K_B:
 			if (o->size && strchr("bwdqvyz", o->size))
 				return (uint8_t)letter_size(d, o->size);
 		}
@@ -412,7 +473,11 @@ static void get_modrm(struct dec *d, const struct optable_info *inf, struct uop 
 	if (MOD(d->modrm) == 3 || forced_reg(inf)) {
 		u->flags |= UOP_MOD3;
 		u->rm = RM(d->modrm) | (d->rex & REX_B ? 8 : 0);
-	} else if (d->asz == 2) {
+		return;
+	}
+	for (unsigned i = 0; i < inf->n; i++)
+		d->vsib |= inf->opd[i].kind == K_T;
+	if (d->asz == 2) {
 		mem16(d, u);
 	} else {
 		mem32(d, u);
@@ -435,7 +500,8 @@ static int decode(struct dec *d, unsigned off, struct uop *u)
 	unsigned index;
 
 	get_prefixes(d);
-	get_opcode(d);
+	if (!vex_prefix(d))
+		get_opcode(d);
 	r = find_row(d, &index);
 	if (!r) {
 		d->peeked = true;
@@ -450,6 +516,9 @@ static int decode(struct dec *d, unsigned off, struct uop *u)
 				   (d->rep == 0xf2 ? UOP_REPNE : 0) | (d->p66 ? UOP_P66 : 0) |
 				   (d->rex & REX_W ? UOP_REXW : 0)),
 	};
+	if (d->map >= V0F)
+		u->vex = (d->vex_v & (d->mode & MODE_CS64 ? 15 : 7)) | (d->vex_l && !(inf->attr & A_LIG) ? VEX_L : 0) |
+			 (d->vex_w ? VEX_W : 0);
 	if (inf->attr & A_MODRM)
 		get_modrm(d, inf, u);
 	set_seg(d, u);

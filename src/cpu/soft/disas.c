@@ -56,6 +56,24 @@ static void put_gpr(struct text *t, unsigned off, unsigned size)
 		put_reg(t, off / 8, size);
 }
 
+static void put_vec(struct text *t, unsigned n, unsigned size)
+{
+	put(t, "%cmm%u", size == 32 ? 'y' : 'x', n);
+}
+
+/* Gathers: indices of 4 bytes in even opcodes, of 8 in odd ones. */
+static unsigned element_bytes(const struct uop *u)
+{
+	return u->vex & VEX_W ? 8 : 4;
+}
+
+static unsigned index_bytes(const struct uop *u)
+{
+	bool narrow = !(soft_optable[u->row].opcode & 1) && u->vex & VEX_W;
+
+	return narrow ? 16 : VEX_LEN(u);
+}
+
 static void put_disp(struct text *t, int64_t disp, bool alone, unsigned asize)
 {
 	uint64_t mask = ~0ull >> (64 - asize * 8);
@@ -68,15 +86,17 @@ static void put_disp(struct text *t, int64_t disp, bool alone, unsigned asize)
 		put(t, "+0x%llx", (unsigned long long)disp);
 }
 
-static void put_mem(struct text *t, const struct uop *u, unsigned bytes, uint64_t rip)
+/* @vsib: size of the vector register with the indices, or 0. */
+static void put_mem(struct text *t, const struct uop *u, unsigned bytes, uint64_t rip,
+		    unsigned vsib)
 {
-	static const char *const ptr[17] = {
+	static const char *const ptr[33] = {
 		[1] = "BYTE PTR ", [2] = "WORD PTR ", [4] = "DWORD PTR ", [8] = "QWORD PTR ",
-		[10] = "TBYTE PTR ", [16] = "XMMWORD PTR ",
+		[10] = "TBYTE PTR ", [16] = "XMMWORD PTR ", [32] = "YMMWORD PTR ",
 	};
-	bool none = u->base == GPR_ZERO && u->index == GPR_ZERO;
+	bool none = u->base == GPR_ZERO && u->index == GPR_ZERO && !vsib;
 
-	if (bytes <= 16 && ptr[bytes])
+	if (bytes <= 32 && ptr[bytes])
 		put(t, "%s", ptr[bytes]);
 	if (u->flags & UOP_SEGOVR || (none && u->asize != 8))
 		put(t, "%s:", segs[u->seg & 7]);
@@ -97,6 +117,11 @@ static void put_mem(struct text *t, const struct uop *u, unsigned bytes, uint64_
 		if (u->asize != 2)
 			put(t, "*%u", 1u << u->scale);
 	}
+	if (vsib) {
+		put(t, "%s", u->base != GPR_ZERO ? "+" : "");
+		put_vec(t, u->rm, vsib);
+		put(t, "*%u", 1u << u->scale);
+	}
 	put_disp(t, u->disp, none, u->asize);
 	put(t, "]");
 }
@@ -115,7 +140,15 @@ static unsigned opd_bytes(const struct opd *o, const struct uop *u, unsigned vsi
 	case 'q':
 		return 8;
 	case 'x':
+		return soft_optable[u->row].map >= V0F ? VEX_LEN(u) : 16;
+	case 'o':
 		return 16;
+	case 'h':
+		return VEX_LEN(u) / 2;
+	case 'f':
+		return VEX_LEN(u) / 4;
+	case 'e':
+		return VEX_LEN(u) / 8;
 	case 'y':
 		return u->flags & UOP_REXW ? 8 : 4;
 	case 'z':
@@ -129,7 +162,9 @@ static unsigned opd_bytes(const struct opd *o, const struct uop *u, unsigned vsi
 
 static void put_imm(struct text *t, const struct opd *o, const struct uop *u, uint64_t v)
 {
-	if (o->size == 'b' || !o->size)
+	if (soft_optable[u->row].map >= V0F)
+		v &= 0xff;
+	else if (o->size == 'b' || !o->size)
 		v = u->osize > 1 && (int64_t)v < 0 ? zext(v, u->osize) : v & 0xff;
 	else
 		v = zext(v, u->osize);
@@ -158,7 +193,7 @@ static void put_fixed(struct text *t, const struct opd *o, unsigned size)
 }
 
 static void put_operand(struct text *t, const struct opd *o, const struct uop *u, unsigned vsize,
-			uint64_t rip, bool second_imm)
+			uint64_t rip, bool second_imm, bool bits64)
 {
 	unsigned size = opd_bytes(o, u, vsize);
 	bool is_reg = u->flags & UOP_MOD3;
@@ -172,9 +207,9 @@ static void put_operand(struct text *t, const struct opd *o, const struct uop *u
 	case K_N:
 	case K_M:
 		if (!is_reg)
-			put_mem(t, u, size, rip);
+			put_mem(t, u, size, rip, 0);
 		else if (o->kind == K_W || o->kind == K_U)
-			put(t, "xmm%u", u->rm);
+			put_vec(t, u->rm, size);
 		else if (o->kind == K_Q || o->kind == K_N)
 			put(t, "mm%u", u->rm);
 		else
@@ -210,7 +245,19 @@ static void put_operand(struct text *t, const struct opd *o, const struct uop *u
 		put(t, "dr%u", u->reg);
 		break;
 	case K_V:
-		put(t, "xmm%u", u->reg);
+		put_vec(t, u->reg, size);
+		break;
+	case K_H:
+		put_vec(t, VEX_V(u), size);
+		break;
+	case K_L:
+		put_vec(t, u->imm8 >> 4 & (bits64 ? 15 : 7), size);
+		break;
+	case K_B:
+		put_reg(t, VEX_V(u), size);
+		break;
+	case K_T:
+		put_mem(t, u, element_bytes(u), rip, index_bytes(u));
 		break;
 	case K_P:
 		put(t, "mm%u", u->reg);
@@ -295,7 +342,8 @@ unsigned soft_disas(const uint8_t *bytes, size_t n, unsigned bits, uint64_t rip,
 	put_mnemonic(&t, &soft_optable[u.row], inf, &u);
 	for (unsigned i = 0, imms = 0; i < inf->n; i++) {
 		put(&t, "%s", i ? "," : " ");
-		put_operand(&t, &inf->opd[i], &u, v_size(inf, &u, bits), rip, imms > 0);
+		put_operand(&t, &inf->opd[i], &u, v_size(inf, &u, bits), rip, imms > 0,
+			    bits == 64);
 		imms += inf->opd[i].kind == K_I;
 	}
 	return (unsigned)len;

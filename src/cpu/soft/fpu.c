@@ -518,8 +518,8 @@ void soft_fpu_sync_out(struct soft *s)
 		memset(g->st[i].pad, 0, sizeof(g->st[i].pad));
 	}
 	memset(g->rest, 0, sizeof(g->rest));
-	memset(s->fx + 512, 0, sizeof(s->fx) - 512);
-	s->fx[512] = 3;
+	memset(s->fx + 512, 0, 64);
+	s->fx[512] = (uint8_t)soft_xcr0_mask();
 }
 
 void soft_fpu_sync_in(struct soft *s)

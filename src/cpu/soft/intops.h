@@ -264,6 +264,7 @@ struct uop_spec {
 extern const struct uop_spec *const soft_spec_alu[], *const soft_spec_cmp[], *const soft_spec_mov[],
 	*const soft_spec_ctrl[], *const soft_spec_shift[], *const soft_spec_muldiv[];
 void soft_spec_init(void);
+void soft_avx_init(void);	/* avx.c */
 /* Replace u->fn. */
 void soft_specialise(struct uop *u);
 /* Among @n finished uops of a block, use the forms without flags where that shows nowhere. */

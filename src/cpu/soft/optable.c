@@ -30,11 +30,11 @@ static const struct {
 	{ "STi", { K_STI, 0, 0, 0 } },
 };
 
-static const char kind_letters[] = "EGIJMOASCDZVWUPQNXYR";
+static const char kind_letters[] = "EGIJMOASCDZVWUPQNXYRHBLT";
 static const uint8_t kind_values[] = {
 	K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_V, K_W, K_U, K_P, K_Q, K_N,
 	K_X, K_Y,
-	K_R,
+	K_R, K_H, K_B, K_L, K_T,
 };
 
 /* "m80fp", "m512": memory operand of so many bits; Eb, Gv, Mx, M: letter and size. */
@@ -62,7 +62,7 @@ static bool has_modrm(unsigned kind)
 {
 	switch (kind) {
 	case K_E: case K_G: case K_M: case K_S: case K_C: case K_D: case K_V: case K_W: case K_U:
-	case K_P: case K_Q: case K_N: case K_R: case K_STI:
+	case K_P: case K_Q: case K_N: case K_R: case K_STI: case K_T:
 		return true;
 	default:
 		return false;
@@ -81,9 +81,19 @@ static void parse_row(const struct optable_row *r, struct optable_info *inf)
 		inf->opd[inf->n] = parse_operand(p, n);
 		if (has_modrm(inf->opd[inf->n].kind))
 			inf->attr |= A_MODRM;
+		if (r->map >= V0F && (inf->opd[inf->n].kind == K_E || inf->opd[inf->n].kind == K_G))
+			inf->attr |= A_GPRW;
 		inf->n++;
 		p += n + strspn(p + n, ", ");
 	}
+	if (r->attr & A_Y2 && !soft_has_feat(F_AVX2))
+		inf->attr |= A_L0;
+}
+
+/* Vector forms of AES and PCLMULQDQ with VEX need AVX too. */
+static bool row_exists(const struct optable_row *r)
+{
+	return soft_has_feat(r->feat) && (!(r->attr & A_AVX) || soft_has_feat(F_AVX));
 }
 
 /* ---- rows by opcode -------------------------------------------------------- */
@@ -127,7 +137,7 @@ static unsigned list_opcode(unsigned pos, unsigned map, unsigned opcode)
 	for (unsigned rank = 0; rank < 16; rank++)
 		for (unsigned i = 0; i < soft_optable_rows; i++)
 			if (row_rank(&soft_optable[i]) == rank && row_covers(i, map, opcode) &&
-			    soft_has_feat(soft_optable[i].feat)) {
+			    row_exists(&soft_optable[i])) {
 				HV_BUG_ON(pos + 2 > ARRAY_SIZE(lists));
 				lists[pos++] = (uint16_t)i;
 			}

@@ -56,9 +56,17 @@ enum uop_flag {
 	UOP_SEGOVR = 1 << 7, /* a segment prefix was present */
 };
 
+enum uop_vex {			/* the rest of uop.vex */
+	VEX_L = 1 << 4,		/* vectors are 32 bytes; clear where L is ignored */
+	VEX_W = 1 << 5,		/* W as encoded; UOP_REXW is W as the width of a general register */
+};
+#define VEX_V(u) ((u)->vex & 15u)
+#define VEX_LEN(u) ((u)->vex & VEX_L ? 32u : 16u)
+
 /*
  * One decoded instruction.  reg/rm are BYTE offsets into s->gpr for general
  * registers (AH is offset 1), plain numbers for all other register files.
+ * Gathers: rm is the vector register with the indices, index is GPR_ZERO.
  */
 struct uop {
 	uop_fn fn;
@@ -77,7 +85,7 @@ struct uop {
 	uint8_t len;		/* instruction length, 1-15 */
 	uint8_t imm8;		/* second immediate (ENTER), else low byte of the immediate;
 				 * rows without an immediate: the opcode (condition codes) */
-	uint8_t vex;		/* reserved for VEX: vvvv and L */
+	uint8_t vex;		/* VEX rows: vvvv (a register number) in bits 0-3, enum uop_vex */
 };
 
 /* ---- MMU -------------------------------------------------------------- */
@@ -134,6 +142,7 @@ enum soft_mode {
 	MODE_CODE_BP = 1 << 9,	/* a breakpoint is armed in DR7: one instruction a block */
 	MODE_FPU_OFF = 1 << 10,	/* CR0.EM, CR0.TS or no CR4.OSFXSR: check each FP instruction */
 	MODE_A20_OFF = 1 << 11,
+	MODE_AVX_OFF = 1 << 12,	/* CR0.TS, no CR4.OSXSAVE or not XCR0[2:1]: AVX must check */
 };
 
 /*
@@ -199,7 +208,8 @@ struct soft {
 	struct gm_block *rmw_block;	/* code page that soft_rmw_ptr() gave out */
 	uint64_t rmw_off;
 
-	/* XSAVE image: guest XMM in place; x87/MMX/MXCSR as fpu.c keeps them */
+	/* XSAVE image, standard format: guest XMM at 160 and the upper halves of YMM at 576,
+	 * 16 bytes a register, in place; x87/MMX/MXCSR as fpu.c keeps them */
 	uint8_t fx[832] __attribute__((aligned(64)));
 
 	struct soft_tlbe tlbs[TLB_TABLES][TLB_SIZE] __attribute__((aligned(64)));
@@ -443,7 +453,8 @@ void soft_optable_init(void);	/* idempotent; any thread; after it soft_has_feat(
 /* ---- optable ------------------------------------------------------------- */
 /*
  * Row of the instruction table (optable.def and its family files
- * optable_int.def, optable_sys.def, optable_fpu.def, optable_sse.def):
+ * optable_int.def, optable_bmi.def, optable_sys.def, optable_fpu.def,
+ * optable_sse.def, optable_avx.def):
  *
  * The row is the prototype: handlers need no other declaration.  Rows are
  * tried in the order mandatory prefix, exact ModRM, /n, any; a row whose
@@ -453,8 +464,8 @@ void soft_optable_init(void);	/* idempotent; any thread; after it soft_has_feat(
  *
  *   OP(map, prefix, opcode, ext, "mnemonic", "operands", attr, feat, fin, fout, fundef, handler)
  *
- * map: M1 one-byte, M0F, M38 (0F 38), M3A (0F 3A).
- * prefix: P_ANY (66 is operand size), P_NP, P_66, P_F3, P_F2 (mandatory prefix, SSE).
+ * map: M1 one-byte, M0F, M38 (0F 38), M3A (0F 3A); V0F, V38, V3A: the same with VEX.
+ * prefix: P_ANY (66 is operand size), P_NP, P_66, P_F3, P_F2 (mandatory prefix, SSE; VEX.pp).
  * ext: X_NONE, or X_(n) = ModRM.reg n any mod, X_M(n) memory only, X_R(n) register only,
  *      X_RM(byte) = the exact ModRM byte (x87, 0F 01), X_MEM / X_REG without /n.
  * operands, comma separated, Intel order and SDM vol. 2 appendix A.2 letters:
@@ -463,6 +474,9 @@ void soft_optable_init(void);	/* idempotent; any thread; after it soft_has_feat(
  *   Zv Zb(opcode register) AL AX eAX rAX DX CL 1 Xb Xv Yb Yv(string source, destination)
  *   Vx(xmm reg) Wx(xmm/m128) Wd Wq(xmm/m32, m64) Ux(xmm rm only) Pq Qq(mm, mm/m64) Nq
  *   ST STi m32fp ...
+ *   VEX rows: x is the vector length (16 or 32 bytes), h f e its half, fourth and eighth,
+ *   o always 16 bytes; Hx Ho (vvvv) By (vvvv, general register) Lx (register in imm8[7:4])
+ *   Tx (memory with vector indices; rm is the index register)
  * attr: A_* bits below.  feat: F_* CPUID gate: clear -> #UD.
  * fin/fout/fundef: flags read, written, left undefined (FL_* masks).
  */
@@ -485,6 +499,20 @@ enum op_attr {
 	A_COPY_OK = 1 << 15,	/* a translator may copy its bytes */
 	A_NO66 = 1 << 16,	/* 66 is ignored */
 	A_SERIAL = 1 << 17,
+	/* VEX rows.  Neither A_L0, A_L1 nor A_LIG: both vector lengths. */
+	A_L0 = 1 << 18,		/* VEX.L must be 0 */
+	A_L1 = 1 << 19,		/* VEX.L must be 1 */
+	A_LIG = 1 << 20,	/* VEX.L is ignored */
+	A_W0 = 1 << 21,		/* VEX.W must be 0 */
+	A_W1 = 1 << 22,		/* VEX.W must be 1 */
+	A_NOV = 1 << 23,	/* VEX.vvvv must be 1111b */
+	A_Y2 = 1 << 24,		/* VEX.L = 1 is AVX2 */
+	A_AVX = 1 << 25,	/* CR4.OSXSAVE, XCR0[2:1] and TS checks */
+	A_MXCSR = 1 << 26,	/* obeys MXCSR; legacy SSE rows do not say */
+	A_ALIGNV = 1 << 27,	/* #GP(0) when the memory operand is not aligned to its size */
+	A_GPRW = 1 << 28,	/* W is a general register's width (set by table init) */
+	A_IS4 = 1 << 29,	/* fourth register in the immediate (L operand) */
+	A_IMM = 1 << 30,	/* VEX vector row with an immediate */
 };
 
 enum op_feat {
@@ -519,11 +547,24 @@ enum op_feat {
 	F_BMI1,
 	F_BMI2,
 	F_LZCNT,
+	F_AVX,
+	F_AVX2,
+	F_FMA,
+	F_F16C,
+	F_VAES,
+	F_VPCLMUL,
+	F_SHA,
+	F_CLFLUSHOPT,
+	F_CLWB,
+	F_CLZERO,
+	F_RDPID,
+	F_XSAVEC,
+	F_XGETBV1,
 	F_NEVER,
 	F_COUNT
 };
 
-enum { M1, M0F, M38, M3A, MAPS };
+enum { M1, M0F, M38, M3A, V0F, V38, V3A, MAPS };
 enum { P_ANY, P_NP, P_66, P_F3, P_F2 };
 #define X_NONE (-1)
 #define X_(n) (n)
@@ -536,11 +577,11 @@ enum { P_ANY, P_NP, P_66, P_F3, P_F2 };
 /* Operand as parsed from the row: where it is encoded, how wide it is. */
 enum opd_kind {
 	K_NONE, K_E, K_G, K_I, K_J, K_M, K_O, K_A, K_S, K_C, K_D, K_Z, K_FIX, K_ONE, K_V, K_W, K_U,
-	K_P, K_Q, K_N, K_ST, K_STI, K_X, K_Y, K_R
+	K_P, K_Q, K_N, K_ST, K_STI, K_X, K_Y, K_R, K_H, K_B, K_L, K_T
 };
 struct opd {
 	uint8_t kind;		/* enum opd_kind */
-	char size;		/* b w d q v y z x(16 bytes) p(far pointer) or 0 */
+	char size;		/* b w d q v y z x o h f e p(far pointer) or 0 */
 	uint8_t num;		/* K_FIX: register number */
 	uint16_t bytes; /* memory operand size if not by size letter (m80fp, m512), else 0 */
 };
@@ -576,6 +617,9 @@ unsigned soft_disas(const uint8_t *bytes, size_t n, unsigned bits, uint64_t rip,
 bool soft_fpu_init(struct soft *s);
 void soft_fpu_free(struct soft *s);
 void soft_fpu_reset(struct soft *s, bool init_only);
+/* Bits that XCR0 may have; components not in their initial state (xsave.c). */
+uint64_t soft_xcr0_mask(void);
+uint64_t soft_xinuse(struct soft *s);
 /* Bring s->fx up to date / take it over (FXSAVE image at offset 0). */
 void soft_fpu_sync_out(struct soft *s);
 void soft_fpu_sync_in(struct soft *s);

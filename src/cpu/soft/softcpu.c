@@ -16,6 +16,7 @@ static bool soft_vm_init(struct vm *vm, struct err *e)
 	gm_code_enable(vm->mem);
 	soft_optable_init();
 	soft_spec_init();
+	soft_avx_init();
 	soft_mmu_vm_init(vm);
 	return true;
 }
@@ -150,6 +151,10 @@ static bool soft_set_state(struct vcpu *v, const struct x86_state *st, struct er
 	struct soft *s = v->impl;
 	const struct apic *a = &v->apic;
 
+	if (st->xcr0 & ~soft_xcr0_mask())
+		return err_set(e, HV_EXIT_HOST, "the saved machine uses vector registers (XCR0 "
+			       "%#llx) that this host has not; load it on a newer host",
+			       (unsigned long long)st->xcr0);
 #define SET(f) memcpy(&s->f, &st->f, sizeof(st->f));
 	SAME_FIELDS(SET)
 #undef SET

@@ -12,6 +12,7 @@
 		NEXT(s, u); \
 	}
 X_BLENDV(pblendvb) X_BLENDV(blendvps) X_BLENDV(blendvpd)
+X_BLENDV(sha256rnds2)
 
 const struct uop *h_ptest(struct soft *s, const struct uop *u)
 {

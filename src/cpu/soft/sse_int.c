@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SSE2 to SSE4.2 integer arithmetic on XMM registers (Intel SDM vol. 2), by host instruction. */
+/* SSE2 to SSE4.2 and SHA integer arithmetic on XMM registers (Intel SDM vol. 2), by host instruction. */
 #include "fpu.h"
 
 #define X_BIN(name, src) \
@@ -31,6 +31,7 @@ X2(pshufb) X2(phaddw) X2(phaddd) X2(phaddsw) X2(phsubw) X2(phsubd) X2(phsubsw)
 X2(pmaddubsw) X2(pmulhrsw) X2(psignb) X2(psignw) X2(psignd) X2(pabsb) X2(pabsw) X2(pabsd)
 X2(phminposuw)
 X2(aesimc) X2(aesenc) X2(aesenclast) X2(aesdec) X2(aesdeclast)
+X2(sha1nexte) X2(sha1msg1) X2(sha1msg2) X2(sha256msg1) X2(sha256msg2)
 X_BIN(pmovsxbw, src_q) X_BIN(pmovsxbd, src_d) X_BIN(pmovsxbq, src_w)
 X_BIN(pmovsxwd, src_q) X_BIN(pmovsxwq, src_d) X_BIN(pmovsxdq, src_q)
 X_BIN(pmovzxbw, src_q) X_BIN(pmovzxbd, src_d) X_BIN(pmovzxbq, src_w)
@@ -73,6 +74,7 @@ X_IMM(blendpd, 4)
 X_IMM(pblendw, 256)
 X_IMM(mpsadbw, 8)
 X_IMM(pclmulqdq, 32)
+X_IMM(sha1rnds4, 4)
 
 STUB_TABLE(soft_stub_aeskey, 256, "aeskeygenassist $stub_i, %xmm1, %xmm0");
 

@@ -5,6 +5,7 @@
  * ch. 2; SYSCALL from compatibility mode as in AMD APM vol. 3).
  */
 #include "sys_int.h"
+#include "intops.h"
 
 #define CR4_ALLOWED \
 	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | \
@@ -58,6 +59,8 @@ void soft_update_mode(struct soft *s)
 		m |= MODE_CODE_BP;
 	if (s->cr0 & (CR0_EM | CR0_TS) || !(s->cr4 & CR4_OSFXSR))
 		m |= MODE_FPU_OFF;
+	if (s->cr0 & CR0_TS || !(s->cr4 & CR4_OSXSAVE) || (s->xcr0 & 6) != 6)
+		m |= MODE_AVX_OFF;
 	s->mode = m;
 	soft_tlb_select(s);
 }
@@ -801,11 +804,15 @@ static void check_osxsave(struct soft *s, const struct uop *u)
 
 const struct uop *op_xgetbv(struct soft *s, const struct uop *u)
 {
+	uint64_t v = s->xcr0;
+
 	check_osxsave(s, u);
-	if ((uint32_t)s->gpr[R_RCX])
+	if ((uint32_t)s->gpr[R_RCX] == 1 && soft_has_feat(F_XGETBV1))
+		v &= soft_xinuse(s);
+	else if ((uint32_t)s->gpr[R_RCX])
 		gp0(s, u);
-	s->gpr[R_RAX] = (uint32_t)s->xcr0;
-	s->gpr[R_RDX] = s->xcr0 >> 32;
+	s->gpr[R_RAX] = (uint32_t)v;
+	s->gpr[R_RDX] = v >> 32;
 	return u + 1;
 }
 
@@ -814,9 +821,10 @@ const struct uop *op_xsetbv(struct soft *s, const struct uop *u)
 	uint64_t v = (uint32_t)s->gpr[R_RAX] | s->gpr[R_RDX] << 32;
 
 	check_osxsave(s, u);
-	if ((uint32_t)s->gpr[R_RCX] || v & ~3ull || !(v & 1))
+	if ((uint32_t)s->gpr[R_RCX] || v & ~soft_xcr0_mask() || !(v & 1) || (v & 6) == 4)
 		gp0(s, u);
 	s->xcr0 = v;
+	soft_update_mode(s);
 	return uop_leave(s, u);
 }
 
@@ -881,6 +889,24 @@ const struct uop *op_nothing(struct soft *s, const struct uop *u)
 const struct uop *op_clflush(struct soft *s, const struct uop *u)
 {
 	soft_ld8(s, u, uop_lin(s, u, 1, false));	/* faults like a load */
+	return u + 1;
+}
+
+/* The 64-byte line that contains the address in rAX (AMD APM vol. 3). */
+const struct uop *op_clzero(struct soft *s, const struct uop *u)
+{
+	static const uint8_t zero[64];
+	uint64_t ea = s->gpr[R_RAX];
+
+	if (u->asize != 8)
+		ea &= u->asize == 4 ? 0xffffffff : 0xffff;
+	soft_st_buf(s, u, ea_lin(s, u, ea, 1, true) & ~63ull, zero, 64);
+	return u + 1;
+}
+
+const struct uop *op_rdpid(struct soft *s, const struct uop *u)
+{
+	s->gpr[u->rm >> 3] = s->mode & MODE_CS64 ? s->tsc_aux : (uint32_t)s->tsc_aux;
 	return u + 1;
 }
 
