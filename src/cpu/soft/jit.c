@@ -7,7 +7,7 @@
  * For tests: HV_JIT=0 in the environment turns translation off; HV_JIT=N: a
  * block is translated when it is executed for the Nth time (1: at once).
  */
-#include "jit.h"
+#include "jit_trans.h"
 #include "../../log.h"
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -52,13 +52,16 @@ static uint64_t block_rip(const struct soft *s, const struct block *b)
 /* True: leave, s->rip is set. */
 static bool run_callout(struct soft *s, const struct jit_callout *c)
 {
+	uint64_t key = s->jit_key;
+
 	s->cur = c->b;
 	s->gpr[GPR_RIP] = block_rip(s, c->b);
 	s->jit_cut = false;
 	flags_out(s);
 	if (!c->u.fn(s, &c->u))
 		return true;
-	if (unlikely(s->jit_cut)) {
+	/* Return frames are good for one key only. */
+	if (unlikely(s->jit_cut || s->jit_key != key)) {
 		s->rip = UOP_NEXT_RIP(s, &c->u);
 		return true;
 	}
@@ -88,13 +91,31 @@ static void reload(struct emit *e)
 
 static const uint8_t saved[] = { 3, 5, 12, 13, 14, 15 };
 
-static void make_enter(struct emit *e)
+/*
+ * Below the saved registers lie the return frames: the guest's return address
+ * and the host's (jit_ends.c).
+ */
+#define FRAMES 32768
+
+static void make_enter(struct emit *e, uint8_t **underflow)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
 		em_push(e, saved[i]);
-	em_alu_imm(e, EM_W, 5, hop_reg(4), 8);
 	em_lea(e, H_STATE, hop_mem(7, STATE_BIAS));
 	em_mov_rr(e, H_T0, 6);
+	em_alu_imm(e, EM_W, 5, hop_reg(4), 8);
+	em8(e, 0x6a);				/* push -1 */
+	em8(e, 0xff);
+	em8(e, 0x4c);				/* lea r15, [rip + underflow] */
+	em8(e, 0x8d);
+	em8(e, 0x3d);
+	*underflow = e->p;
+	em32(e, 0);
+	em8(e, 0x41);				/* push r15 */
+	em8(e, 0x57);
+	em_store(e, hop_mem(H_STATE, STATE(jit_sp)), 4);
+	em_lea(e, H_T1, hop_mem(4, -FRAMES));
+	em_store(e, hop_mem(H_STATE, STATE(jit_lim)), H_T1);
 	reload(e);
 	em_op(e, 0, 0xff, 4, hop_reg(H_T0));
 }
@@ -106,7 +127,8 @@ static void make_exit(struct emit *e, const struct soft_jit *j, uint8_t **bare)
 	*bare = e->p;
 	em_store(e, hop_mem(H_STATE, STATE(jit_arg)), H_T1);
 	em_mov_rr(e, 0, H_T0);
-	em_alu_imm(e, EM_W, 0, hop_reg(4), 8);
+	em_load(e, 4, hop_mem(H_STATE, STATE(jit_sp)));
+	em_alu_imm(e, EM_W, 0, hop_reg(4), 24);
 	for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
 		em_pop(e, saved[i]);
 	em8(e, 0xc3);
@@ -126,7 +148,6 @@ static void make_callout(struct emit *e, const struct soft_jit *j, const uint8_t
 	em_alu_imm(e, EM_W, 0, hop_reg(4), 8);
 	em_op(e, EM_8, 0x84, 0, hop_reg(0));
 	stay = em_jcc(e, 4);
-	em_alu_imm(e, EM_W, 0, hop_reg(4), 8);
 	em_mov_imm64(e, H_T0, JX_LEAVE);
 	em_fix(em_jmp(e), bare);
 	em_fix(stay, e->p);
@@ -134,82 +155,42 @@ static void make_callout(struct emit *e, const struct soft_jit *j, const uint8_t
 	em8(e, 0xc3);
 }
 
-/*
- * T0 = guest RIP to go to, by the table of targets and the fetch TLB, as
- * soft_jc_find() does it.  Linear address and RIP are the same (h_jit).
- */
-static void make_lookup(struct emit *e, struct soft *s, const uint8_t *exit)
+/* T0 = guest RIP to go to. */
+static void make_lookup(struct emit *e, struct soft_jit *j)
 {
-	const int c = 1;	/* rcx, saved */
-	uint8_t *miss[4];
+	uint8_t *miss = jit_emit_probe(e);
 
-	em_store(e, hop_mem(H_STATE, STATE(jit_arg)), H_T0);
-	em8(e, 0x51);
+	jit_emit_page(e, H_T0, STATE(jit_page));
+	em_op(e, 0, 0xff, 4, hop_sib(H_STATE, H_T1, 0, STATE(jit_tab) + 8));
+	em_fix(miss, e->p);
+	j->missed = e->p;
+	em_op(e, EM_W, 0x2b, H_T0, hop_mem(H_STATE, STATE(jit_key)));
 	em_mov_rr(e, H_T1, H_T0);
-	em_op(e, EM_W, 0xc1, 5, hop_reg(H_T1));
-	em8(e, JL_BITS);
-	em_op(e, EM_W, 0x33, H_T1, hop_reg(H_T0));
-	em_alu_imm(e, 0, 4, hop_reg(H_T1), (1 << JL_BITS) - 1);
-	_Static_assert(sizeof(struct jit_target) == 32, "shift");
-	em_op(e, 0, 0xc1, 4, hop_reg(H_T1));
-	em8(e, 5);
-	em_mov_imm64(e, c, (uintptr_t)s->jit->target);
-	em_op(e, EM_W, 0x03, H_T1, hop_reg(c));
-	em_op(e, EM_W, 0x3b, H_T0, hop_mem(H_T1, offsetof(struct jit_target, rip)));
-	miss[0] = em_jcc(e, 5);
-	em_op(e, 0, 0x8b, c, hop_mem(H_STATE, STATE(mode)));
-	em_op(e, 0, 0x3b, c, hop_mem(H_T1, offsetof(struct jit_target, mode)));
-	miss[1] = em_jcc(e, 5);
-	em_op(e, 0, 0x8b, c, hop_reg(H_T0));
-	em_op(e, 0, 0xc1, 5, hop_reg(c));
-	em8(e, 7);
-	em_alu_imm(e, 0, 4, hop_reg(c), (TLB_SIZE - 1) << 5);
-	em_op(e, EM_W, 0x03, c, hop_mem(H_STATE, STATE(tlb)));
-	em_alu_imm(e, EM_W, 4, hop_reg(H_T0), -4096);
-	em_op(e, EM_W, 0x3b, H_T0, hop_mem(c, offsetof(struct soft_tlbe, tag_x)));
-	miss[2] = em_jcc(e, 5);
-	em_load(e, c, hop_mem(c, offsetof(struct soft_tlbe, delta)));
-	em_op(e, EM_W, 0x03, c, hop_mem(H_STATE, STATE(jit_arg)));
-	em_op(e, EM_W, 0x3b, c, hop_mem(H_T1, offsetof(struct jit_target, host)));
-	miss[3] = em_jcc(e, 5);
-	em_store(e, hop_mem(H_STATE, STATE(jit_page)), H_T0);
-	em8(e, 0x59);
-	em_op(e, 0, 0xff, 4, hop_mem(H_T1, offsetof(struct jit_target, code)));
-	for (unsigned i = 0; i < 4; i++)
-		em_fix(miss[i], e->p);
-	em8(e, 0x59);
-	em_load(e, H_T1, hop_mem(H_STATE, STATE(jit_arg)));
 	em_mov_imm64(e, H_T0, JX_GOTO);
-	em_fix(em_jmp(e), exit);
+	em_fix(em_jmp(e), j->exit);
+	j->missed_call = e->p;
+	em_load(e, H_T1, hop_mem(H_STATE, STATE(jit_next)));
+	em_mov_imm64(e, H_T0, JX_GOTO);
+	em_fix(em_jmp(e), j->exit);
 }
 
-/* The lookup just missed: remember. */
-static const struct uop *go_rip(struct soft *s)
+/* The outermost frame: a return that meets its tag comes here. */
+static uint8_t *make_underflow(struct emit *e, const uint8_t *lookup)
 {
-	uint64_t rip = s->jit_arg;
-	struct block *b;
-	const struct uop *u;
+	uint8_t *at = e->p;
 
-	s->gpr[GPR_RIP] = rip;
-	u = soft_goto_uop(s, &b);
-	if (u && b->jit_entry)
-		s->jit->target[(rip ^ rip >> JL_BITS) & ((1u << JL_BITS) - 1)] =
-			(struct jit_target){
-				.rip = rip,
-				.host = b->host,
-				.code = b->jit_entry,
-				.mode = b->mode,
-			};
-	return u;
+	em_load(e, 4, hop_mem(H_STATE, STATE(jit_sp)));
+	em_fix(em_jmp(e), lookup);
+	return at;
 }
 
-static void make_stubs(struct soft *s, struct soft_jit *j)
+static void make_stubs(struct soft_jit *j)
 {
 	struct emit e = { j->rw, j->rw + j->size, j->rx - j->rw };
-	uint8_t *bare;
+	uint8_t *bare, *underflow;
 
 	j->enter = (uint64_t (*)(struct soft *, const void *))em_rx(&e, e.p);
-	make_enter(&e);
+	make_enter(&e, &underflow);
 	j->fpu_load = jit_make_load(&e);
 	j->fpu_store = jit_make_store(&e);
 	j->exit = e.p;
@@ -217,50 +198,12 @@ static void make_stubs(struct soft *s, struct soft_jit *j)
 	j->callout = e.p;
 	make_callout(&e, j, bare);
 	j->lookup = e.p;
-	make_lookup(&e, s, j->exit);
+	make_lookup(&e, j);
+	em_fix(underflow, make_underflow(&e, j->lookup));
 	j->used = j->stubs = ((size_t)(e.p - j->rw) + 63) & ~(size_t)63;
 }
 
 /* ---- coming back ------------------------------------------------------------------ */
-void soft_jit_revived(struct soft *s, struct block *b)
-{
-	struct jit_block *t = b->jit;
-
-	memcpy(t->gen, &b->gen, sizeof(b->gen));
-	for (unsigned i = 0; i < t->nlinks; i++)
-		em_fix(t->link[i].site, t->link[i].stub);
-}
-
-/*
- * Forward inside a page: no check, since the generation that @from was
- * checked against is @to's.  Backward: request and generation are looked at.
- */
-static void try_link(const struct jit_link *l, const struct block *to)
-{
-	const struct block *from = l->from;
-
-	if (!to->jit || to->transient || to->mode != from->mode || to->genp != from->genp ||
-	    (uint64_t)(to->host - from->host) != (uint64_t)(int64_t)l->delta)
-		return;
-	if (l->delta > 0 && to->gen == from->gen)
-		em_fix(l->site, to->jit->body);
-	else
-		em_fix(l->site, to->jit->poll);
-}
-
-static const struct uop *go_link(struct soft *s, const struct jit_link *l)
-{
-	unsigned flushes = s->blocks->flushes;
-	const struct uop *u;
-	struct block *b;
-
-	s->gpr[GPR_RIP] = block_rip(s, l->from) + (uint64_t)(int64_t)l->delta;
-	u = soft_goto_uop(s, &b);
-	if (u && flushes == s->blocks->flushes)
-		try_link(l, b);
-	return u;
-}
-
 static HN(h_jit)
 {
 	struct block *b = s->cur;
@@ -277,13 +220,13 @@ static HN(h_jit)
 	flags_out(s);
 	switch (how) {
 	case JX_GOTO:
-		return go_rip(s);
+		return soft_jit_go_rip(s);
 	case JX_BLOCK:
 		b = (struct block *)(uintptr_t)s->jit_arg;
 		s->gpr[GPR_RIP] = block_rip(s, b);
 		return soft_goto_uop(s, &b);
 	case JX_LINK:
-		return go_link(s, (const struct jit_link *)(uintptr_t)s->jit_arg);
+		return soft_jit_go_link(s, (struct jit_link *)(uintptr_t)s->jit_arg);
 	default:
 		u = (const struct uop *)(uintptr_t)s->jit_arg;
 		s->gpr[GPR_RIP] = block_rip(s, s->cur);
@@ -329,7 +272,8 @@ void soft_jit_flush(struct soft *s)
 {
 	s->jit->emptied += s->jit->used > s->jit->stubs;
 	s->jit->used = s->jit->stubs;
-	memset(s->jit->target, 0, sizeof(s->jit->target));	/* mode 0 is never translated */
+	memset(s->jit_tab, 0, sizeof(s->jit_tab));
+	soft_jit_unmap(s, false);
 }
 
 static bool map_code(struct soft_jit *j)
@@ -391,6 +335,7 @@ bool soft_jit_init(struct soft *s)
 		return false;
 	}
 	soft_jit_rows_init();
-	make_stubs(s, s->jit);
+	make_stubs(s->jit);
+	soft_jit_unmap(s, false);
 	return true;
 }

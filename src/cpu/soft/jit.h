@@ -29,11 +29,16 @@ struct jit_callout {
 	bool sets_flags;
 };
 
-/* A jump that may be chained: at @site (writable) either to @stub or to a block's code. */
+/*
+ * A jump that may be chained: at @site (writable) either to @stub or to a
+ * block's code.  Into another page: at @key the sum of key and page that the
+ * chain is good for; @patience: what does not match is looked up that often.
+ */
 struct jit_link {
 	struct block *from;
-	uint8_t *site, *stub;
+	uint8_t *site, *stub, *key;
 	int32_t delta;		/* of the target from the block's start */
+	int32_t patience;
 };
 
 struct jit_block {
@@ -45,23 +50,16 @@ struct jit_block {
 	struct jit_link link[2];
 };
 
-/* Where indirect jumps went: code of the block at @rip if it is still mapped from @host. */
-#define JL_BITS 14
-struct jit_target {
-	uint64_t rip;
-	const uint8_t *host;
-	const void *code;
-	uint32_t mode, pad;
-};
+#define JT_HASH 0x9e3779b1u	/* index into jit_tab: upper bits of the product with RIP */
 
 struct soft_jit {
-	struct jit_target target[1 << JL_BITS];
 	uint8_t *rw, *rx;
 	size_t size, used, stubs;
 	unsigned threshold;
 	uint64_t (*enter)(struct soft *s, const void *code);
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
 	uint8_t *fpu_load, *fpu_store;
+	uint8_t *missed, *missed_call;
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
 };
@@ -85,6 +83,9 @@ uint8_t *jit_make_load(struct emit *e);
 uint8_t *jit_make_store(struct emit *e);
 void jit_emit_store(struct emit *e, const uint8_t *store);
 extern bool jit_x87_possible;	/* the host can */
+/* jit_flow.c: after JX_GOTO, JX_LINK */
+const struct uop *soft_jit_go_rip(struct soft *s);
+const struct uop *soft_jit_go_link(struct soft *s, struct jit_link *l);
 
 /* jit_block.c */
 bool soft_jit_translate(struct soft *s, struct block *b);

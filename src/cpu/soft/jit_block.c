@@ -198,7 +198,7 @@ static unsigned make_plan(struct plan *p, const struct block *b, unsigned *nativ
 }
 
 /* ---- ways out ---------------------------------------------------------------------- */
-static void emit_exit(struct trans *t, enum jit_exit how, const void *arg)
+void jit_exit(struct trans *t, enum jit_exit how, const void *arg)
 {
 	em_mov_imm64(&t->e, H_T1, (uintptr_t)arg);
 	em_mov_imm64(&t->e, H_T0, how);
@@ -209,130 +209,7 @@ void jit_emit_side(struct trans *t, const struct uop *u)
 {
 	em_mov_imm64(&t->e, H_T1, (uintptr_t)t->b);
 	em_store(&t->e, hop_mem(H_STATE, STATE(cur)), H_T1);
-	emit_exit(t, JX_UOP, u);
-}
-
-/* The jump at @site goes @delta bytes from the block's start. */
-static void emit_link(struct trans *t, uint8_t *site, int64_t delta)
-{
-	int64_t at = (int64_t)(t->b->off & 4095) + delta;
-	struct jit_link *l;
-
-	em_fix(site, t->e.p);
-	if (at < 0 || at > 4095) {
-		em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_page)));
-		em_op(&t->e, t->word, 0x8d, H_T0, hop_mem(H_T0, (int32_t)at));
-		em_fix(em_jmp(&t->e), t->s->jit->lookup);
-		return;
-	}
-	l = &t->t->link[t->t->nlinks++];
-	*l = (struct jit_link){
-		.from = t->b, .site = site, .stub = t->e.p, .delta = (int32_t)delta
-	};
-	emit_exit(t, JX_LINK, l);
-}
-
-/* T0 = target: to the out-of-line part unless canonical. */
-static void check_canonical(struct trans *t)
-{
-	if (!t->word)
-		return;
-	em_mov_rr(&t->e, H_T1, H_T0);
-	em_op(&t->e, EM_W, 0xc1, 4, hop_reg(H_T1));
-	em8(&t->e, 16);
-	em_op(&t->e, EM_W, 0xc1, 7, hop_reg(H_T1));
-	em8(&t->e, 16);
-	em_op(&t->e, EM_W, 0x3b, H_T1, hop_reg(H_T0));
-	jit_slow_jump(t, 5);
-}
-
-static void push_return(struct trans *t, const struct uop *u)
-{
-	struct hop m = jit_stack(t, R_RSP, t->word ? -8 : -4, true);
-	int32_t off = (int32_t)(t->b->off & 4095) + u->off + u->len;
-
-	em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_page)));
-	em_lea(&t->e, H_T0, hop_mem(H_T0, off));
-	em_op(&t->e, t->word, 0x89, H_T0, m);
-}
-
-static void move_sp(struct trans *t, int32_t words, int32_t bytes)
-{
-	em_op(&t->e, t->word, 0x8d, jit_home[R_RSP],
-	      hop_mem(jit_home[R_RSP], words * (t->word ? 8 : 4) + bytes));
-}
-
-static void emit_indirect(struct trans *t, const struct uop *u)
-{
-	jit_save_flags(t);
-	if (u->flags & UOP_MOD3) {
-		if (home(u->rm) < 0)
-			em_op(&t->e, t->word, 0x8b, H_T0, slot(u->rm));
-		else
-			em_op(&t->e, t->word, 0x8b, H_T0, hop_reg(home(u->rm)));
-	} else {
-		struct hop m = jit_mem(t, u, t->word ? 8 : 4, false);
-
-		em_op(&t->e, t->word, 0x8b, H_T0, m);
-	}
-	t->in_efl = false;
-	check_canonical(t);
-	if (t->p->kind == JK_CALL_E) {
-		em_store(&t->e, hop_mem(H_STATE, STATE(jit_arg)), H_T0);
-		push_return(t, u);
-		move_sp(t, -1, 0);
-		em_load(&t->e, H_T0, hop_mem(H_STATE, STATE(jit_arg)));
-	}
-	em_fix(em_jmp(&t->e), t->s->jit->lookup);
-}
-
-static void emit_ret(struct trans *t, const struct uop *u)
-{
-	struct hop m = jit_stack(t, R_RSP, 0, false);
-
-	em_op(&t->e, t->word, 0x8b, H_T0, m);
-	check_canonical(t);
-	move_sp(t, 1, (int32_t)u->imm);
-	em_fix(em_jmp(&t->e), t->s->jit->lookup);
-}
-
-static void emit_end(struct trans *t, const struct uop *u)
-{
-	int64_t next = u->off + u->len;
-	uint8_t *a, *b;
-
-	switch (t->p->kind) {
-	case JK_JCC:
-		jit_save_flags(t);
-		jit_need_flags(t, t->p->reads);
-		a = em_jcc(&t->e, soft_optable[u->row].opcode & 15);
-		b = em_jmp(&t->e);
-		emit_link(t, a, (int64_t)u->imm);
-		emit_link(t, b, next);
-		break;
-	case JK_CALL:
-		push_return(t, u);
-		move_sp(t, -1, 0);
-		emit_link(t, em_jmp(&t->e), (int64_t)u->imm);
-		break;
-	case JK_JMP:
-		jit_save_flags(t);
-		emit_link(t, em_jmp(&t->e), (int64_t)u->imm);
-		break;
-	case JK_CONT:
-		jit_save_flags(t);
-		emit_link(t, em_jmp(&t->e), next);
-		break;
-	case JK_RET:
-		emit_ret(t, u);
-		break;
-	case JK_SIDE:
-		jit_save_flags(t);
-		jit_emit_side(t, u);
-		break;
-	default:
-		emit_indirect(t, u);
-	}
+	jit_exit(t, JX_UOP, u);
 }
 
 /* ---- handlers --------------------------------------------------------------------------- */
@@ -416,7 +293,7 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 		t->cur = &t->slow[t->nslow++];
 		*t->cur = (struct slow){ .u = u, .side = last_kind(p[i].kind) };
 		if (last_kind(p[i].kind)) {
-			emit_end(t, u);
+			jit_emit_end(t, u);
 		} else if (p[i].kind == JK_CALLOUT) {
 			jit_save_flags(t);
 			emit_callout(t, u);
@@ -444,13 +321,14 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 	if (p[0].kind != JK_CALLOUT)
 		jit_need_live(t, p[0].need | p[0].after, t->b->u);
 	emit_uops(t, p, n);
+	jit_emit_late(t);
 	for (unsigned i = 0; i < t->nslow; i++)
 		emit_slow(t, &t->slow[i]);
 	for (unsigned i = 0; i < t->nreload; i++)
 		jit_emit_reload(t, &t->reload[i]);
 	em_fix(stale[0], t->e.p);
 	em_fix(stale[1], t->e.p);
-	emit_exit(t, JX_BLOCK, t->b);
+	jit_exit(t, JX_BLOCK, t->b);
 	return t->e.p < t->e.end;
 }
 
@@ -477,6 +355,7 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	t.word = b->mode & MODE_CS64 ? EM_W : 0;
 	t.in_rax = t.in_efl = false;
 	t.nslow = t.nreload = 0;
+	t.nlate = 0;
 	t.e = (struct emit){ j->rw + j->used, j->rw + j->used + MAX_CODE, j->rx - j->rw };
 	*t.t = (struct jit_block){ .nlinks = 0 };
 	if (!emit_block(&t, plan, n))

@@ -75,7 +75,16 @@ struct reload {
 	uint8_t need;
 };
 
+/* Out-of-line part of the block's end (jit_ends.c). */
+struct late {
+	uint8_t kind;
+	uint8_t *from;		/* displacement of the jump to it */
+	const uint8_t *back;
+	struct jit_link *link;
+};
+
 #define MAX_SLOW 70
+#define MAX_LATE 6
 
 struct trans {
 	struct soft *s;
@@ -88,6 +97,8 @@ struct trans {
 	unsigned nslow;
 	struct reload reload[MAX_SLOW];
 	unsigned nreload;
+	struct late late[MAX_LATE];
+	unsigned nlate;
 	int scratch;		/* free after mem_operand() */
 	struct slow *cur;	/* of the current uop */
 	const struct plan *p;
@@ -145,8 +156,17 @@ struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bo
 struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
 
-/* jit_block.c */
+/* jit_block.c: ways out */
+void jit_exit(struct trans *t, enum jit_exit how, const void *arg);
 void jit_emit_side(struct trans *t, const struct uop *u);	/* the interpreter goes on here */
+
+/* jit_ends.c */
+void jit_emit_end(struct trans *t, const struct uop *u);
+void jit_emit_late(struct trans *t);
+/* T0 = RIP -> T0 = RIP + key, T1 = offset into jit_tab; the jump taken if it is not there. */
+uint8_t *jit_emit_probe(struct emit *e);
+/* T0 = RIP + key -> the field at @to: its page. */
+void jit_emit_page(struct emit *e, int reg, int32_t to);
 
 /* jit_live.c */
 void jit_need_live(struct trans *t, unsigned need, const struct uop *u);

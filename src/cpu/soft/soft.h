@@ -95,6 +95,14 @@ struct soft_tlbe {
 	uint64_t tag_r, tag_w, tag_x;
 	uintptr_t delta;	/* host = linear + delta */
 };
+/* Where an indirect jump of translated code went: tag = rip + jit_key.  See jit_flow.c. */
+struct jit_target {
+	uint64_t tag;
+	const void *code;
+};
+#define JT_BITS 13
+#define JIT_CLASSES 16	/* modes that translated code runs in */
+enum { JIT_KERN, JIT_USER };
 #define TLB_BITS 11
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_NONE UINT64_MAX
@@ -175,6 +183,9 @@ struct soft {
 	uint64_t jit_page;	/* jit.h: RIP at the start of the page that runs */
 	uint64_t jit_flags;	/* arithmetic flags: LAHF in bits 8-15, OF in bit 0 */
 	uint64_t jit_arg;
+	uint64_t jit_key;	/* jit_keys[] of the mode in force */
+	uint64_t jit_next;	/* page that an indirect call goes to */
+	uint64_t jit_sp, jit_lim;	/* host stack: first of the return frames, room for them */
 	_Atomic uint32_t *req;	/* &vcpu->req */
 	uint8_t fpu_live;	/* enum fpu_live: state that is in the host's registers */
 	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
@@ -196,7 +207,6 @@ struct soft {
 	bool no_step;		/* ... was INT n: no single-step trap after it */
 	bool ss_shadow;		/* intr_shadow is of MOV SS or POP SS: holds debug traps too */
 	uint8_t dr_hit;		/* data breakpoints met by the current instruction */
-	uint32_t tlb_gen;	/* changes whenever any translation was dropped */
 	/* Executing guest code, hence may use its write tags; cleared around dev_lock.  Any thread.
 	 */
 	_Atomic uint32_t in_guest;
@@ -213,6 +223,15 @@ struct soft {
 	uint8_t fx[832] __attribute__((aligned(64)));
 
 	struct soft_tlbe tlbs[TLB_TABLES][TLB_SIZE] __attribute__((aligned(64)));
+
+	/* jit_flow.c: what was learnt about executable pages, by rights */
+	uint64_t jit_keys[JIT_CLASSES], jit_seed;
+	struct {
+		uint64_t page[64];	/* hash of the pages that keys vouch for */
+		uint64_t large;		/* the same for large ones, by GiB */
+		bool local;		/* one of them was not global */
+	} jit_exec[2];
+	struct jit_target jit_tab[1 << JT_BITS];
 
 	/* pending fault, set by soft_fault() */
 	sigjmp_buf fault_jmp;
@@ -268,6 +287,19 @@ void soft_debug_after(struct soft *s, uint32_t mode_before);
 /* Recompute mode, cpl's TLB table and cached predicates after any change of CR0/4, EFER,
  * EFLAGS.VM/TF/AC, a segment register, DR7, A20. */
 void soft_update_mode(struct soft *s);
+
+/* ---- jit_flow.c ----------------------------------------------------------- */
+/* Translations were dropped: of every page (but global ones), of the page at @lin. */
+void soft_jit_unmap(struct soft *s, bool keep_global);
+void soft_jit_unmap_page(struct soft *s, uint64_t lin);
+/* s->mode changed. */
+static inline void soft_jit_new_mode(struct soft *s)
+{
+	uint32_t m = s->mode;
+
+	s->jit_key = s->jit_keys[(m & MODE_CS64 ? 1 : 0) | (m & MODE_LMA ? 2 : 0) |
+				 (m & MODE_CPL3 ? 4 : 0) | (m & MODE_FPU_OFF ? 8 : 0)];
+}
 
 /* ---- flags.c ------------------------------------------------------------ */
 uint32_t soft_get_eflags(const struct soft *s);		/* complete EFLAGS, bit 1 set */

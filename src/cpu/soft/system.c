@@ -62,6 +62,7 @@ void soft_update_mode(struct soft *s)
 	if (s->cr0 & CR0_TS || !(s->cr4 & CR4_OSXSAVE) || (s->xcr0 & 6) != 6)
 		m |= MODE_AVX_OFF;
 	s->mode = m;
+	soft_jit_new_mode(s);
 	soft_tlb_select(s);
 }
 

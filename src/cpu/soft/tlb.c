@@ -85,7 +85,7 @@ static void flush_dirty_tags(struct soft *s)
 
 void soft_tlb_flush(struct soft *s, bool keep_global)
 {
-	s->tlb_gen++;
+	soft_jit_unmap(s, keep_global);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
 		for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
 			uint64_t bits = s->tlb_used[t][w];
@@ -125,7 +125,7 @@ void soft_tlb_flush_page(struct soft *s, uint64_t lin)
 {
 	unsigned i = lin >> 12 & (TLB_SIZE - 1);
 
-	s->tlb_gen++;
+	soft_jit_unmap_page(s, lin);
 	flush_large(s, lin);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
 		clear_entries(s, t, i / 64, 1ull << (i & 63));
@@ -140,7 +140,7 @@ void soft_tlb_reset(struct soft *s)
 	memset(s->tlb_global, 0, sizeof(s->tlb_global));
 	memset(s->tlb_large, 0, sizeof(s->tlb_large));
 	flush_dirty_tags(s);
-	s->tlb_gen++;
+	soft_jit_unmap(s, false);
 }
 
 /* ---- other threads -------------------------------------------------------- */
@@ -328,8 +328,6 @@ static void tlb_fill(struct soft *s, uint64_t lin, unsigned table, enum soft_acc
 	if (acc != ACC_W && pg->dirty_log)
 		wr = false;	/* reading must not mark it dirty */
 	wr = wr && writable_fast(s, pg);	/* may flush */
-	if (e->tag_x != TLB_NONE && e->tag_x != page)
-		s->tlb_gen++;	/* an execute translation was evicted */
 	e->delta = (uintptr_t)pg->host - page;
 	e->tag_r = soft_mmu_allowed(s, w->perm, ACC_R, table) ? page : TLB_NONE;
 	e->tag_x = soft_mmu_allowed(s, w->perm, ACC_X, table) ? page : TLB_NONE;
