@@ -74,11 +74,12 @@ $(B)/tests/guest/%.bin: tests/guest/%.S tests/guest/guest.h tests/guest/guest64.
 	@mkdir -p $(@D)
 	@echo "  AS    $<"
 	$(Q)gcc -c -Itests/guest -o $(@:.bin=.o) $<
-	$(Q)ld -m elf_x86_64 -e 0 -Ttext $(if $(filter real_% boot_%,$*),0x7c00,0x10000) \
+	$(Q)ld -m elf_x86_64 -e 0 -Ttext \
+		$(if $(filter real_% boot_%,$*),0x7c00,$(if $(filter mb_%,$*),0x100000,0x10000)) \
 		-o $(@:.bin=.elf) $(@:.bin=.o)
 	$(Q)objcopy -O binary -j .text $(@:.bin=.elf) $@
 
-$(B)/tests/guest/test_guests: $(GUESTS)
+$(B)/tests/guest/test_guests $(B)/tests/engine/test_snapshot: $(GUESTS)
 
 tests: $(TESTS)
 

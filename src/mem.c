@@ -121,6 +121,16 @@ uint64_t gm_block_size(const struct gm_block *b)
 	return b->size;
 }
 
+const char *gm_block_name(const struct gm_block *b)
+{
+	return b->name;
+}
+
+struct gm_block *gm_block_next(struct guest_mem *gm, struct gm_block *b)
+{
+	return b ? b->next : gm->blocks;
+}
+
 void gm_code_enable(struct guest_mem *gm)
 {
 	gm->code_enabled = true;

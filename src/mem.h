@@ -46,6 +46,9 @@ void gm_free(struct guest_mem *gm);
 struct gm_block *gm_block_new(struct guest_mem *gm, const char *name, uint64_t size,
 			      struct err *e);
 uint64_t gm_block_size(const struct gm_block *b);
+const char *gm_block_name(const struct gm_block *b);
+/* All blocks: NULL starts, NULL ends; the order depends on how the machine was made only. */
+struct gm_block *gm_block_next(struct guest_mem *gm, struct gm_block *b);
 
 /* Copy into/out of a block directly (firmware load, VRAM scan-out). false: outside. */
 HV_MUSTCHECK bool gm_block_write(struct gm_block *b, uint64_t off, const void *src, size_t len);

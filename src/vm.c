@@ -197,7 +197,9 @@ bool vm_start(struct vm *vm, struct err *e)
 	int rc;
 
 	HV_BUG_ON(vm->started);
-	machine_reset(vm);
+	if (!vm->loaded)
+		machine_reset(vm);
+	vm->loaded = false;
 	vm->started = true;
 	vm->status = VM_RUNNING;
 	vclock_resume(vm->clock);

@@ -80,6 +80,7 @@ struct vm {
 	unsigned parked;		/* vCPU threads in the parking place */
 	unsigned pending;		/* work for the control thread: CTL_* bits of vm.c */
 	bool quit, started;
+	bool loaded;			/* snapshot_load(): vm_start() goes on from there */
 };
 
 /* Machine without devices.  @manual_clock for tests.  NULL + @e. */
