@@ -265,7 +265,8 @@ struct device *pc_pci_create(struct pc *pc, const struct device_ops *ops, const 
 
 static bool add_display(struct pc *pc, struct err *e)
 {
-	const char *path = pc->cfg->vgabios ? pc->cfg->vgabios : PC_VGABIOS;
+	const char *path = pc->cfg->vgabios ? pc->cfg->vgabios :
+			   pc->cfg->vga_std ? PC_VGABIOS_STD : PC_VGABIOS_VIRTIO;
 	struct device *d;
 	uint8_t *rom;
 	size_t len;
@@ -275,7 +276,7 @@ static bool add_display(struct pc *pc, struct err *e)
 		return true;
 	if (!pc_read_file(path, "VGA BIOS", "", KiB(256), &rom, &len, e))
 		return false;
-	d = device_create(pc->dev.vm, &vga_ops, "vga");
+	d = device_create(pc->dev.vm, pc->cfg->vga_std ? &vga_ops : &virtio_vga_ops, "vga");
 	pci_place(d, pc->bus, PCI_DEVFN(2, 0));
 	ok = vga_set_rom(d, rom, len, e);
 	free(rom);

@@ -48,7 +48,7 @@ struct pc_config {
 	uint64_t ram;			/* bytes, multiple of 1 MiB */
 	const char *firmware;		/* NULL: Debian's SeaBIOS */
 	struct block *nvram;		/* flash with UEFI variables, below the ROM; or NULL */
-	const char *vgabios;		/* NULL: Debian's SeaVGABIOS (stdvga) */
+	const char *vgabios;		/* NULL: Debian's SeaVGABIOS for the card */
 	struct pc_disk disks[PC_MAX_DISKS];
 	unsigned ndisks;
 	struct pc_nic nics[PC_MAX_NICS];
@@ -57,6 +57,7 @@ struct pc_config {
 	struct chardev *debugcon;	/* port 0x402, firmware messages; NULL: none */
 	int debug_exit;			/* I/O port of the debug-exit device; <= 0: none */
 	bool display;			/* make a VGA device (and keep vm->display) */
+	bool vga_std;			/* plain VGA instead of virtio-vga */
 	bool no_rng;			/* leave virtio-rng out */
 	enum pc_boot boot;
 	bool boot_menu;
@@ -70,7 +71,8 @@ struct pc_config {
 
 /* Firmware files used when the configuration names none. */
 #define PC_FIRMWARE "/usr/share/seabios/bios-256k.bin"
-#define PC_VGABIOS "/usr/share/seabios/vgabios-stdvga.bin"
+#define PC_VGABIOS_STD "/usr/share/seabios/vgabios-stdvga.bin"
+#define PC_VGABIOS_VIRTIO "/usr/share/seabios/vgabios-virtio.bin"
 
 /*
  * Fill @vm with memory and devices.  vm->engine and vm->cpus are set.

@@ -343,8 +343,11 @@ static const struct io_ops mmio_ops = { mmio_read, mmio_write, 1, 2 };
 
 /* ---- life -------------------------------------------------------------------- */
 
-static const struct state_field vga_state[] = {
-	PCI_STATE(struct vga, pci),
+struct plain_vga {
+	struct vga v;
+};
+
+const struct state_field vga_core_fields[] = {
 	STATE_U8(struct vga, misc), STATE_U8(struct vga, feature), STATE_U8(struct vga, st_flip),
 	STATE_U8(struct vga, seq_idx), STATE_U8(struct vga, gr_idx), STATE_U8(struct vga, cr_idx),
 	STATE_U8(struct vga, at_idx), STATE_U8S(struct vga, seq), STATE_U8S(struct vga, gr),
@@ -353,6 +356,11 @@ static const struct state_field vga_state[] = {
 	STATE_U8(struct vga, dac_read), STATE_U8(struct vga, dac_write),
 	STATE_U8(struct vga, dac_sub), STATE_U8S(struct vga, dac), STATE_U8S(struct vga, dac_cache),
 	STATE_U16(struct vga, vbe_idx), STATE_U16S(struct vga, vbe),
+	STATE_END
+};
+
+static const struct state_field vga_state[] = {
+	PCI_STATE(struct plain_vga, v.pci), STATE_STRUCT(struct plain_vga, v, vga_core_fields),
 	STATE_END
 };
 
@@ -375,23 +383,21 @@ bool vga_set_rom(struct device *d, const uint8_t *rom, size_t len, struct err *e
 	return gm_block_write(b, 0, rom, len);
 }
 
-static bool vga_realize(struct device *d, struct err *e)
+struct gm_block *vga_take_rom(struct vga *v)
 {
-	static const struct pci_id id = { .vendor = 0x1234,
-					  .device = 0x1111,
-					  .subsys_vendor = 0x1af4,
-					  .subsys_id = 0x1100,
-					  .class_code = 0x0300,
-					  .revision = 2 };
-	struct vga *v = (struct vga *)d;
 	struct gm_block *rom = v->pci.bars[PCI_ROM_SLOT].block;
 
-	v->vram = gm_block_new(dev_mem(d), "vram", VGA_VRAM_SIZE, e);
-	if (!v->vram)
-		return false;
 	v->pci.bars[PCI_ROM_SLOT].block = NULL;
-	pci_init(&v->pci, &id);
-	if (!pci_bar_mem(&v->pci, 0, PCI_BAR_PREF32, v->vram, GM_DIRTY_LOG, e) ||
+	return rom;
+}
+
+bool vga_core_realize(struct vga *v, struct gm_block *rom, const struct display_source *src,
+		      struct err *e)
+{
+	struct device *d = &v->pci.dev;
+
+	v->vram = gm_block_new(dev_mem(d), "vram", VGA_VRAM_SIZE, e);
+	if (!v->vram || !pci_bar_mem(&v->pci, 0, PCI_BAR_PREF32, v->vram, GM_DIRTY_LOG, e) ||
 	    !pci_bar_io(&v->pci, 2, PCI_BAR_MEM32, 4096, &mmio_ops, e) ||
 	    (rom && !pci_bar_mem(&v->pci, PCI_ROM_SLOT, PCI_BAR_MEM32, rom, GM_READONLY, e)))
 		return false;
@@ -402,21 +408,32 @@ static bool vga_realize(struct device *d, struct err *e)
 				       .name = "vbe" };
 	v->window = (struct io_region){ .kind = BUS_MMIO, .base = 0xa0000, .len = 0x20000,
 					.ops = &vga_window_ops, .name = "vga-window" };
-	if (d->vm->display) {
-		struct display_source src = { .refresh = vga_refresh, .text = vga_text, .dev = v };
-
-		display_set_source(d->vm->display, &src);
-	}
+	if (d->vm->display)
+		display_set_source(d->vm->display, src);
 	return dev_add_region(d, &v->ports, e) && dev_add_region(d, &v->dispi, e) &&
 	       dev_add_region(d, &v->window, e);
 }
 
-static void vga_reset(struct device *d)
+static bool vga_realize(struct device *d, struct err *e)
 {
+	static const struct pci_id id = { .vendor = 0x1234,
+					  .device = 0x1111,
+					  .subsys_vendor = 0x1af4,
+					  .subsys_id = 0x1100,
+					  .class_code = 0x0300,
+					  .revision = 2 };
 	struct vga *v = (struct vga *)d;
+	struct display_source src = { .refresh = vga_refresh, .text = vga_text, .dev = v };
+	struct gm_block *rom = vga_take_rom(v);
+
+	pci_init(&v->pci, &id);
+	return vga_core_realize(v, rom, &src, e);
+}
+
+void vga_core_reset(struct vga *v)
+{
 	size_t from = offsetof(struct vga, misc), to = offsetof(struct vga, redraw);
 
-	pci_reset(&v->pci);
 	memset((char *)v + from, 0, to - from);
 	v->misc = 1;
 	v->dac_mask = 0xff;
@@ -424,23 +441,41 @@ static void vga_reset(struct device *d)
 	v->redraw = true;
 }
 
-static void vga_unrealize(struct device *d)
+static void vga_reset(struct device *d)
+{
+	struct vga *v = (struct vga *)d;
+
+	pci_reset(&v->pci);
+	vga_core_reset(v);
+}
+
+void vga_core_unrealize(struct vga *v)
 {
 	struct display_source none = { 0 };
 
-	if (d->vm->display)
-		display_set_source(d->vm->display, &none);
+	if (v->pci.dev.vm->display)
+		display_set_source(v->pci.dev.vm->display, &none);
+}
+
+static void vga_unrealize(struct device *d)
+{
+	vga_core_unrealize((struct vga *)d);
+}
+
+bool vga_core_post_load(struct vga *v, struct err *e)
+{
+	if (v->dac_sub > 2 || v->st_flip > 1 || v->vbe[VBE_BANK] >= VGA_VRAM_SIZE / 0x10000 ||
+	    (vga_vbe_on(v) && !vbe_mode_ok(v)))
+		return err_set(e, HV_EXIT_IMAGE, "impossible VGA register values");
+	v->redraw = true;
+	return true;
 }
 
 static bool vga_post_load(struct device *d, struct err *e)
 {
 	struct vga *v = (struct vga *)d;
 
-	if (v->dac_sub > 2 || v->st_flip > 1 || v->vbe[VBE_BANK] >= VGA_VRAM_SIZE / 0x10000 ||
-	    (vga_vbe_on(v) && !vbe_mode_ok(v)))
-		return err_set(e, HV_EXIT_IMAGE, "impossible VGA register values");
-	v->redraw = true;
-	return pci_post_load(&v->pci, e);
+	return vga_core_post_load(v, e) && pci_post_load(&v->pci, e);
 }
 
 const struct device_ops vga_ops = {

@@ -13,6 +13,7 @@
 #include "../src/display.h"
 #include "../src/pci.h"
 #include "../src/vm.h"
+#include "virtio/virtio.h"
 
 #define VGA_VRAM_SIZE MiB(16)
 #define VGA_PLANE_MASK 0xffffu	/* 64 KiB a plane in the legacy window */
@@ -35,7 +36,10 @@ enum { VBE_ID, VBE_XRES, VBE_YRES, VBE_BPP, VBE_ENABLE, VBE_BANK, VBE_VIRT_W, VB
 #define VBE_NOCLEAR 0x80
 
 struct vga {
-	struct pci_dev pci;	/* must stay first */
+	union {				/* must stay first */
+		struct pci_dev pci;
+		struct virtio_dev virtio;	/* virtio-vga: one function is both */
+	};
 	struct gm_block *vram;	/* immutable after realize */
 	struct io_region ports, window, dispi;
 
@@ -58,6 +62,18 @@ struct vga {
 	uint32_t palette[256];
 	uint64_t dirty[VGA_VRAM_SIZE / 4096 / 64];
 };
+
+/*
+ * vga.c: a VGA inside another PCI function.  The order is vga_take_rom(),
+ * pci_init() by the owner, vga_core_realize().
+ */
+extern const struct state_field vga_core_fields[];
+struct gm_block *vga_take_rom(struct vga *v);
+bool vga_core_realize(struct vga *v, struct gm_block *rom, const struct display_source *src,
+		      struct err *e);
+void vga_core_unrealize(struct vga *v);
+void vga_core_reset(struct vga *v);	/* all but the PCI registers */
+bool vga_core_post_load(struct vga *v, struct err *e);
 
 /* vga_mem.c: the handlers of the A0000-BFFFF window. */
 extern const struct io_ops vga_window_ops;

@@ -98,6 +98,13 @@ static bool opt_forward(struct config *c, const char *v, struct err *e)
 	return ok;
 }
 
+static bool opt_vga(struct config *c, const char *v, struct err *e)
+{
+	c->vga_std = !strcmp(v, "std");
+	return c->vga_std || !strcmp(v, "virtio") ||
+	       USAGE(e, "--vga %s does not exist; use virtio or std", v);
+}
+
 static bool opt_ui_scale(struct config *c, const char *v, struct err *e)
 {
 	char *end;
@@ -256,6 +263,10 @@ const struct option_row config_options[] = {
 	  "Show a window (default when there is a display) or run "
 	  "without.",
 	  .parse = opt_display },
+	{ "vga", 0, "virtio|std",
+	  "Graphics card: virtio is a VGA that guests with a virtio-gpu driver use at the "
+	  "window's size (default); std is the VGA alone.",
+	  .parse = opt_vga },
 	{ "fullscreen", 0, NULL, "Start the window in fullscreen.", FLAG(fullscreen) },
 	{ "ui-scale", 0, "N",
 	  "Size of menus and text in the window, 0.5 to 8 (default: the desktop's).",

@@ -67,6 +67,7 @@ struct config {
 	unsigned nforwards;
 	enum cfg_display display;
 	bool fullscreen;
+	bool vga_std;		/* --vga std */
 	double ui_scale;	/* 0: the desktop's */
 	const char *serial[CFG_MAX_SERIAL];
 	unsigned nserial;

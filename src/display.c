@@ -16,6 +16,9 @@ struct display {
 	struct rect damage[DISPLAY_MAX_RECTS];
 	unsigned ndamage;
 	bool resized, blank;
+	struct cursor cursor;
+	bool has_cursor;
+	unsigned cursor_serial;
 };
 
 struct display *display_new(void)
@@ -95,6 +98,28 @@ void display_set_blank(struct display *d, bool blank)
 		return;
 	d->blank = blank;
 	display_damage(d, (struct rect){ 0, 0, d->s.w, d->s.h });
+}
+
+void display_set_cursor(struct display *d, const struct cursor *c)
+{
+	d->has_cursor = c != NULL;
+	if (c)
+		d->cursor = *c;
+	d->cursor_serial++;
+}
+
+bool display_cursor(const struct display *d, unsigned *serial, const struct cursor **out)
+{
+	if (*serial == d->cursor_serial)
+		return false;
+	*serial = d->cursor_serial;
+	*out = d->has_cursor ? &d->cursor : NULL;
+	return true;
+}
+
+bool display_want_size(struct display *d, unsigned w, unsigned h)
+{
+	return d->src.want_size && d->src.want_size(d->src.dev, w, h);
 }
 
 void display_refresh(struct display *d)

@@ -24,6 +24,15 @@ struct surface {
 #define DISPLAY_MAX_DIM 8192u
 #define DISPLAY_MAX_RECTS 32
 
+#define CURSOR_DIM 64u
+
+/* The guest's pointer image; straight alpha. */
+struct cursor {
+	bool visible;
+	unsigned w, h, hot_x, hot_y;	/* at most CURSOR_DIM */
+	uint32_t argb[CURSOR_DIM * CURSOR_DIM];
+};
+
 struct display;
 
 struct display_source {
@@ -31,6 +40,8 @@ struct display_source {
 	void (*refresh)(void *dev);
 	/* Text-mode contents as UTF-8 lines for --expect console; 0 when in graphics. */
 	size_t (*text)(void *dev, char *buf, size_t len);
+	/* The viewer would like this size (pixels); false: the guest cannot.  NULL: never. */
+	bool (*want_size)(void *dev, unsigned w, unsigned h);
 	void *dev;
 };
 
@@ -43,6 +54,8 @@ bool display_resize(struct display *d, unsigned w, unsigned h);	/* false: absurd
 struct surface *display_surface(struct display *d);
 void display_damage(struct display *d, struct rect r);	/* clipped; 32 then bounding box */
 void display_set_blank(struct display *d, bool blank);
+/* The pointer's image, from a device that keeps it apart from the picture.  NULL: it does not. */
+void display_set_cursor(struct display *d, const struct cursor *c);
 
 /* Viewer side, under dev_lock. */
 void display_refresh(struct display *d);
@@ -50,6 +63,13 @@ void display_refresh(struct display *d);
 unsigned display_take_damage(struct display *d, struct rect out[DISPLAY_MAX_RECTS],
 			     bool *resized);
 bool display_blank(const struct display *d);
+/*
+ * The pointer's image if it changed since *serial, which is updated; false:
+ * nothing new.  *out is NULL when the guest draws its pointer itself.
+ */
+bool display_cursor(const struct display *d, unsigned *serial, const struct cursor **out);
+/* Ask the guest for a picture of @w x @h; false: it cannot. */
+bool display_want_size(struct display *d, unsigned w, unsigned h);
 size_t display_text(struct display *d, char *buf, size_t len);
 /* Write the current picture as PNG (libpng). */
 bool display_screenshot(struct display *d, const char *path, struct err *e);

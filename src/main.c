@@ -179,6 +179,7 @@ static void describe(struct app *a)
 	p->nmodules = c->nmodules;
 	p->debug_exit = c->debug_exit;
 	p->display = true;
+	p->vga_std = c->vga_std;
 	p->boot = c->boot == BOOT_ORDER_CD ? PC_BOOT_CD : c->boot == BOOT_ORDER_DISK ?
 		  PC_BOOT_DISK : PC_BOOT_DEFAULT;
 	p->boot_menu = c->boot == BOOT_ORDER_MENU;

@@ -246,10 +246,26 @@ static bool guest_has_pointer(const struct window *w, SDL_Point at)
 	       (input_has_abs(w->vm->input) && SDL_PointInRect(&at, &w->dst));
 }
 
+void keys_cursor(struct window *w)
+{
+	SDL_Cursor *c = SDL_GetDefaultCursor();
+	SDL_Point at;
+	int x, y;
+
+	SDL_GetMouseState(&x, &y);
+	at = to_pixels(w, x, y);
+	if (w->cursor && input_has_abs(w->vm->input) && SDL_PointInRect(&at, &w->dst) &&
+	    !shell_modal(w))
+		c = w->cursor;
+	if (c && SDL_GetCursor() != c)
+		SDL_SetCursor(c);
+}
+
 static void on_motion(struct window *w, const SDL_MouseMotionEvent *m)
 {
 	SDL_Point at = to_pixels(w, m->x, m->y);
 
+	keys_cursor(w);
 	if (!w->keys.captured && !w->keys.buttons && shell_pointer(w, at.x, at.y, false))
 		return;
 	if (guest_has_pointer(w, at))

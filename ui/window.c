@@ -11,6 +11,7 @@
 
 #define FRAME_MS 16
 #define STILL_MS 100
+#define RESIZE_MS 150		/* the user is done dragging */
 #define STILL_AFTER 30		/* frames without damage */
 
 /* Any thread: make SDL_WaitEventTimeout() return. */
@@ -114,6 +115,9 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 static void drop_window(struct window *w)
 {
 	shell_close(w);
+	if (w->cursor)
+		SDL_FreeCursor(w->cursor);
+	w->cursor = NULL;
 	if (w->view)
 		w->ops->close(w->view);
 	if (w->win)
@@ -187,6 +191,7 @@ void window_set_fullscreen(struct window *w, bool on)
 	    SDL_SetWindowFullscreen(w->win, on ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0) < 0)
 		return;
 	w->fullscreen = on;
+	w->resize_at = SDL_GetTicks64() + RESIZE_MS;
 	w->shell.dirty = w->present = true;
 	if (on)
 		shell_notice(w, _("Right Ctrl + F leaves fullscreen, Right Ctrl + M opens the "
@@ -196,6 +201,7 @@ void window_set_fullscreen(struct window *w, bool on)
 void window_set_mode(struct window *w, enum scale_mode mode)
 {
 	w->mode = mode;
+	w->resize_at = SDL_GetTicks64() + RESIZE_MS;
 	w->user_sized &= mode != SCALE_ONE;
 	window_follow(w);
 	w->present = true;
@@ -257,6 +263,54 @@ static void show_picture(struct window *w)
 	w->ops->present(w->view, &f);
 }
 
+/* The guest is asked once the dragging has stopped. */
+static void tell_size(struct window *w)
+{
+	int dw, dh;
+
+	if (!w->resize_at || SDL_GetTicks64() < w->resize_at || w->mode != SCALE_FIT)
+		return;
+	w->resize_at = 0;
+	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
+	dh -= window_strip_height(w);
+	vm_lock(w->vm);
+	if (dw > 0 && dh > 0)
+		display_want_size(w->vm->display, (unsigned)dw, (unsigned)dh);
+	vm_unlock(w->vm);
+	w->still = 0;
+}
+
+/* The guest's pointer becomes the host's while it is over the picture. */
+static void follow_cursor(struct window *w)
+{
+	const struct cursor *c;
+	SDL_Surface *s = NULL;
+	uint32_t argb[CURSOR_DIM * CURSOR_DIM] = { 0 };
+	unsigned hot_x = 0, hot_y = 0;
+
+	vm_lock(w->vm);
+	if (!display_cursor(w->vm->display, &w->cursor_serial, &c)) {
+		vm_unlock(w->vm);
+		return;
+	}
+	w->guest_cursor = c != NULL;
+	if (c) {
+		if (c->visible)
+			memcpy(argb, c->argb, sizeof(argb));
+		hot_x = c->hot_x;
+		hot_y = c->hot_y;
+	}
+	vm_unlock(w->vm);
+	if (w->guest_cursor)
+		s = SDL_CreateRGBSurfaceWithFormatFrom(argb, CURSOR_DIM, CURSOR_DIM, 32,
+						       CURSOR_DIM * 4, SDL_PIXELFORMAT_ARGB8888);
+	if (w->cursor)
+		SDL_FreeCursor(w->cursor);
+	w->cursor = s ? SDL_CreateColorCursor(s, (int)hot_x, (int)hot_y) : NULL;
+	SDL_FreeSurface(s);
+	keys_cursor(w);
+}
+
 /* Host side of the picture's state. */
 static void follow_machine(struct window *w)
 {
@@ -265,6 +319,8 @@ static void follow_machine(struct window *w)
 	if (dim != w->dim)
 		w->present = w->shell.dirty = true;
 	w->dim = dim;
+	tell_size(w);
+	follow_cursor(w);
 	shell_update(w);
 	if (w->strip_was != window_strip_height(w)) {
 		w->strip_was = window_strip_height(w);
@@ -298,6 +354,7 @@ static void on_window(struct window *w, const SDL_WindowEvent *e)
 		break;
 	case SDL_WINDOWEVENT_RESIZED:
 		w->user_sized = true;	/* only sent for resizes that we did not ask for */
+		w->resize_at = SDL_GetTicks64() + RESIZE_MS;
 		/* fall through */
 	case SDL_WINDOWEVENT_EXPOSED:
 	case SDL_WINDOWEVENT_SIZE_CHANGED:

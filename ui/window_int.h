@@ -28,6 +28,7 @@
 #define _(s) gettext(s)
 #define N_(s) (s)
 
+/* SCALE_FIT: the guest is asked for the window's size; scaled where it cannot follow. */
 enum scale_mode { SCALE_FIT, SCALE_INTEGER, SCALE_ONE };
 
 enum sheet {
@@ -79,6 +80,10 @@ struct window {
 	unsigned still;
 	Uint64 drawn_at;	/* SDL ticks */
 	bool present, blank, dim, user_sized, quit_asked, detach, ended, fullscreen, smooth;
+	Uint64 resize_at;	/* SDL ticks when the guest is told of the window's size, 0: not */
+	unsigned cursor_serial;
+	SDL_Cursor *cursor;	/* the guest's pointer */
+	bool guest_cursor;	/* the guest has given one */
 	int strip_was;		/* window_strip_height() when the window was sized */
 	unsigned close_asked;	/* without a font: times */
 	enum scale_mode mode;
@@ -122,6 +127,7 @@ void keys_capture(struct window *w, bool on);
 void keys_release(struct window *w);		/* everything up, in the guest */
 /* A chord: all down in order, then up in the reverse order; 0-terminated. */
 void keys_send(struct window *w, const uint16_t *hid);
+void keys_cursor(struct window *w);		/* show the right pointer for where it is */
 void keys_paste(struct window *w);		/* start typing the clipboard's text */
 void keys_paste_step(struct window *w);		/* a frame has passed: next character */
 

@@ -25,6 +25,7 @@
 #define VIRTIO_ID_NET 1
 #define VIRTIO_ID_BLOCK 2
 #define VIRTIO_ID_RNG 4
+#define VIRTIO_ID_GPU 16
 
 /* Status bits (2.1) */
 #define VIRTIO_S_ACKNOWLEDGE 1
@@ -103,7 +104,8 @@ static inline struct virtio_dev *virtio_of(struct device *d)
  */
 struct block;
 struct net;
-extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops;
+extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops,
+	virtio_vga_ops;
 /* @serial: up to 20 characters, copied; @queues 0: one per vCPU, at most 4. */
 void virtio_blk_setup(struct device *d, struct block *b, const char *serial, unsigned queues);
 void virtio_net_setup(struct device *d, struct net *n, const uint8_t mac[6]);

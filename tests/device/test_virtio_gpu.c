@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-vga through its queues (VIRTIO 1.2, 5.7): scanout, blobs, cursor, resize, bad guests. */
+#include "../lib/vguest.h"
+#include "../../devices/edid.h"
+#include "../../devices/vga.h"
+#include "../../src/display.h"
+#include <stdlib.h>
+
+#define F_EDID VIRTIO_BIT(1)
+#define F_BLOB VIRTIO_BIT(3)
+#define PIXELS 0x100000u	/* guest memory for images */
+#define CMD 0x40000u
+#define ANSWER 0x60000u
+#define HDR 24u
+
+enum {
+	DISPLAY_INFO = 0x100, CREATE_2D, UNREF, SET_SCANOUT, FLUSH, TRANSFER, ATTACH, DETACH,
+	EDID = 0x10a, CREATE_BLOB = 0x10c, SCANOUT_BLOB, UPDATE_CURSOR = 0x300,
+	OK = 0x1100, OK_INFO, OK_EDID = 0x1104,
+	E_UNSPEC = 0x1200, E_MEMORY, E_SCANOUT, E_RESOURCE, E_CONTEXT, E_PARAMETER,
+};
+
+static struct vm *vm;
+static struct vguest g;
+static struct vgq q[2];
+static struct display *made[8];
+static unsigned nmade;
+
+static void wire(struct device *d)
+{
+	vg_give_bus(d);
+	d->vm->display = made[nmade++] = display_new();
+}
+
+static void start_in(struct vm *in, struct device *d)
+{
+	vm = in;
+	vg_init(&g, vm, d);
+	vg_cfg_wr(&g, PCI_BAR0, 4, 0xf0000000);
+	vg_start(&g, F_EDID | F_BLOB, q, 2);
+}
+
+static int setup(void **st)
+{
+	struct vm *v = tvm_new(MiB(4));
+
+	start_in(v, tvm_add(v, &virtio_vga_ops, "vga", wire));
+	return 0;
+}
+
+static int teardown(void **st)
+{
+	if (vm)
+		tvm_free(vm);
+	vm = NULL;
+	vg_buses_free();
+	while (nmade)
+		display_free(made[--nmade]);
+	return 0;
+}
+
+/* Send @n words behind a header of type @cmd with a fence; the answer's type. */
+static uint32_t send_words(unsigned queue, uint32_t cmd, const uint32_t *w, unsigned n)
+{
+	uint8_t hdr[HDR] = { 0 }, got[HDR];
+	uint32_t len;
+	uint16_t head;
+
+	st_le32(hdr, cmd);
+	st_le32(hdr + 4, 1);
+	st_le64(hdr + 8, 0x1122334455667788);
+	vg_put(&g, CMD, hdr, HDR);
+	vg_put(&g, CMD + HDR, w, n * 4ul);
+	vg_add(&q[queue], (struct vgbuf[]){ { CMD, HDR + n * 4 }, { ANSWER, 2048 } }, 1, 1);
+	vg_kick(&q[queue]);
+	assert_true(vg_used(&q[queue], &head, &len));
+	assert_true(len >= HDR);
+	vg_get(&g, ANSWER, got, HDR);
+	assert_int_equal(ld_le32(got + 4), 1);
+	assert_true(ld_le64(got + 8) == 0x1122334455667788);
+	return ld_le32(got);
+}
+#define SEND(cmd, ...) \
+	send_words(0, cmd, (const uint32_t[]){ __VA_ARGS__ }, \
+		   sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4)
+
+static uint32_t pixel(unsigned x, unsigned y)
+{
+	struct surface *s = display_surface(vm->display);
+
+	return s->pixels[y * s->stride + x];
+}
+
+static void draw(uint64_t at, unsigned n, uint32_t first)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t p = first + i;
+
+		vg_put(&g, at + i * 4, &p, 4);
+	}
+}
+
+/* Resource 5, 64 x 32 BGRX: backing in three pieces that do not follow each other. */
+static void make_2d(void)
+{
+	draw(PIXELS, 64 * 32, 0);
+	vg_put(&g, PIXELS + 0x10000, "", 1);
+	assert_int_equal(SEND(CREATE_2D, 5, 2, 64, 32), OK);
+	assert_int_equal(SEND(ATTACH, 5, 3, PIXELS, 0, 100 * 4, 0, PIXELS + 400, 0, 1000 * 4, 0,
+			      PIXELS + 4400, 0, 948 * 4, 0), OK);
+}
+
+static void test_2d(void **st)
+{
+	struct rect r[DISPLAY_MAX_RECTS];
+	bool resized;
+
+	make_2d();
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 0, 0, 5, 0), OK);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 5), OK);
+	display_refresh(vm->display);
+	assert_int_equal(display_surface(vm->display)->w, 64);
+	assert_int_equal(pixel(0, 0), 0);
+	assert_int_equal(pixel(37, 1), 101);		/* across the first two pieces */
+	assert_int_equal(pixel(63, 31), 64 * 32 - 1);
+	/* A part: 8 x 4 at (10, 20); nothing is seen before the flush. */
+	display_take_damage(vm->display, r, &resized);
+	draw(PIXELS, 64 * 32, 0x1000);
+	assert_int_equal(SEND(TRANSFER, 10, 20, 8, 4, (20 * 64 + 10) * 4, 0, 5, 0), OK);
+	display_refresh(vm->display);
+	assert_int_equal(display_take_damage(vm->display, r, &resized), 0);
+	assert_int_equal(SEND(FLUSH, 10, 20, 8, 4, 5, 0), OK);
+	display_refresh(vm->display);
+	assert_int_equal(display_take_damage(vm->display, r, &resized), 1);
+	assert_true(r[0].x == 10 && r[0].y == 20 && r[0].w == 8 && r[0].h == 4);
+	assert_int_equal(pixel(10, 20), 0x1000 + 20 * 64 + 10);
+	assert_int_equal(pixel(17, 23), 0x1000 + 23 * 64 + 17);
+	assert_int_equal(pixel(9, 20), 20 * 64 + 9);
+}
+
+/* Only a part of a resource is shown; formats keep their byte order. */
+static void test_part_and_formats(void **st)
+{
+	static const struct { uint32_t format, shown; } f[] = {
+		{ 1, 0x332211 }, { 2, 0x332211 }, { 3, 0x223344 }, { 4, 0x223344 },
+		{ 67, 0x112233 }, { 134, 0x112233 }, { 68, 0x443322 }, { 121, 0x443322 },
+	};
+	static const uint8_t bytes[4] = { 0x11, 0x22, 0x33, 0x44 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(f); i++) {
+		assert_int_equal(SEND(CREATE_2D, 7, f[i].format, 16, 16), OK);
+		assert_int_equal(SEND(ATTACH, 7, 1, PIXELS, 0, 1024, 0), OK);
+		for (unsigned p = 0; p < 256; p++)
+			vg_put(&g, PIXELS + p * 4, p == 5 * 16 + 6 ? bytes :
+			       (const uint8_t[4]){ 0 }, 4);
+		assert_int_equal(SEND(TRANSFER, 0, 0, 16, 16, 0, 0, 7, 0), OK);
+		assert_int_equal(SEND(SET_SCANOUT, 4, 4, 8, 8, 0, 7), OK);
+		display_refresh(vm->display);
+		assert_int_equal(display_surface(vm->display)->w, 8);
+		assert_int_equal(pixel(2, 1), f[i].shown);
+		assert_int_equal(pixel(3, 1), 0);
+		assert_int_equal(SEND(UNREF, 7, 0), OK);
+	}
+	display_refresh(vm->display);
+	assert_true(display_blank(vm->display));	/* its resource is gone */
+}
+
+static void test_blob(void **st)
+{
+	draw(PIXELS, 4096, 0x2000);
+	/* id, guest memory, flags, 1 entry, blob id 0, size 16384 */
+	assert_int_equal(SEND(CREATE_BLOB, 9, 1, 2, 1, 0, 0, 16384, 0, PIXELS, 0, 16384, 0), OK);
+	/* 20 x 10 of it, 40 pixels a line, from offset 80 */
+	assert_int_equal(SEND(SCANOUT_BLOB, 0, 0, 20, 10, 0, 9, 20, 10, 2, 0, 160, 0, 0, 0, 80, 0,
+			      0, 0), OK);
+	display_refresh(vm->display);
+	assert_int_equal(pixel(0, 0), 0x2000 + 20);
+	assert_int_equal(pixel(19, 9), 0x2000 + 20 + 9 * 40 + 19);
+	draw(PIXELS, 4096, 0x3000);			/* no transfer is needed */
+	assert_int_equal(SEND(FLUSH, 3, 3, 1, 1, 9, 0), OK);
+	display_refresh(vm->display);
+	assert_int_equal(pixel(3, 3), 0x3000 + 20 + 3 * 40 + 3);
+	assert_int_equal(pixel(4, 3), 0x2000 + 20 + 3 * 40 + 4);
+	/* Lines behind the blob's end */
+	assert_int_equal(SEND(SCANOUT_BLOB, 0, 0, 20, 103, 0, 9, 20, 103, 2, 0, 160, 0, 0, 0, 80,
+			      0, 0, 0), E_PARAMETER);
+	assert_int_equal(SEND(SCANOUT_BLOB, 0, 0, 20, 10, 0, 9, 20, 10, 2, 0, 0xffffffff, 0, 0, 0,
+			      80, 0, 0, 0), E_PARAMETER);
+}
+
+static void test_bad_commands(void **st)
+{
+	make_2d();
+	assert_int_equal(SEND(CREATE_2D, 5, 2, 64, 32), E_RESOURCE);
+	assert_int_equal(SEND(CREATE_2D, 0, 2, 64, 32), E_RESOURCE);
+	assert_int_equal(SEND(CREATE_2D, 6, 5, 64, 32), E_PARAMETER);
+	assert_int_equal(SEND(CREATE_2D, 6, 2, 0, 32), E_PARAMETER);
+	assert_int_equal(SEND(CREATE_2D, 6, 2, 8193, 32), E_PARAMETER);
+	assert_int_equal(SEND(CREATE_2D, 6, 2, 8192, 8000), OK);
+	assert_int_equal(SEND(CREATE_2D, 7, 2, 8192, 8192), E_MEMORY);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 65, 32, 0, 0, 5, 0), E_PARAMETER);
+	assert_int_equal(SEND(TRANSFER, 1, 0, 0xffffffff, 32, 0, 0, 5, 0), E_PARAMETER);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 4, 0, 5, 0), E_UNSPEC);	/* past the backing */
+	assert_int_equal(SEND(TRANSFER, 0, 0, 8, 8, 0, 0x80000000, 5, 0), E_PARAMETER);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 8, 8, 0, 0, 99, 0), E_RESOURCE);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 33, 0, 5), E_PARAMETER);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 1, 5), E_SCANOUT);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 8), E_RESOURCE);
+	assert_int_equal(SEND(ATTACH, 5, 1, PIXELS, 0, 16, 0), E_UNSPEC);	/* has one */
+	assert_int_equal(SEND(ATTACH, 6, 100, PIXELS, 0, 16, 0), E_PARAMETER);	/* list too short */
+	assert_int_equal(SEND(ATTACH, 6, 0xffffffff, PIXELS, 0, 16, 0), E_PARAMETER);
+	assert_int_equal(SEND(ATTACH, 6, 1, 0xf0000000, 0xf, 16, 0), OK);	/* not RAM */
+	assert_int_equal(SEND(TRANSFER, 0, 0, 1, 1, 0, 0, 6, 0), E_UNSPEC);
+	assert_int_equal(SEND(DETACH, 6, 0), OK);
+	assert_int_equal(SEND(FLUSH, 0, 0, 1, 1, 77, 0), E_RESOURCE);
+	assert_int_equal(SEND(CREATE_BLOB, 9, 2, 2, 1, 0, 0, 16384, 0, PIXELS, 0, 16384, 0),
+			 E_PARAMETER);
+	assert_int_equal(SEND(0x999, 1), E_UNSPEC);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64), E_UNSPEC);	/* cut off */
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 0, 0, 5, 0), OK);	/* still works */
+}
+
+/* The tables are packed: a resource in the middle goes, the others keep their backing. */
+static void test_backing_moves(void **st)
+{
+	draw(PIXELS, 256, 0x100);
+	for (unsigned id = 1; id <= 3; id++) {
+		assert_int_equal(SEND(CREATE_2D, id, 2, 4, 4), OK);
+		assert_int_equal(SEND(ATTACH, id, 2, PIXELS + id * 64, 0, 32, 0,
+				      PIXELS + id * 64 + 32, 0, 32, 0), OK);
+	}
+	assert_int_equal(SEND(UNREF, 2, 0), OK);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 4, 4, 0, 0, 3, 0), OK);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 4, 4, 0, 3), OK);
+	display_refresh(vm->display);
+	assert_int_equal(pixel(3, 3), 0x100 + 3 * 16 + 15);
+}
+
+static void test_edid_and_resize(void **st)
+{
+	uint8_t info[40], edid[EDID_SIZE];
+	unsigned sum = 0;
+
+	assert_false(display_want_size(vm->display, 1000, 700));	/* no driver shows anything */
+	make_2d();
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 5), OK);
+	assert_true(display_want_size(vm->display, 1001, 700));
+	assert_int_equal(vg_rd(&g, VG_CONFIG, 4), 1);		/* events_read: display */
+	vg_wr(&g, VG_CONFIG + 4, 4, 1);
+	assert_int_equal(vg_rd(&g, VG_CONFIG, 4), 0);
+	assert_int_equal(SEND(DISPLAY_INFO, 0), OK_INFO);
+	vg_get(&g, ANSWER + HDR, info, sizeof(info));
+	assert_int_equal(ld_le32(info + 8), 1000);
+	assert_int_equal(ld_le32(info + 12), 700);
+	assert_int_equal(ld_le32(info + 16), 1);
+	assert_int_equal(ld_le32(info + 24 + 8), 0);
+	assert_int_equal(SEND(EDID, 0, 0), OK_EDID);
+	vg_get(&g, ANSWER + HDR + 8, edid, sizeof(edid));
+	for (unsigned i = 0; i < EDID_SIZE; i++)
+		sum += edid[i];
+	assert_int_equal(sum & 255, 0);
+	assert_int_equal(edid[54 + 2] | (edid[54 + 4] & 0xf0) << 4, 1000);
+	assert_int_equal(edid[54 + 5] | (edid[54 + 7] & 0xf0) << 4, 700);
+	assert_int_equal(SEND(EDID, 1, 0), E_SCANOUT);
+}
+
+static void test_cursor(void **st)
+{
+	const struct cursor *c = NULL;
+	unsigned serial = 0;
+
+	display_cursor(vm->display, &serial, &c);
+	draw(PIXELS, 64 * 64, 0xff000000);
+	assert_int_equal(SEND(CREATE_2D, 3, 1, 64, 64), OK);
+	assert_int_equal(SEND(ATTACH, 3, 1, PIXELS, 0, 16384, 0), OK);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 64, 0, 0, 3, 0), OK);
+	assert_int_equal(send_words(1, UPDATE_CURSOR, (const uint32_t[]){ 0, 5, 6, 0, 3, 7, 200,
+			 0 }, 8), OK);
+	assert_true(display_cursor(vm->display, &serial, &c));
+	assert_non_null(c);
+	assert_true(c->visible && c->hot_x == 7 && c->hot_y == 63);
+	assert_int_equal(c->argb[100], 0xff000064);
+	assert_false(display_cursor(vm->display, &serial, &c));
+	send_words(1, UPDATE_CURSOR, (const uint32_t[]){ 0, 5, 6, 0, 0, 0, 0, 0 }, 8);
+	assert_true(display_cursor(vm->display, &serial, &c));
+	assert_false(c->visible);
+}
+
+/* A reset of the virtio part gives the screen back to the VGA. */
+static void test_vga_returns(void **st)
+{
+	make_2d();
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 5), OK);
+	display_refresh(vm->display);
+	assert_int_equal(display_surface(vm->display)->w, 64);
+	vg_wr(&g, 0x14, 1, 0);
+	tvm_outb(vm, 0x1ce, 0);		/* VBE answers all the while */
+	bus_write(vm->bus, BUS_PIO, 0x1ce, 2, 1);
+	bus_write(vm->bus, BUS_PIO, 0x1cf, 2, 320);
+	bus_write(vm->bus, BUS_PIO, 0x1ce, 2, 2);
+	bus_write(vm->bus, BUS_PIO, 0x1cf, 2, 200);
+	bus_write(vm->bus, BUS_PIO, 0x1ce, 2, 3);
+	bus_write(vm->bus, BUS_PIO, 0x1cf, 2, 32);
+	bus_write(vm->bus, BUS_PIO, 0x1ce, 2, 4);
+	bus_write(vm->bus, BUS_PIO, 0x1cf, 2, 0x41);
+	bus_write(vm->bus, BUS_MMIO, 0xf0000000, 4, 0x123456);
+	display_refresh(vm->display);
+	assert_int_equal(display_surface(vm->display)->w, 320);
+}
+
+static void poke(struct vm *pvm, struct device *d)
+{
+	start_in(pvm, d);
+	make_2d();
+	SEND(TRANSFER, 0, 0, 64, 32, 0, 0, 5, 0);
+	SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 5);
+	SEND(CREATE_BLOB, 9, 1, 2, 1, 0, 0, 16384, 0, PIXELS, 0, 16384, 0);
+	display_want_size(vm->display, 900, 600);
+	tvm_outb(vm, 0x3c4, 2);
+	tvm_outb(vm, 0x3c5, 7);
+}
+
+static void test_roundtrip(void **st)
+{
+	tvm_check_roundtrip(&virtio_vga_ops, wire, poke);
+	vm = NULL;
+}
+
+static void test_reset(void **st)
+{
+	tvm_check_reset(&virtio_vga_ops, wire, poke);
+	vm = NULL;
+}
+
+/* Any words, any order: answered, never more. */
+static void test_fuzz(void **st)
+{
+	static const uint32_t cmds[] = { DISPLAY_INFO, CREATE_2D, UNREF, SET_SCANOUT, FLUSH,
+					 TRANSFER, ATTACH, DETACH, EDID, CREATE_BLOB, SCANOUT_BLOB,
+					 UPDATE_CURSOR, 0x301, 0x10b };
+	static const uint32_t values[] = { 0, 1, 2, 3, 4, 8, 16, 64, 67, 160, 4096, PIXELS,
+					   0xffffffff, 0x80000000, 8192, 1000 };
+	uint32_t seed = 7, w[32];
+
+	for (unsigned round = 0; round < 40000; round++) {
+		unsigned n = seed >> 8 & 31;
+
+		for (unsigned i = 0; i < n; i++) {
+			seed = seed * 1664525 + 1013904223;
+			w[i] = values[seed >> 20 & 15];
+		}
+		seed = seed * 1664525 + 1013904223;
+		send_words(seed >> 16 & 1, cmds[(seed >> 20) % ARRAY_SIZE(cmds)], w, n);
+		if (!(round & 15))
+			display_refresh(vm->display);
+	}
+}
+
+#define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_2d), CASE(test_part_and_formats), CASE(test_blob),
+		CASE(test_bad_commands), CASE(test_backing_moves), CASE(test_edid_and_resize),
+		CASE(test_cursor), CASE(test_vga_returns), CASE(test_fuzz),
+		cmocka_unit_test_teardown(test_roundtrip, teardown),
+		cmocka_unit_test_teardown(test_reset, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
