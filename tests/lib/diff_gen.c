@@ -690,7 +690,8 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 		g_fx_state(&g, c->in.fx, true);
 	if (g_pct(&g, 20))
 		inner = 1 + g_below(&g, 2);
-	if (g_pct(&g, fpu_row((unsigned)row) ? 40 : 10) && !stores_pointers(soft_optable[row].mnem)) {
+	if (g_pct(&g, fpu_row((unsigned)row) ? 40 : 10) &&
+	    !stores_pointers(soft_optable[row].mnem)) {
 		g_fx_state(&g, c->in.fx, g_pct(&g, 50));
 		fpu_sequence(&g);
 		inner = 0;
