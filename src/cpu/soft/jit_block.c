@@ -126,16 +126,19 @@ static bool ends(const struct block *b, unsigned i)
 	return i + 1u == b->nuops;
 }
 
-/* Vector, MMX and x87 instructions. */
+/* Vector, MMX and x87 instructions, and what else has VEX. */
 static bool plan_fpu(struct plan *p, const struct block *b, const struct uop *u)
 {
+	uint32_t attr = soft_optable_info[u->row].attr;
 	bool mem = !(u->flags & UOP_MOD3);
 
-	if (b->mode & MODE_FPU_OFF)
+	if (attr & A_AVX && b->mode & MODE_AVX_OFF)
 		return false;
 	if (mem && (!jit_ea_ok(u) || !(u->flags & UOP_FLATSEG || b->mode & MODE_CS64)))
 		return false;
-	return jit_sse_plan(u, p) || jit_x87_plan(u, p);
+	if (jit_vex_plan(b, u, p))
+		return true;
+	return !(b->mode & MODE_FPU_OFF) && (jit_sse_plan(u, p) || jit_x87_plan(u, p));
 }
 
 static void plan_one(struct plan *p, const struct block *b, unsigned i)
@@ -304,6 +307,8 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 				jit_emit_sse(t, u);
 			else if (p[i].kind == JK_X87)
 				jit_emit_x87(t, u);
+			else if (p[i].kind == JK_VEX)
+				jit_emit_vex(t, u);
 			else
 				jit_emit_uop(t, u);
 			t->cur->need = p[i].after;

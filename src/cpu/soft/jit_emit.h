@@ -124,6 +124,14 @@ static inline void em_modrm_mem(struct emit *e, unsigned reg, const struct hop *
 		em32(e, (uint32_t)m->disp);
 }
 
+static inline void em_modrm(struct emit *e, int reg, const struct hop *rm)
+{
+	if (rm->mem)
+		em_modrm_mem(e, (unsigned)reg, rm);
+	else
+		em8(e, 0xc0 | (unsigned)(reg & 7) << 3 | (unsigned)(rm->reg & 7));
+}
+
 static inline void em_op(struct emit *e, unsigned fl, unsigned op, int reg, struct hop rm)
 {
 	unsigned rex = fl & EM_W ? 8 : 0, map = op >> 8 & 0xff;
@@ -149,10 +157,31 @@ static inline void em_op(struct emit *e, unsigned fl, unsigned op, int reg, stru
 	if (map == M38 || map == M3A)
 		em8(e, map == M38 ? 0x38 : 0x3a);
 	em8(e, op & 0xff);
-	if (rm.mem)
-		em_modrm_mem(e, (unsigned)reg, &rm);
-	else
-		em8(e, 0xc0 | (unsigned)(reg & 7) << 3 | (unsigned)(rm.reg & 7));
+	em_modrm(e, reg, &rm);
+}
+
+/* VEX: @map 1 to 3, @pp 0 to 3 (none, 66, F3, F2). */
+static inline void em_vex(struct emit *e, unsigned map, unsigned pp, bool w, bool l, unsigned v,
+			  unsigned op, int reg, struct hop rm)
+{
+	unsigned last = (~v & 15) << 3 | (unsigned)l << 2 | pp, rxb = 0xe0;
+
+	if (reg & 8)
+		rxb &= ~0x80u;
+	if (rm.mem && rm.index > 0 && rm.index & 8)
+		rxb &= ~0x40u;
+	if (rm.mem ? rm.base > 0 && rm.base & 8 : rm.reg & 8)
+		rxb &= ~0x20u;
+	if (map == 1 && !w && (rxb & 0x60) == 0x60) {
+		em8(e, 0xc5);
+		em8(e, (rxb & 0x80) | last);
+	} else {
+		em8(e, 0xc4);
+		em8(e, rxb | map);
+		em8(e, (unsigned)w << 7 | last);
+	}
+	em8(e, op);
+	em_modrm(e, reg, &rm);
 }
 
 static inline void em_mov_rr(struct emit *e, int to, int from)

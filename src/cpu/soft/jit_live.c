@@ -64,16 +64,21 @@ static __attribute__((target("general-regs-only"))) uint64_t load(struct soft *s
 		HV_BUG_ON(need & MUST_LOAD);
 		return LOAD_FAILED;
 	}
-	get = need & FX_VEC & ~(unsigned)s->fpu_live;
+	get = need & (FX_VEC | FX_YMM) & ~(unsigned)s->fpu_live;
 	s->fpu_live |= (uint8_t)get;
 	if (s->fpu_live & FX_VEC && s->mx_native)
-		s->fpu_live |= FX_FP;
+		s->fpu_live |= s->fpu_live & FX_YMM ? FX_FP | FX_YMMFP : FX_FP;
 	return get;
 }
 
 static struct hop image(unsigned n)
 {
 	return hop_mem(H_STATE, STATE(fx) + 160 + 16 * (int32_t)n);
+}
+
+static struct hop image_high(unsigned n)
+{
+	return hop_mem(H_STATE, STATE(fx) + 576 + 16 * (int32_t)n);
 }
 
 /* Called with T1 = what is needed; flags "not zero": not possible. */
@@ -100,6 +105,14 @@ uint8_t *jit_make_load(struct emit *e)
 		em_op(e, 0, OPF(0x28), (int)n, image(n));
 	em_fix(done, e->p);
 	em_op(e, EM_8, 0xf6, 0, hop_reg(H_T0));
+	em8(e, FX_YMM);
+	done = em_jcc(e, 4);
+	for (unsigned n = 0; n < 16; n++) {	/* vinsertf128 */
+		em_vex(e, 3, 1, false, true, n, 0x18, (int)n, image_high(n));
+		em8(e, 1);
+	}
+	em_fix(done, e->p);
+	em_op(e, EM_8, 0xf6, 0, hop_reg(H_T0));
 	em8(e, LOAD_FAILED);
 	em8(e, 0xc3);
 	return start;
@@ -109,10 +122,21 @@ uint8_t *jit_make_load(struct emit *e)
 /* Spoils no general register. */
 uint8_t *jit_make_store(struct emit *e)
 {
-	uint8_t *start = e->p;
+	uint8_t *start = e->p, *none;
 
 	for (unsigned n = 0; n < 16; n++)
 		em_op(e, 0, OPF(0x29), (int)n, image(n));
+	em_op(e, 0, 0xf6, 0, hop_mem(H_STATE, STATE(fpu_live)));
+	em8(e, FX_YMM);
+	none = em_jcc(e, 4);
+	for (unsigned n = 0; n < 16; n++) {	/* vextractf128 */
+		em_vex(e, 3, 1, false, true, 0, 0x19, (int)n, image_high(n));
+		em8(e, 1);
+	}
+	em8(e, 0xc5);				/* vzeroupper */
+	em8(e, 0xf8);
+	em8(e, 0x77);
+	em_fix(none, e->p);
 	em_op(e, 0, 0x80, 4, hop_mem(H_STATE, STATE(fpu_live)));
 	em8(e, FX_X87);
 	em8(e, 0xc3);
@@ -135,7 +159,11 @@ void jit_emit_store(struct emit *e, const uint8_t *store)
 /* Bits of fpu_live that tell whether all of @need is there. */
 static unsigned tell(unsigned need)
 {
-	return (need & FX_X87) | (need & FX_FP ? FX_FP : need & FX_VEC);
+	unsigned x87 = need & FX_X87;
+
+	if (need & FX_YMM)
+		return x87 | (need & FX_FP ? FX_YMMFP : FX_YMM);
+	return x87 | (need & FX_FP ? FX_FP : need & FX_VEC);
 }
 
 void jit_need_live(struct trans *t, unsigned need, const struct uop *u)

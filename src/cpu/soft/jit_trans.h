@@ -14,6 +14,7 @@ enum jit_kind {
 	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP,
 	JK_CBW,
 	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE, JK_X87,
+	JK_VEX,
 	/* From here on: may fault. */
 	JK_DIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
 	JK_BRANCHES,	/* from here on: ends the block */
@@ -185,5 +186,9 @@ void jit_emit_x87(struct trans *t, const struct uop *u);
 /* jit_int.c */
 bool jit_high_ok(const struct jit_row *r, const struct uop *u);	/* AH, CH, DH, BH */
 void jit_emit_uop(struct trans *t, const struct uop *u);
+
+/* jit_avx.c */
+bool jit_vex_plan(const struct block *b, const struct uop *u, struct plan *p);
+void jit_emit_vex(struct trans *t, const struct uop *u);
 
 #endif
