@@ -2,9 +2,8 @@
 /*
  * The qcow2 format descriptor: open, close.
  *
- * Left out, and refused by name where an image needs it: encryption,
- * external data files.  Internal snapshots are kept
- * intact but not offered; persistent bitmaps become inconsistent, as their
+ * Left out, and refused by name where an image needs it: encryption and
+ * external data files.  Persistent bitmaps become inconsistent, as their
  * specification provides for writers that do not know them.
  */
 #include "formats.h"
@@ -32,7 +31,10 @@ static void qcow2_free(struct qcow2 *q)
 	free(q->l1);
 	free(q->l1_dirty);
 	free(q->rt);
+	for (uint32_t i = 0; q->snap && i < q->nsnapshots; i++)
+		free(q->snap[i].raw);
 	free(q->snap);
+	free(q->kept_ext);
 	free(q->pending);
 	free(q->comp_in);
 	free(q->comp_out);
@@ -47,6 +49,7 @@ static struct qcow2 *qcow2_new(struct image *im)
 	q->im = im;
 	q->f = &im->file;
 	q->readonly = im->flags & BLOCK_RDONLY;
+	q->lenient = im->flags & IMAGE_LENIENT;
 	pthread_rwlockattr_init(&a);
 	/* Readers never nest; a stream of reads must not starve allocation. */
 	pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -64,7 +67,7 @@ static bool init_caches(struct qcow2 *q, struct err *e)
 	l2 = MAX(MIN(l2, q->l1_n), 8u);
 	rb = MAX(rb, 8u);
 	if (!qc_cache_init(&q->l2c, l2, q->cs) ||
-	    (!q->readonly && !qc_cache_init(&q->rbc, rb, q->cs)))
+	    ((!q->readonly || q->lenient) && !qc_cache_init(&q->rbc, rb, q->cs)))
 		return err_set(e, HV_EXIT_HOST, "%s: out of memory", q->im->path);
 	return true;
 }
@@ -79,7 +82,7 @@ static bool open_backing(struct qcow2 *q, struct err *e)
 	if (!image_open_backing(im, q->backing_name, fmt, e))
 		return false;
 	/* A raw disk's guest could have written a header that names other files. */
-	if (!fmt && im->backing->backing)
+	if (!fmt && im->backing && im->backing->backing)
 		return err_set(
 			e, HV_EXIT_IMAGE,
 			"%s: does not record the format of its backing "
@@ -95,7 +98,7 @@ static bool begin_writing(struct qcow2 *q, struct err *e)
 	uint8_t zero[8] = { 0 };
 	int err = 0;
 
-	if (q->readonly)
+	if (q->readonly || q->lenient)
 		return true;
 	if (q->file_end > QC_MAX_HOST || q->f->blockdev)
 		return err_set(e, HV_EXIT_IMAGE, "%s: a qcow2 image on a block device can only be "
@@ -115,7 +118,7 @@ static bool begin_writing(struct qcow2 *q, struct err *e)
 	return true;
 }
 
-static bool qcow2_open(struct image *im, struct err *e)
+bool qcow2_open(struct image *im, struct err *e)
 {
 	struct qcow2 *q = qcow2_new(im);
 
@@ -128,13 +131,14 @@ static bool qcow2_open(struct image *im, struct err *e)
 	return false;
 }
 
-static void qcow2_close(struct image *im)
+void qcow2_close(struct image *im)
 {
 	struct qcow2 *q = im->priv;
 	int err = 0;
 
 	/* Twice: the first flush makes the references to drop, the second writes them. */
-	for (int i = 0; i < 2 && !q->readonly && !err && !atomic_load(&q->corrupt); i++)
+	for (int i = 0; i < 2 && !q->readonly && !q->lenient && !err && !atomic_load(&q->corrupt);
+	     i++)
 		err = qcow2_flush_meta(q, true);
 	if (err)
 		log_error("%s: the last changes could not be written: %s", im->path,
@@ -148,4 +152,5 @@ const struct block_format qcow2_format = {
 	.open = qcow2_open,
 	.io = qcow2_io,
 	.close = qcow2_close,
+	.tool = &qcow2_tool,
 };

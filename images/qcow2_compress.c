@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Compressed clusters (raw deflate or zstd), read only: one cluster's worth
- * of output, at most two of input, the last one decompressed is kept.
+ * Compressed clusters (raw deflate or zstd), read: one cluster's worth of
+ * output, at most two of input.  The last one decompressed is kept; a reader
+ * that finds the keeper busy decompresses for itself.
  */
 #include "qcow2_int.h"
 
@@ -43,21 +44,37 @@ static bool unzstd_cluster(uint8_t *out, uint32_t out_len, const uint8_t *in, si
 	return dst.pos == dst.size;
 }
 
+/* @in: room for two clusters and a sector. */
+static int unpack(struct qcow2 *q, uint64_t entry, uint8_t *in, uint8_t *out)
+{
+	uint32_t skip = (uint32_t)(entry & 511);
+	uint64_t off, len;
+	bool ok;
+	int err;
+
+	qcow2_compressed_range(q, entry, &off, &len);
+	/* cluster_bits - 8 bits of length: never more than two clusters and a sector */
+	if (off >= q->file_end || len > 2ull * q->cs + 512)
+		return EIO;
+	err = hf_pread(q->f, in, len, off);
+	if (err)
+		return err;
+	ok = q->compression == QC_ZSTD ? unzstd_cluster(out, q->cs, in + skip, len - skip) :
+		inflate_cluster(out, q->cs, in + skip, len - skip);
+	if (ok)
+		return 0;
+	log_limited(LOG_ERROR, "%s: a compressed cluster at %#llx does not decompress",
+		    q->im->path, (unsigned long long)off);
+	return EIO;
+}
+
 /* Under comp_lock: make comp_out hold the cluster of @entry. */
 static int load_cluster(struct qcow2 *q, uint64_t entry)
 {
-	uint64_t off, len;
-	uint32_t skip;
-	bool ok;
 	int err;
 
 	if (q->comp_entry == entry)
 		return 0;
-	qcow2_compressed_range(q, entry, &off, &len);
-	/* cluster_bits - 8 bits of length: never more than two clusters and a sector */
-	skip = (uint32_t)(entry & 511);
-	if (off >= q->file_end || len > 2ull * q->cs + 512)
-		return EIO;
 	if (!q->comp_in)
 		q->comp_in = malloc(2ull * q->cs + 512);
 	if (!q->comp_out)
@@ -65,19 +82,22 @@ static int load_cluster(struct qcow2 *q, uint64_t entry)
 	if (!q->comp_in || !q->comp_out)
 		return ENOMEM;
 	q->comp_entry = 0;
-	err = hf_pread(q->f, q->comp_in, len, off);
-	if (err)
-		return err;
-	ok = q->compression == QC_ZSTD ?
-		unzstd_cluster(q->comp_out, q->cs, q->comp_in + skip, len - skip) :
-		inflate_cluster(q->comp_out, q->cs, q->comp_in + skip, len - skip);
-	if (!ok) {
-		log_limited(LOG_ERROR, "%s: a compressed cluster at %#llx does not decompress",
-			    q->im->path, (unsigned long long)off);
-		return EIO;
-	}
-	q->comp_entry = entry;
-	return 0;
+	err = unpack(q, entry, q->comp_in, q->comp_out);
+	if (!err)
+		q->comp_entry = entry;
+	return err;
+}
+
+static int read_alone(struct qcow2 *q, uint64_t entry, uint32_t from, uint32_t len,
+		      const struct iovec *iov, unsigned niov, uint64_t iov_off)
+{
+	uint8_t *buf = malloc(3ull * q->cs + 512);
+	int err = buf ? unpack(q, entry, buf + q->cs, buf) : ENOMEM;
+
+	if (!err)
+		iov_from_buf(iov, niov, iov_off, buf + from, len);
+	free(buf);
+	return err;
 }
 
 int qcow2_read_compressed(struct qcow2 *q, uint64_t entry, uint32_t from, uint32_t len,
@@ -85,7 +105,8 @@ int qcow2_read_compressed(struct qcow2 *q, uint64_t entry, uint32_t from, uint32
 {
 	int err;
 
-	pthread_mutex_lock(&q->comp_lock);
+	if (pthread_mutex_trylock(&q->comp_lock))
+		return read_alone(q, entry, from, len, iov, niov, iov_off);
 	err = load_cluster(q, entry);
 	if (!err)
 		iov_from_buf(iov, niov, iov_off, q->comp_out + from, len);

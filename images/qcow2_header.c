@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #define HEAD_MAX (64u * 1024)
+#define QC_MAX_SNAP_BYTES (16u << 20)	/* names and extra data in memory */
 #define V2_LEN 72u
 #define V3_LEN 104u
 
@@ -96,7 +97,11 @@ static bool read_extensions(struct qcow2 *q, const uint8_t *h, size_t at, size_t
 			    struct err *e)
 {
 	const uint8_t *names = NULL;
-	size_t names_len = 0;
+	size_t names_len = 0, start, n;
+
+	q->kept_ext = malloc(end - at + 8);
+	if (!q->kept_ext)
+		return err_set(e, HV_EXIT_HOST, "%s: out of memory", q->im->path);
 
 	while (at + 8 <= end) {
 		uint32_t type = ld_be32(h + at), len = ld_be32(h + at + 4);
@@ -119,7 +124,13 @@ static bool read_extensions(struct qcow2 *q, const uint8_t *h, size_t at, size_t
 		} else {
 			q->foreign_ext = true;	/* bitmaps, or something newer */
 		}
+		start = at - 8;
 		at += MIN((len + 7ull) & ~7ull, end - at);
+		n = at - start;
+		if (type != EXT_BACKING_FMT) {
+			memcpy(q->kept_ext + q->kept_len, h + start, n);
+			q->kept_len += n;
+		}
 	}
 	return refuse_features(q, names, names_len, e);
 }
@@ -129,6 +140,7 @@ static bool read_v3(struct qcow2 *q, const uint8_t *h, struct err *e)
 	uint8_t ctype;
 
 	q->incompat = ld_be64(h + HDR_INCOMPAT);
+	q->compat = ld_be64(h + HDR_COMPAT);
 	q->autoclear = ld_be64(h + HDR_AUTOCLEAR);
 	q->refcount_order = ld_be32(h + 96);
 	q->header_len = ld_be32(h + 100);
@@ -162,6 +174,7 @@ static bool read_geometry(struct qcow2 *q, const uint8_t *h, struct err *e)
 	q->rt_clusters = ld_be32(h + 56);
 	q->nsnapshots = ld_be32(h + 60);
 	q->snap_off = ld_be64(h + 64);
+	q->disk_size = size;
 	q->im->size = size & ~(uint64_t)(BLOCK_SECTOR - 1);
 	if (size > IMAGE_MAX_SIZE)
 		return err_set(e, HV_EXIT_IMAGE, "%s: the disk inside claims %llu bytes; more than "
@@ -224,11 +237,11 @@ static bool parse_header(struct qcow2 *q, const uint8_t *h, size_t n, struct err
 	if (!read_backing_name(q, h, avail, &ext_end, e) ||
 	    !read_extensions(q, h, q->header_len, ext_end, e) || !read_geometry(q, h, e))
 		return false;
-	if ((q->incompat & INCOMPAT_CORRUPT) && !q->readonly)
+	if ((q->incompat & INCOMPAT_CORRUPT) && !q->readonly && !q->lenient)
 		return err_set(e, HV_EXIT_IMAGE,
 			       "%s: marked as corrupt, so hvrun will not write to "
-			       "it; repair it: qemu-img check -r all '%s', or attach it read-only",
-			       q->im->path, q->im->path);
+			       "it; repair it: hvrun img check --repair '%s', or attach it "
+			       "read-only", q->im->path, q->im->path);
 	return true;
 }
 
@@ -286,37 +299,61 @@ static uint64_t *load_be64(struct qcow2 *q, uint64_t off, uint64_t n, const char
 	return t;
 }
 
+static bool check_entry(struct qcow2 *q, const uint64_t *t, uint64_t i, uint64_t reserved,
+			const char *what, struct err *e)
+{
+	uint64_t off = t[i] & ENTRY_OFFSET;
+
+	if ((t[i] & reserved) || (off & (q->cs - 1)))
+		return qcow2_bad(q, e, "entry %llu of %s is invalid (%#llx)",
+				 (unsigned long long)i, what, (unsigned long long)t[i]);
+	if (!off)
+		return true;
+	if (off >= q->file_end)
+		return err_set(e, HV_EXIT_IMAGE,
+			       "%s: truncated: entry %llu of %s points past "
+			       "the end of the file (%llu bytes); copy or download it again",
+			       q->im->path, (unsigned long long)i, what,
+			       (unsigned long long)q->file_end);
+	/* Snapshots may share an L2 table, nothing may share a refcount block. */
+	if (qc_meta_in_range(q, off, q->cs) || (t == q->rt && qc_meta_hit(q, off, q->cs)))
+		return qcow2_bad(q, e, "entry %llu of %s points into another table",
+				 (unsigned long long)i, what);
+	if (!qc_meta_add(q, off))
+		return err_set(e, HV_EXIT_HOST, "%s: out of memory", q->im->path);
+	return true;
+}
+
 static bool load_table(struct qcow2 *q, uint64_t *t, uint64_t n, uint64_t reserved,
 		       const char *what, struct err *e)
 {
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t off = t[i] & ENTRY_OFFSET;
-
-		if ((t[i] & reserved) || (off & (q->cs - 1)))
-			return qcow2_bad(q, e, "entry %llu of %s is invalid (%#llx)",
-					 (unsigned long long)i, what, (unsigned long long)t[i]);
-		if (!off)
+		if (check_entry(q, t, i, reserved, what, e))
 			continue;
-		if (off >= q->file_end)
-			return err_set(
-				e, HV_EXIT_IMAGE,
-				"%s: truncated: entry %llu of %s points past "
-				"the end of the file (%llu bytes); copy or download it again",
-				q->im->path, (unsigned long long)i, what,
-				(unsigned long long)q->file_end);
-		/* Snapshots may share an L2 table, nothing may share a refcount block. */
-		if (qc_meta_in_range(q, off, q->cs) || (t == q->rt && qc_meta_hit(q, off, q->cs)))
-			return qcow2_bad(q, e, "entry %llu of %s points into another table",
-					 (unsigned long long)i, what);
-		if (!qc_meta_add(q, off))
-			return err_set(e, HV_EXIT_HOST, "%s: out of memory", q->im->path);
+		if (!q->lenient)
+			return false;
+		t[i] = 0;
+		q->damaged++;
+		q->rt_damaged |= t == q->rt;
+		if (t == q->l1) {
+			q->l1_dirty[i / 64 / 64] |= 1ull << (i / 64 % 64);
+			q->l1_any_dirty = true;
+		}
 	}
 	return true;
 }
 
+/* Keep the entry's bytes: a rewritten table holds them as they were. */
+static bool keep_snapshot(struct qcow2 *q, struct qc_snapshot *s, uint64_t at, uint32_t len)
+{
+	s->raw_len = (len + 7) & ~7u;
+	s->raw = calloc(1, s->raw_len);
+	return s->raw && !hf_pread(q->f, s->raw, len, at);
+}
+
 static bool load_snapshots(struct qcow2 *q, struct err *e)
 {
-	uint64_t at = q->snap_off;
+	uint64_t at = q->snap_off, total = 0;
 	uint8_t h[40];
 
 	q->snap = calloc(q->nsnapshots + 1, sizeof(*q->snap));
@@ -324,7 +361,7 @@ static bool load_snapshots(struct qcow2 *q, struct err *e)
 		return err_set(e, HV_EXIT_HOST, "%s: out of memory", q->im->path);
 	for (uint32_t i = 0; i < q->nsnapshots; i++) {
 		struct qc_snapshot *s = &q->snap[i];
-		uint32_t extra;
+		uint32_t extra, len;
 
 		if (!range_ok(at, sizeof(h), q->file_end) || hf_pread(q->f, h, sizeof(h), at))
 			return qcow2_bad(q, e, "snapshot %u cannot be read", i);
@@ -334,8 +371,12 @@ static bool load_snapshots(struct qcow2 *q, struct err *e)
 		if (extra > 1024 || s->l1_n > QC_MAX_L1 / 8 || (s->l1_off & (q->cs - 1)) ||
 		    !range_ok(s->l1_off, (uint64_t)s->l1_n * 8, q->file_end))
 			return qcow2_bad(q, e, "snapshot %u is invalid", i);
-		at += sizeof(h) + extra + ld_be16(h + 12) + ld_be16(h + 14);
-		at = (at + 7) & ~7ull;
+		len = (uint32_t)sizeof(h) + extra + ld_be16(h + 12) + ld_be16(h + 14);
+		total += len;
+		if (!range_ok(at, len, q->file_end) || total > QC_MAX_SNAP_BYTES ||
+		    !keep_snapshot(q, s, at, len))
+			return qcow2_bad(q, e, "snapshot %u cannot be read", i);
+		at = (at + len + 7) & ~7ull;
 	}
 	q->snap_len = at - q->snap_off;
 	if (q->snap_len && !check_place(q, "the snapshot table", q->snap_off, q->snap_len, e))
@@ -356,13 +397,73 @@ bool qcow2_load_tables(struct qcow2 *q, struct err *e)
 	q->l1_dirty = calloc(q->l1_n / 64 / 64 + 1, 8);
 	if (!q->l1 || !q->l1_dirty)
 		return false;
-	if (q->readonly)	/* refcounts and snapshots do not matter */
+	if (q->readonly && !q->lenient)	/* refcounts do not matter */
 		return load_table(q, q->l1, q->l1_n, L1_RESERVED, "the L1 table", e);
 	q->rt_n = ((uint64_t)q->rt_clusters << q->cluster_bits) / 8;
-	if (!check_place(q, "the refcount table", q->rt_off, q->rt_n * 8, e))
-		return false;
+	if (!check_place(q, "the refcount table", q->rt_off, q->rt_n * 8, e)) {
+		if (!q->lenient)
+			return false;
+		q->rt_damaged = true;
+		q->damaged++;
+		q->rt_n = 0;
+	}
 	q->rt = load_be64(q, q->rt_off, q->rt_n, "the refcount table", e);
 	return q->rt && load_snapshots(q, e) &&
 		load_table(q, q->rt, q->rt_n, ~ENTRY_OFFSET, "the refcount table", e) &&
 		load_table(q, q->l1, q->l1_n, L1_RESERVED, "the L1 table", e);
+}
+
+bool qcow2_build_header(const struct qcow2 *q, uint8_t *h)
+{
+	uint32_t fmt_len = (uint32_t)strlen(q->backing_fmt), at = q->header_len;
+	uint32_t name_len = (uint32_t)strlen(q->backing_name);
+
+	if (at + q->kept_len + 16 + fmt_len + 8 + name_len + 8 > q->cs)
+		return false;
+	memset(h, 0, q->cs);
+	st_be32(h, QCOW2_MAGIC);
+	st_be32(h + 4, q->version);
+	st_be32(h + 20, q->cluster_bits);
+	st_be64(h + 24, q->disk_size);
+	st_be32(h + 36, q->l1_n);
+	st_be64(h + 40, q->l1_off);
+	st_be64(h + 48, q->rt_off);
+	st_be32(h + 56, q->rt_clusters);
+	st_be32(h + 60, q->nsnapshots);
+	st_be64(h + 64, q->nsnapshots ? q->snap_off : 0);
+	if (q->version >= 3) {
+		st_be64(h + HDR_INCOMPAT, q->incompat);
+		st_be64(h + HDR_COMPAT, q->compat);
+		st_be64(h + HDR_AUTOCLEAR, q->autoclear);
+		st_be32(h + 96, q->refcount_order);
+		st_be32(h + 100, q->header_len);
+		if (q->header_len > V3_LEN)
+			h[V3_LEN] = (uint8_t)q->compression;
+	}
+	if (fmt_len) {
+		st_be32(h + at, EXT_BACKING_FMT);
+		st_be32(h + at + 4, fmt_len);
+		memcpy(h + at + 8, q->backing_fmt, fmt_len);
+		at += 8 + ((fmt_len + 7) & ~7u);
+	}
+	memcpy(h + at, q->kept_ext, q->kept_len);
+	at += q->kept_len + 8;		/* and the end of the extensions, zeros */
+	if (name_len) {
+		st_be64(h + 8, at);
+		st_be32(h + 16, name_len);
+		memcpy(h + at, q->backing_name, name_len);
+	}
+	return true;
+}
+
+int qcow2_write_geometry(struct qcow2 *q)
+{
+	uint8_t raw[24] = { 0 };
+	int err;
+
+	st_be64(raw, q->disk_size);
+	st_be32(raw + 12, q->l1_n);
+	st_be64(raw + 16, q->l1_off);
+	err = hf_pwrite(q->f, raw, sizeof(raw), 24);
+	return err ? err : hf_sync(q->f);
 }

@@ -16,7 +16,7 @@
 #ifndef HV_QCOW2_INT_H
 #define HV_QCOW2_INT_H
 
-#include "../src/image.h"
+#include "../src/imgtool.h"
 #include "../src/log.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,6 +32,7 @@
 			INCOMPAT_EXTENDED_L2)
 
 #define HDR_INCOMPAT 72
+#define HDR_COMPAT 80
 #define HDR_AUTOCLEAR 88
 #define HDR_REFTABLE 48
 
@@ -72,6 +73,8 @@ struct qc_range {
 struct qc_snapshot {
 	uint64_t l1_off;
 	uint32_t l1_n;
+	uint8_t *raw;		/* the entry as in the table, padded */
+	uint32_t raw_len;
 };
 
 /* Host clusters that hold tables: never to be written as data. */
@@ -98,6 +101,12 @@ struct qcow2 {
 	enum qc_compression compression;
 	char backing_name[1024], backing_fmt[32];
 	bool foreign_ext;		/* extensions that may own clusters */
+	uint8_t *kept_ext;		/* extensions but the backing format, as stored */
+	uint32_t kept_len;
+	uint64_t compat, disk_size;	/* compatible features; size as in the header */
+	bool lenient;			/* IMAGE_LENIENT: damage is counted, not refused */
+	bool rt_damaged;
+	uint64_t damaged;		/* table entries dropped while loading */
 	uint32_t nsnapshots;
 	uint64_t snap_off, snap_len;
 	struct qc_snapshot *snap;
@@ -124,6 +133,8 @@ struct qcow2 {
 	/* under comp_lock */
 	uint8_t *comp_in, *comp_out;
 	uint64_t comp_entry;		/* L2 entry of what is in comp_out, 0 = none */
+	uint64_t walked;		/* exclusive: counts raised by the walk under way */
+	uint64_t pack_at, pack_end;	/* exclusive: where the next compressed data goes */
 };
 
 /* One L2 entry as in the table; @bm only with extended L2: allocated, zero << 32. */
@@ -158,6 +169,11 @@ bool qcow2_load_tables(struct qcow2 *q, struct err *e);
 int qcow2_set_feature(struct qcow2 *q, uint64_t set, uint64_t clear);
 int qcow2_mark_corrupt(struct qcow2 *q, const char *what, uint64_t off);
 
+/* The header cluster (q->cs bytes) from the fields of @q; false: does not fit. */
+bool qcow2_build_header(const struct qcow2 *q, uint8_t *h);
+/* Size, L1 place and length: one write inside the first sector. */
+int qcow2_write_geometry(struct qcow2 *q);
+
 /* qcow2_cache.c */
 bool qc_cache_init(struct qc_cache *c, uint32_t n, uint32_t tsize);
 void qc_cache_free(struct qc_cache *c);
@@ -186,6 +202,11 @@ int qcow2_refcount_drop(struct qcow2 *q, uint64_t cluster);
 /* Up to @want adjacent free clusters; *fresh: past the old end of file, so zeros. */
 int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t *host, uint64_t *got, bool *fresh);
 void qcow2_unalloc(struct qcow2 *q, uint64_t host, uint64_t n);
+/* Exactly @n adjacent clusters, at the end of the file. */
+int qcow2_alloc_run(struct qcow2 *q, uint64_t n, uint64_t *host);
+int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *v);
+int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster);
+uint64_t qcow2_refcount_max(const struct qcow2 *q);
 
 /* qcow2_map.c */
 struct qc_map qcow2_classify(const struct qcow2 *q, struct qc_ent entry);
@@ -223,5 +244,31 @@ int qcow2_discard(struct qcow2 *q, uint64_t off, uint64_t len);
 
 /* qcow2_check.c: compare references with refcounts, repair leaks (all, if dirty) */
 bool qcow2_check(struct qcow2 *q, struct err *e);
+bool qcow2_tool_check(struct image *im, struct image_check *r, struct err *e);
+
+/* qcow2_snapshot.c */
+bool qcow2_snapshot(struct image *im, enum image_snap_op op, const char *name, struct err *e);
+bool qcow2_snapshot_list(struct image *im, unsigned i, struct image_snap *s);
+/* qcow2_resize.c: a new L1 table (of @n entries, now q's) takes the place of the old */
+int qcow2_switch_l1(struct qcow2 *q, uint64_t *l1, uint32_t n, uint64_t disk_size);
+/* Every cluster that @l1 leads to, each time it does; @fn: 0 or an errno. */
+int qcow2_walk(struct qcow2 *q, const uint64_t *l1, uint32_t n,
+	       int (*fn)(struct qcow2 *q, uint64_t cluster));
+bool qcow2_resize(struct image *im, uint64_t size, struct err *e);
+bool qcow2_make_empty(struct image *im, struct err *e);
+/* qcow2_write.c: places without content for [off, off + len) */
+int qcow2_preallocate(struct qcow2 *q, uint64_t off, uint64_t len);
+/* qcow2_pack.c */
+int qcow2_pack(struct image *im, const uint8_t *in, uint8_t *out, uint32_t *len);
+int qcow2_write_packed(struct image *im, uint64_t off, const uint8_t *packed, uint32_t len);
+/* qcow2_create.c */
+extern const struct image_opt_help qcow2_options[];
+bool qcow2_create(struct image_create *c, struct err *e);
+bool qcow2_set_backing(struct image *im, const char *name, const char *fmt, struct err *e);
+/* qcow2.c: for qcow2_create() */
+bool qcow2_open(struct image *im, struct err *e);
+void qcow2_close(struct image *im);
+/* qcow2_tool.c */
+extern const struct image_tool qcow2_tool;
 
 #endif

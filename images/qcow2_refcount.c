@@ -63,7 +63,7 @@ static void refcount_store(const struct qcow2 *q, uint8_t *b, uint64_t i, uint64
 	}
 }
 
-static uint64_t refcount_max(const struct qcow2 *q)
+uint64_t qcow2_refcount_max(const struct qcow2 *q)
 {
 	return q->refcount_order == 6 ? UINT64_MAX : (1ull << (1u << q->refcount_order)) - 1;
 }
@@ -305,7 +305,7 @@ int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t v)
 {
 	int err = 0;
 
-	if (v > refcount_max(q))
+	if (v > qcow2_refcount_max(q))
 		return ERANGE;
 	if (!have_block(q, cluster >> q->rb_bits)) {
 		if (!v)
@@ -335,6 +335,8 @@ int qcow2_refcount_drop(struct qcow2 *q, uint64_t cluster)
 	if (v > 1)
 		return 0;
 	qc_cache_drop(&q->l2c, off);
+	if (off + q->cs == q->pack_end)
+		q->pack_at = q->pack_end = 0;
 	if (cluster < q->free_hint && cluster >= q->free_floor)
 		q->free_hint = cluster;
 	if (q->im->flags & BLOCK_DISCARD_ON)
@@ -405,4 +407,49 @@ void qcow2_unalloc(struct qcow2 *q, uint64_t host, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++)
 		qcow2_refcount_drop(q, (host >> q->cluster_bits) + i);
+}
+
+int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *v)
+{
+	struct qc_entry *e;
+	int err;
+
+	*v = 0;
+	if (!have_block(q, cluster >> q->rb_bits))
+		return 0;
+	err = get_block(q, cluster, &e);
+	if (!err)
+		*v = qcow2_refcount_load(q, e->buf, cluster & ((1ull << q->rb_bits) - 1));
+	return err;
+}
+
+int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster)
+{
+	uint64_t v;
+	int err = qcow2_refcount_get(q, cluster, &v);
+
+	return err ? err : v == UINT64_MAX ? ERANGE : qcow2_refcount_set(q, cluster, v + 1);
+}
+
+int qcow2_alloc_run(struct qcow2 *q, uint64_t n, uint64_t *host)
+{
+	uint64_t first, round = 0;
+	int err = 0;
+
+	/* Blocks that are missing go to the end of the file themselves: look again. */
+	do {
+		first = qc_end_cluster(q);
+		for (uint64_t r = first >> q->rb_bits;
+		     !err && r <= (first + n - 1) >> q->rb_bits; r++)
+			if (!have_block(q, r))
+				err = make_block(q, r);
+	} while (!err && first != qc_end_cluster(q) && ++round < 64);
+	if (!err && first != qc_end_cluster(q))
+		err = EFBIG;
+	if (!err)
+		err = extend_file(q, (first + n) << q->cluster_bits);
+	for (uint64_t i = 0; !err && i < n; i++)
+		err = set_existing(q, first + i, 1);
+	*host = first << q->cluster_bits;
+	return err;
 }

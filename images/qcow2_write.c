@@ -303,3 +303,46 @@ int qcow2_write(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec 
 	}
 	return err;
 }
+
+/* One run of clusters that have no place yet; exclusive. */
+static int preallocate_step(struct qcow2 *q, struct span *s, uint64_t *done)
+{
+	int err = qcow2_throttle(q);
+	uint64_t host, got;
+	struct qc_entry *e;
+	bool fresh;
+
+	if (!err)
+		err = qcow2_writable_l2(q, s->off, &e);
+	if (!err)
+		err = look_up(q, s, true);
+	if (err)
+		return err;
+	*done = span_bytes(q, s, MAX(new_run(q, s), 1u));
+	if (!new_run(q, s))
+		return 0;
+	err = qcow2_alloc(q, new_run(q, s), &host, &got, &fresh);
+	if (err)
+		return err;
+	*done = span_bytes(q, s, got);
+	if (!fresh)
+		err = hf_zero(q->f, host, got << q->cluster_bits, false);
+	return err ? err : publish(q, s, (unsigned)got, host);
+}
+
+int qcow2_preallocate(struct qcow2 *q, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+	int err = 0;
+
+	while (off < end && !err) {
+		struct span s = { .off = off, .len = end - off };
+		uint64_t done = 0;
+
+		pthread_rwlock_wrlock(&q->lock);
+		err = preallocate_step(q, &s, &done);
+		pthread_rwlock_unlock(&q->lock);
+		off += done;
+	}
+	return err;
+}

@@ -30,7 +30,7 @@ static bool replacement(const struct qcow2 *q, const struct qc_map *m, bool disc
 	*v = zero_entry(q, 0, backed);
 	switch (m->type) {
 	case QC_UNALLOCATED:
-		return backed || m->host;	/* a discarded cluster must not show the backing file */
+		return backed || m->host; /* a discarded cluster must not show the backing file */
 	case QC_ZEROS:
 		return discard && m->host;
 	case QC_MIXED:

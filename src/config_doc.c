@@ -27,7 +27,8 @@ void config_help(FILE *out)
 {
 	fputs("Usage: hvrun [OPTIONS] [FILE...]\n\n"
 	      "Runs a second operating system. Each FILE is a disk image, an ISO image or a\n"
-	      "kernel, told apart by its content.\n\n", out);
+	      "kernel, told apart by its content. hvrun img --help: making, checking and\n"
+	      "converting disk images.\n\n", out);
 	for (unsigned i = 0; i < config_noptions; i++) {
 		const struct option_row *o = &config_options[i];
 

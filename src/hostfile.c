@@ -249,7 +249,7 @@ int hf_sync(struct hostfile *f)
 {
 	int err = fault(f, HF_SYNC, 0, 0);
 
-	if (!err && fdatasync(f->fd) < 0)
+	if (!err && !f->no_sync && fdatasync(f->fd) < 0)
 		err = errno;
 	if (err == EINVAL || err == EROFS)	/* special file without a sync */
 		err = 0;

@@ -21,6 +21,7 @@ struct hostfile {
 	uint32_t direct_align;		/* of offset, length and memory */
 	atomic_bool sync_failed;	/* sticky: the kernel forgets, we do not */
 	atomic_bool no_punch, no_zero;	/* the file system cannot */
+	bool no_sync;			/* a new file in the making: order does not matter yet */
 };
 
 enum hf_op { HF_READ, HF_WRITE, HF_SYNC, HF_ZERO, HF_PUNCH, HF_TRUNCATE, HF_XATTR };

@@ -5,7 +5,7 @@
  * confined to the directory of the image that names them (and below), no chain deeper than
  * IMAGE_MAX_DEPTH, no loops.
  */
-#include "image.h"
+#include "imgtool.h"
 #include "log.h"
 
 #include <errno.h>
@@ -161,7 +161,8 @@ int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 {
 	if (op == BLOCK_DISCARD && !(im->flags & (BLOCK_DISCARD_ON | BLOCK_THROWAWAY)))
 		return 0;
-	if (im->guard && op == BLOCK_WRITE && off < IMAGE_HEAD)
+	if (im->guard && op == BLOCK_WRITE &&
+	    (off < IMAGE_HEAD || off + len + 2 * IMAGE_TAIL > im->size))
 		return image_guarded_write(im, off, len, iov, niov);
 	return im->fmt->io(im, op, off, len, iov, niov);
 }
@@ -182,10 +183,10 @@ static bool is_url(const char *name)
 }
 
 /* Open @rel below @dir without leaving it by "..", symbolic or magic links. */
-static int open_beneath(const char *dir, const char *rel)
+static int open_beneath(const char *dir, const char *rel, int mode)
 {
 	struct open_how how = {
-		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.flags = (uint64_t)mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
 	int dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, err;
@@ -195,7 +196,7 @@ static int open_beneath(const char *dir, const char *rel)
 	fd = (int)syscall(SYS_openat2, dfd, rel, &how, sizeof(how));
 	/* A kernel before 5.6: a plain name in the same directory is still safe. */
 	if (fd < 0 && errno == ENOSYS && !strchr(rel, '/') && strcmp(rel, ".."))
-		fd = openat(dfd, rel, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+		fd = openat(dfd, rel, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
 	err = errno;
 	close(dfd);
 	errno = err;
@@ -225,37 +226,60 @@ static const char *strip_directory(const char *dir, const char *name)
 	return !strncmp(name, dir, n) && name[n] == '/' ? name + n + 1 : NULL;
 }
 
-bool image_open_backing(struct image *im, const char *name, const char *format, struct err *e)
+/* Open what @im calls @name; @path gets the name it was opened by. */
+static int open_named(struct image *im, const char *name, int mode, char *path, size_t n,
+		      struct err *e)
 {
-	unsigned flags = BLOCK_RDONLY | (im->flags & BLOCK_NO_LOCK);
-	char *copy = hv_strdup(im->path), *dir = dirname(copy), path[8192];
+	char *copy = hv_strdup(im->path), *dir = dirname(copy);
 	const char *rel = strip_directory(dir, name);
-	bool ok = false;
-	int fd;
+	int fd = -1;
 
 	if (is_url(name)) {
 		err_set(e, HV_EXIT_IMAGE, "%s: its backing file '%.128s' is an address, not a file "
 			"name; hvrun opens files only", im->path, name);
-		goto out;
-	}
-	if (!rel || !*rel) {
+	} else if (!rel || !*rel) {
 		outside(im, name, e);
-		goto out;
+	} else {
+		snprintf(path, n, "%.4095s/%.4000s", dir, rel);
+		fd = open_beneath(dir, rel, mode);
+		if (fd < 0 && (errno == EXDEV || errno == ELOOP))
+			outside(im, name, e);
+		else if (fd < 0)
+			open_failed(path, errno, mode == O_RDONLY, e);
 	}
-	snprintf(path, sizeof(path), "%.4095s/%.4000s", dir, rel);
-	fd = open_beneath(dir, rel);
-	if (fd < 0 && (errno == EXDEV || errno == ELOOP)) {
-		outside(im, name, e);
-		goto out;
-	}
-	if (fd < 0)
-		open_failed(path, errno, true, e);
-	else
-		im->backing = image_from_fd(fd, path, format, flags, im, e);
-	ok = im->backing != NULL;
-	if (!ok)
-		err_prefix(e, "%s: backing file", im->path);
-out:
 	free(copy);
-	return ok;
+	return fd;
+}
+
+bool image_open_backing(struct image *im, const char *name, const char *format, struct err *e)
+{
+	unsigned flags = BLOCK_RDONLY | (im->flags & BLOCK_NO_LOCK);
+	char path[8192];
+	int fd;
+
+	if (im->flags & IMAGE_NO_BACKING)
+		return true;
+	fd = open_named(im, name, O_RDONLY, path, sizeof(path), e);
+	if (fd >= 0)
+		im->backing = image_from_fd(fd, path, format, flags, im, e);
+	return im->backing || err_prefix(e, "%s: backing file", im->path);
+}
+
+int image_open_part(struct image *im, const char *name, bool rdonly, struct err *e)
+{
+	char path[8192];
+	struct stat st;
+	int fd = open_named(im, name, rdonly ? O_RDONLY : O_RDWR, path, sizeof(path), e);
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		err_set(e, HV_EXIT_IMAGE, "%s: its part '%.128s' is not a file", im->path, name);
+	} else if (st.st_dev == im->dev && st.st_ino == im->ino) {
+		err_set(e, HV_EXIT_IMAGE, "%s: names itself as a part", im->path);
+	} else if ((im->flags & BLOCK_NO_LOCK) || image_lock(fd, path, rdonly, e)) {
+		return fd;
+	}
+	close(fd);
+	return -1;
 }

@@ -15,6 +15,7 @@
 #define IMAGE_MAX_DEPTH 8		/* images in a backing chain */
 #define IMAGE_MAX_SIZE (1ull << 50)	/* bytes the guest may see */
 #define IMAGE_HEAD 4096			/* bytes a probe gets */
+#define IMAGE_TAIL 512			/* and from the end of the file */
 
 struct image {
 	const struct block_format *fmt;
@@ -30,9 +31,14 @@ struct image {
 	struct format_guard *guard;	/* imgformat.c; NULL: none needed */
 };
 
+struct image_tool;
+
 struct block_format {
 	const char *name;
-	/* 0..100: how sure, from the first @n bytes (n <= 4096) and the file size. */
+	/*
+	 * 0..100: how sure, from the first @n bytes (IMAGE_HEAD), followed by the
+	 * last IMAGE_TAIL bytes of the file, and the file's size.
+	 */
 	int (*probe)(const uint8_t *head, size_t n, uint64_t file_size);
 	/* im->file is open and locked, path and flags are set; fills size and priv. */
 	bool (*open)(struct image *im, struct err *e);
@@ -40,6 +46,7 @@ struct block_format {
 	int (*io)(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 		  const struct iovec *iov, unsigned niov);
 	void (*close)(struct image *im);	/* flushes caches; may block */
+	const struct image_tool *tool;		/* imgtool.h; NULL: I/O only */
 };
 
 /* Table of the formats, NULL-terminated, raw last; in images/all.c. */
@@ -69,6 +76,12 @@ int image_read(struct image *im, uint64_t off, void *buf, size_t len);
  * read-only, confined to the directory of @im.
  */
 bool image_open_backing(struct image *im, const char *name, const char *format, struct err *e);
+
+/*
+ * Open the further file @name of @im (extent, parent) for a format's own
+ * use, confined in the same way, read-write unless @rdonly, and locked.  -1 + @e.
+ */
+int image_open_part(struct image *im, const char *name, bool rdonly, struct err *e);
 
 /* A writable image over @base whose changes vanish; owns @base, also on failure. */
 struct image *image_throwaway(struct image *base, struct err *e);

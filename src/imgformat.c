@@ -75,7 +75,8 @@ static const struct block_format *judge(const uint8_t *head, uint64_t size)
 	int sure = -1;
 
 	for (unsigned i = 0; block_formats[i]; i++) {
-		int p = block_formats[i]->probe(head, IMAGE_HEAD, size);
+		int p = block_formats[i]->probe ? block_formats[i]->probe(head, IMAGE_HEAD, size)
+						: 0;
 
 		if (p > sure) {
 			sure = p;
@@ -91,12 +92,15 @@ static bool read_head(struct image *im, uint8_t *head, uint64_t *size, struct er
 
 	if (!err)
 		err = hf_pread(&im->file, head, IMAGE_HEAD, 0);
+	memset(head + IMAGE_HEAD, 0, IMAGE_TAIL);
+	if (!err && *size >= IMAGE_TAIL)
+		err = hf_pread(&im->file, head + IMAGE_HEAD, IMAGE_TAIL, *size - IMAGE_TAIL);
 	return !err || err_errno(e, HV_EXIT_IMAGE, err, "%s: cannot read the image", im->path);
 }
 
 static bool choose_by_record(struct image *im, const char *note, struct err *e)
 {
-	uint8_t head[IMAGE_HEAD];
+	uint8_t head[IMAGE_HEAD + IMAGE_TAIL];
 	uint64_t size;
 
 	im->fmt = format_by_name(note, e);
@@ -114,7 +118,7 @@ static bool choose_by_record(struct image *im, const char *note, struct err *e)
 bool image_choose_format(struct image *im, const char *name, struct err *e)
 {
 	char note[NOTE_MAX];
-	uint8_t head[IMAGE_HEAD];
+	uint8_t head[IMAGE_HEAD + IMAGE_TAIL];
 	uint64_t size;
 	int err;
 
@@ -170,14 +174,20 @@ void format_guard_free(struct format_guard *g)
 int image_guarded_write(struct image *im, uint64_t off, uint64_t len,
 			const struct iovec *iov, unsigned niov)
 {
-	uint8_t head[IMAGE_HEAD];
+	uint8_t head[IMAGE_HEAD + IMAGE_TAIL];
 	uint64_t size;
 	int err;
 
 	pthread_mutex_lock(&im->guard->lock);
 	err = read_head(im, head, &size, NULL) ? 0 : EIO;
 	if (!err) {
-		iov_to_buf(iov, niov, 0, head + off, MIN(len, IMAGE_HEAD - off));
+		uint64_t tail = size - MIN(size, IMAGE_TAIL), from = MAX(tail, off);
+
+		if (off < IMAGE_HEAD)
+			iov_to_buf(iov, niov, 0, head + off, MIN(len, IMAGE_HEAD - off));
+		if (from < off + len && from < size)
+			iov_to_buf(iov, niov, from - off, head + IMAGE_HEAD + (from - tail),
+				   MIN(off + len, size) - from);
 		if (judge(head, size) != im->fmt) {
 			log_limited(LOG_WARN, "%s: the guest wrote the header of a %s image to its "
 				    "raw disk; refused, as the next start would believe it. To "

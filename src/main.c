@@ -12,6 +12,7 @@
 #include "cpu/vcpu.h"
 #include "display.h"
 #include "firmware.h"
+#include "img.h"
 #include "net.h"
 #include "session.h"
 #include "../devices/pc.h"
@@ -294,6 +295,8 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int rc;
 
+	if (argc > 1 && !strcmp(argv[1], "img"))
+		return img_main(argc - 1, argv + 1);
 	if (!config_parse(&app.cfg, argc, argv, &e)) {
 		log_error("%s", e.msg);
 		return e.exit_code;

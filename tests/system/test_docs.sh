@@ -4,6 +4,7 @@
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
 $HVRUN --help >"$tmp/help"
+$HVRUN img --help >>"$tmp/help"
 "$here/scripts/make-man" "$here/$HVRUN" >"$tmp/hvrun.1"
 missing=""
 for o in $(sed -n 's/^ .*\(--[a-z-]*\).*/\1/p' "$tmp/help"); do

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* `hvrun img`: create, inspect, convert and change disk images without a guest. */
+#ifndef HV_IMG_H
+#define HV_IMG_H
+
+#include <stdio.h>
+
+/* argv[0] is "img"; the exit code. */
+int img_main(int argc, char **argv);
+/* The DISK IMAGES section of hvrun(1). */
+void img_man(FILE *out);
+
+#endif

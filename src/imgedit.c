@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* `hvrun img` resize, commit, rebase: changes to images that exist. */
+#include "img_int.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+
+static bool new_size(const char *s, uint64_t now, uint64_t *v, struct err *e)
+{
+	bool more = *s == '+', less = *s == '-';
+
+	if (!image_size(s + (more || less), v))
+		return err_set(e, HV_EXIT_USAGE, "%s is not a size; write 20G, +5G or -1G", s);
+	*v = (*v + BLOCK_SECTOR - 1) & ~(BLOCK_SECTOR - 1ull);
+	if (less && *v >= now)
+		return err_set(e, HV_EXIT_USAGE, "the disk has only %s", img_bytes(now));
+	*v = more ? now + *v : less ? now - *v : *v;
+	return (*v && *v <= IMAGE_MAX_SIZE) ||
+		err_set(e, HV_EXIT_USAGE, "a disk has between 512 bytes and 1 PiB");
+}
+
+int img_resize(struct img_args *a, struct err *e)
+{
+	struct image *im = image_open(a->pos[0], a->format, BLOCK_DISCARD_ON, e);
+	uint64_t size, old;
+	bool ok;
+
+	if (!im)
+		return e->exit_code;
+	old = im->size;
+	ok = new_size(a->pos[1], im->size, &size, e);
+	if (ok && size < old && !a->shrink)
+		ok = err_set(e, HV_EXIT_USAGE,
+			     "%s: from %s to %s would cut off the end of the disk; "
+			     "shrink the file systems in it first, then give --shrink",
+			     a->pos[0], img_bytes(old), img_bytes(size));
+	if (ok && (!im->fmt->tool || !im->fmt->tool->resize))
+		ok = err_set(e, HV_EXIT_USAGE, "%s: hvrun cannot resize %s images; convert it",
+			     a->pos[0], im->fmt->name);
+	ok = ok && im->fmt->tool->resize(im, size, e);
+	if (ok && !a->quiet)
+		printf("%s: %s, was %s\n", a->pos[0], img_bytes(size), img_bytes(old));
+	image_close(im);
+	return ok ? 0 : e->exit_code;
+}
+
+/* What @im calls its backing file, as a path from here; NULL: it has none. */
+static char *backing_path(struct image *im, char *fmt, size_t n)
+{
+	struct image_info i = { 0 };
+	char *copy, *path;
+
+	if (im->fmt->tool && im->fmt->tool->info)
+		im->fmt->tool->info(im, &i);
+	if (!i.backing[0])
+		return NULL;
+	snprintf(fmt, n, "%s", i.backing_fmt);
+	if (i.backing[0] == '/')
+		return hv_strdup(i.backing);
+	copy = hv_strdup(im->path);
+	path = hv_zalloc(strlen(copy) + strlen(i.backing) + 2);
+	snprintf(path, strlen(copy) + strlen(i.backing) + 2, "%s/%s", dirname(copy), i.backing);
+	free(copy);
+	return path;
+}
+
+/* The ordinary open refuses backing files in wrong places; do not write to what it refuses. */
+static bool chain_is_allowed(const char *path, const char *fmt, struct err *e)
+{
+	struct image *im = image_open(path, fmt, BLOCK_RDONLY, e);
+	bool ok = im != NULL;
+
+	image_close(im);
+	return ok;
+}
+
+static bool commit_into(struct img_args *a, struct image *top, struct image *base, struct err *e)
+{
+	struct img_bar bar;
+	struct img_copy c = { .src = top, .dst = base, .own_only = true, .size = top->size,
+			      .threads = 2, .bar = &bar };
+	bool ok = true;
+	int err;
+
+	if (top->size > base->size)
+		ok = base->fmt->tool && base->fmt->tool->resize ?
+			base->fmt->tool->resize(base, top->size, e) :
+			err_set(e, HV_EXIT_IMAGE, "%s: smaller than the image above it, and cannot "
+				"grow", base->path);
+	if (!ok)
+		return false;
+	img_bar_begin(&bar, a, "commit", top->size);
+	if (!img_copy_run(&c, e))
+		return false;
+	err = image_io(base, BLOCK_FLUSH, 0, 0, NULL, 0);
+	if (err)
+		return err_errno(e, HV_EXIT_HOST, err, "%s: cannot write", base->path);
+	return !top->fmt->tool->make_empty || top->fmt->tool->make_empty(top, e);
+}
+
+int img_commit(struct img_args *a, struct err *e)
+{
+	struct image *top = NULL, *base = NULL;
+	char fmt[32] = "", *path = NULL;
+	bool ok = chain_is_allowed(a->pos[0], a->format, e);
+
+	if (ok)
+		top = image_open(a->pos[0], a->format, IMAGE_NO_BACKING | BLOCK_DISCARD_ON, e);
+	if (top)
+		path = backing_path(top, fmt, sizeof(fmt));
+	if (top && !path)
+		err_set(e, HV_EXIT_USAGE, "%s: has no backing file to commit to", a->pos[0]);
+	if (path)
+		base = image_open(path, fmt[0] ? fmt : NULL, BLOCK_DISCARD_ON, e);
+	ok = base && commit_into(a, top, base, e);
+	if (ok && !a->quiet)
+		printf("%s: now holds what %s held\n", path, a->pos[0]);
+	image_close(base);
+	image_close(top);
+	free(path);
+	return ok ? 0 : e->exit_code;
+}
+
+/* ---- rebase ------------------------------------------------------------------------ */
+
+#define PIECE (1u << 20)
+
+/* Where the new base would show something else, the overlay takes the content over. */
+static int keep_content(struct image *top, struct image *base, struct img_bar *bar)
+{
+	uint8_t *x = malloc(PIECE), *y = malloc(PIECE);
+	uint64_t at = 0, n;
+	enum image_kind k;
+	int err = x && y ? 0 : ENOMEM;
+
+	while (!err && at < top->size) {
+		if (atomic_load(&img_cancelled)) {
+			err = ECANCELED;
+			break;
+		}
+		err = image_map(top, at, MIN(PIECE - at % PIECE, top->size - at), &n, &k);
+		if (!err && (k == IMAGE_BELOW || (k == IMAGE_ZERO && !top->backing))) {
+			struct iovec v = { x, n };
+
+			err = image_read(top, at, x, n);
+			memset(y, 0, n);
+			if (!err && base)
+				err = image_read(base, at, y, n);
+			if (!err && memcmp(x, y, n))
+				err = img_is_zero(x, n) ?
+					image_io(top, BLOCK_WRITE_ZEROES, at, n, NULL, 0) :
+					image_io(top, BLOCK_WRITE, at, n, &v, 1);
+		}
+		at += n;
+		img_bar_update(bar, at);
+	}
+	free(x);
+	free(y);
+	img_bar_end(bar, !err);
+	return err;
+}
+
+static struct image *open_new_base(const struct img_args *a, struct err *e)
+{
+	char *copy = hv_strdup(a->pos[0]), path[8192];
+	struct image *im;
+
+	if (a->backing[0] == '/')
+		snprintf(path, sizeof(path), "%s", a->backing);
+	else
+		snprintf(path, sizeof(path), "%.4000s/%.4000s", dirname(copy), a->backing);
+	im = image_open(path, a->backing_fmt, BLOCK_RDONLY, e);
+	free(copy);
+	return im;
+}
+
+static bool rebase(struct img_args *a, struct image *top, struct image *base, struct err *e)
+{
+	bool none = !a->backing[0];
+	struct img_bar bar;
+	int err;
+
+	if (!a->unsafe) {
+		img_bar_begin(&bar, a, "rebase", top->size);
+		err = keep_content(top, base, &bar);
+		if (err == ECANCELED)
+			return err_set(e, 130, "cancelled; %s still uses its old backing file",
+				       top->path);
+		if (err)
+			return err_errno(e, HV_EXIT_HOST, err, "%s: cannot copy", top->path);
+	}
+	return top->fmt->tool->set_backing(top, none ? NULL : a->backing,
+					   none	  ? NULL
+					   : base ? base->fmt->name
+						  : a->backing_fmt,
+					   e);
+}
+
+int img_rebase(struct img_args *a, struct err *e)
+{
+	struct image *top, *base = NULL;
+	bool ok = true;
+
+	if (!a->backing)
+		return err_set(e, HV_EXIT_USAGE, "img rebase: give the new backing file with -b "
+			       "(-b '' for none)"), HV_EXIT_USAGE;
+	top = image_open(a->pos[0], a->format, BLOCK_DISCARD_ON |
+			 (a->unsafe ? IMAGE_NO_BACKING : 0), e);
+	if (!top)
+		return e->exit_code;
+	if (!top->fmt->tool || !top->fmt->tool->set_backing)
+		ok = err_set(e, HV_EXIT_USAGE, "%s: %s images have no backing file", a->pos[0],
+			     top->fmt->name);
+	if (ok && a->backing[0] && !(a->unsafe && a->backing_fmt)) {
+		base = open_new_base(a, e);
+		ok = base != NULL;
+	}
+	ok = ok && rebase(a, top, base, e);
+	image_close(base);
+	image_close(top);
+	/* As at attach: a name that would be refused is told now. */
+	if (ok && !a->unsafe)
+		ok = chain_is_allowed(a->pos[0], a->format, e);
+	return ok ? 0 : e->exit_code;
+}
