@@ -13,6 +13,7 @@
  * elsewhere has a stale generation and its bytes are compared again.
  */
 #include "jit.h"
+#include "verify.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -127,12 +128,14 @@ static void cut_after(struct soft *s, const struct uop *u)
 }
 
 /* Forget the marks first: a reader of the old generation then finds its marks gone. */
-static bool forget_code(struct gm_block *b, uint64_t off, size_t len)
+static bool forget_code(struct soft *s, struct gm_block *b, uint64_t off, size_t len)
 {
 	struct gm_code *c = &b->code[off >> 12];
 
 	if (!(atomic_load(&c->lines) & line_mask((unsigned)(off & 4095), (unsigned)len)))
 		return false;
+	if (unlikely(s->vfy))
+		soft_verify_effect(s);
 	atomic_store(&c->lines, 0);
 	atomic_fetch_add(&c->gen, 1);
 	return true;
@@ -148,7 +151,7 @@ void soft_code_store(struct soft *s, const struct uop *u, struct gm_block *b, ui
 	while (len) {
 		size_t n = MIN(len, 4096 - (off & 4095));
 
-		hit |= forget_code(b, off, n);
+		hit |= forget_code(s, b, off, n);
 		off += n;
 		len -= n;
 	}
@@ -309,7 +312,8 @@ static void finish(struct builder *w)
 
 	if (!w->branch)
 		add_uop(w, &u);
-	soft_drop_flags(b->u, w->nuops);
+	if (!w->s->vfy)		/* which looks at flags where nobody else can */
+		soft_drop_flags(b->u, w->nuops);
 	b->nuops = (uint16_t)w->nuops;
 	b->n = (uint16_t)w->ninsns;
 	b->bytes = (uint16_t)w->bytes;

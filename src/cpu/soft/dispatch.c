@@ -12,6 +12,7 @@
  * sibling call.
  */
 #include "intops.h"
+#include "verify.h"
 
 #define BUDGET 20000
 
@@ -194,6 +195,13 @@ static bool run_once(struct soft *s, enum vcpu_exit *why)
 	if (unlikely(s->triple_fault)) {
 		*why = EXIT_TRIPLE_FAULT;
 		return false;
+	}
+	if (unlikely(s->vfy)) {
+		if (soft_verify_failed(s)) {
+			*why = EXIT_FAIL;
+			return false;
+		}
+		soft_verify_turn(s);
 	}
 	if (unlikely(atomic_load(&v->req))) {
 		collect_requests(s);

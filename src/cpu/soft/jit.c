@@ -8,6 +8,7 @@
  * block is translated when it is executed for the Nth time (1: at once).
  */
 #include "jit_trans.h"
+#include "verify.h"
 #include "../../log.h"
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -204,6 +205,40 @@ static void make_stubs(struct soft_jit *j)
 }
 
 /* ---- coming back ------------------------------------------------------------------ */
+static uint64_t exit_rip(struct soft *s, enum jit_exit how)
+{
+	const void *arg = (const void *)(uintptr_t)s->jit_arg;
+	const struct jit_link *l = arg;
+	const struct uop *u = arg;
+	uint64_t rip;
+
+	switch (how) {
+	case JX_GOTO:
+		return s->jit_arg;
+	case JX_BLOCK:
+		return block_rip(s, arg);
+	case JX_LINK:
+		rip = block_rip(s, l->from) + (uint64_t)(int64_t)l->delta;
+		return l->from->mode & MODE_CS64 ? rip : (uint32_t)rip;
+	default:
+		return block_rip(s, s->cur) + u->off;
+	}
+}
+
+enum jit_exit soft_jit_run(struct soft *s, struct block *b)
+{
+	enum jit_exit how;
+
+	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
+	flags_in(s);
+	how = (enum jit_exit)s->jit->enter(s, b->jit_entry);
+	if (how != JX_LEAVE) {
+		flags_out(s);
+		s->rip = exit_rip(s, how);
+	}
+	return how;
+}
+
 static HN(h_jit)
 {
 	struct block *b = s->cur;
@@ -212,6 +247,8 @@ static HN(h_jit)
 	/* 32-bit code: only in a flat segment, which the block's key does not tell. */
 	if (!(b->mode & MODE_CS64) && (s->seg[SEG_CS].base || s->seg[SEG_CS].limit != 0xffffffff))
 		return b->fn0(s, u);
+	if (unlikely(s->vfy))
+		return soft_verify_unit(s);
 	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
 	flags_in(s);
 	how = s->jit->enter(s, b->jit_entry);
@@ -321,7 +358,7 @@ void soft_jit_free(struct soft *s)
 bool soft_jit_init(struct soft *s)
 {
 	const char *v = getenv("HV_JIT");
-	unsigned long n = v && *v ? strtoul(v, NULL, 0) : DEFAULT_THRESHOLD;
+	unsigned long n = v && *v ? strtoul(v, NULL, 0) : s->vfy ? 1 : DEFAULT_THRESHOLD;
 	const struct vm *vm = s->vcpu->vm;
 	uint64_t cache = vm->soft.jit_cache ? vm->soft.jit_cache : JIT_CACHE_DEFAULT;
 

@@ -48,6 +48,9 @@ struct jit_block {
 	uint8_t *gen;		/* the generation inside the check */
 	unsigned nlinks;
 	struct jit_link link[2];
+	struct uop *stop;	/* where the interpreter takes over (JX_UOP), or NULL */
+	uint32_t len;		/* of the code, from @poll */
+	uint16_t fl_read, fl_kill, fl_undef;	/* verify.c */
 };
 
 #define JT_HASH 0x9e3779b1u	/* index into jit_tab: upper bits of the product with RIP */
@@ -86,6 +89,11 @@ extern bool jit_x87_possible;	/* the host can */
 /* jit_flow.c: after JX_GOTO, JX_LINK */
 const struct uop *soft_jit_go_rip(struct soft *s);
 const struct uop *soft_jit_go_link(struct soft *s, struct jit_link *l);
+
+/* For verify.c.  Enter @b's code, whose first byte is at gpr[GPR_RIP]; then s->rip is right. */
+enum jit_exit soft_jit_run(struct soft *s, struct block *b);
+/* JX_LINK or JX_GOTO led to @b at gpr[GPR_RIP]: what the two above do to chain it. */
+void soft_jit_arrived(struct soft *s, enum jit_exit how, const struct block *b);
 
 /* jit_block.c */
 bool soft_jit_translate(struct soft *s, struct block *b);

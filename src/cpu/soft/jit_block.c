@@ -7,6 +7,7 @@
  * counts as reading all flags: an exception pushes them.
  */
 #include "jit_trans.h"
+#include "verify.h"
 
 #define MAX_CODE 24576u		/* of one block, generously */
 #define ALL FL_ARITH
@@ -177,14 +178,17 @@ static bool last_kind(unsigned kind)
 }
 
 /* Number of uops to emit. */
-static unsigned make_plan(struct plan *p, const struct block *b, unsigned *native)
+static unsigned make_plan(struct plan *p, const struct block *b, bool verify, unsigned *native)
 {
 	unsigned n = 0;
 	uint16_t live = ALL;
+	uint32_t undef = 0;
 
 	*native = 0;
 	while (n < b->nuops) {
 		plan_one(&p[n], b, n);
+		if (verify && soft_verify_stops(&b->u[n], p[n].kind == JK_CALLOUT, &undef))
+			p[n] = (struct plan){ .kind = JK_SIDE, .faults = true, .may = ALL };
 		*native += p[n].kind != JK_CALLOUT && p[n].kind != JK_SIDE && p[n].kind != JK_CONT;
 		if (last_kind(p[n++].kind))
 			break;
@@ -285,6 +289,10 @@ static void emit_head(struct trans *t, uint8_t **stale)
 	stale[1] = em_jcc(e, 5);
 	j->body = e->p;
 	t->in_rax = true;
+	if (!t->s->vfy)
+		return;
+	em_op(e, 0, 0xff, 1, hop_mem(H_STATE, STATE(jit_left)));	/* dec */
+	stale[2] = em_jcc(e, 8);
 }
 
 static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
@@ -320,7 +328,7 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 
 static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 {
-	uint8_t *stale[2];
+	uint8_t *stale[3] = { NULL };
 
 	emit_head(t, stale);
 	if (p[0].kind != JK_CALLOUT)
@@ -331,8 +339,8 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 		emit_slow(t, &t->slow[i]);
 	for (unsigned i = 0; i < t->nreload; i++)
 		jit_emit_reload(t, &t->reload[i]);
-	em_fix(stale[0], t->e.p);
-	em_fix(stale[1], t->e.p);
+	for (unsigned i = 0; i < ARRAY_SIZE(stale) && stale[i]; i++)
+		em_fix(stale[i], t->e.p);
 	jit_exit(t, JX_BLOCK, t->b);
 	return t->e.p < t->e.end;
 }
@@ -345,7 +353,7 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	struct trans t;
 
 	HV_BUG_ON(b->nuops > ARRAY_SIZE(plan));
-	n = make_plan(plan, b, &native);
+	n = make_plan(plan, b, s->vfy, &native);
 	if (!native)
 		return false;
 	t.t = NULL;
@@ -362,10 +370,13 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	t.nslow = t.nreload = 0;
 	t.nlate = 0;
 	t.e = (struct emit){ j->rw + j->used, j->rw + j->used + MAX_CODE, j->rx - j->rw };
-	*t.t = (struct jit_block){ .nlinks = 0 };
+	*t.t = (struct jit_block){ .stop = plan[n - 1].kind == JK_SIDE ? &b->u[n - 1] : NULL };
 	if (!emit_block(&t, plan, n))
 		return false;
 	b->jit = t.t;
+	t.t->len = (uint32_t)(t.e.p - t.t->poll);
+	if (s->vfy)
+		soft_verify_translated(b);
 	j->used = ((size_t)(t.e.p - j->rw) + 15) & ~(size_t)15;
 	j->blocks++;
 	j->native += native;

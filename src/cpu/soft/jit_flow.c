@@ -75,6 +75,13 @@ static void vouch(struct soft *s, uint64_t rip)
 }
 
 /* ---- indirect jumps ---------------------------------------------------------------- */
+static void learn(struct soft *s, uint64_t rip, const struct block *b)
+{
+	vouch(s, rip);
+	s->jit_tab[(uint32_t)rip * JT_HASH >> (32 - JT_BITS)] =
+		(struct jit_target){ rip + s->jit_key, b->jit_entry };
+}
+
 const struct uop *soft_jit_go_rip(struct soft *s)
 {
 	uint64_t rip = s->jit_arg;
@@ -86,9 +93,7 @@ const struct uop *soft_jit_go_rip(struct soft *s)
 	u = soft_goto_uop(s, &b);
 	if (!u || flushes != s->blocks->flushes || !b->jit_entry)
 		return u;
-	vouch(s, rip);
-	s->jit_tab[(uint32_t)rip * JT_HASH >> (32 - JT_BITS)] =
-		(struct jit_target){ rip + s->jit_key, b->jit_entry };
+	learn(s, rip, b);
 	return u;
 }
 
@@ -146,4 +151,12 @@ const struct uop *soft_jit_go_link(struct soft *s, struct jit_link *l)
 	if (u && flushes == s->blocks->flushes && key == s->jit_key)
 		try_link(s, l, b);
 	return u;
+}
+
+void soft_jit_arrived(struct soft *s, enum jit_exit how, const struct block *b)
+{
+	if (how == JX_LINK)
+		try_link(s, (struct jit_link *)(uintptr_t)s->jit_arg, b);
+	else if (how == JX_GOTO)
+		learn(s, s->gpr[GPR_RIP], b);
 }

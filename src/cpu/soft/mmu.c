@@ -8,6 +8,7 @@
  * protection keys.
  */
 #include "sys_int.h"
+#include "verify.h"
 
 #define PF_P 0x1u
 #define PF_W 0x2u
@@ -42,6 +43,8 @@ static void entry_read(struct soft *s, struct entry *e, uint64_t phys, unsigned 
 		e->v = size == 8 ? UINT64_MAX : UINT32_MAX;
 		return;
 	}
+	if (unlikely(s->vfy))
+		soft_verify_walk(s, &e->pg);
 	e->host = e->pg.host + e->off;
 	if (size == 8)
 		e->v = __atomic_load_n((uint64_t *)e->host, __ATOMIC_RELAXED);

@@ -191,6 +191,8 @@ struct soft {
 	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
 	bool mx_native;		/* mx_live, and all exceptions are masked */
 	bool jit_cut;		/* a handler called by translated code wrote code */
+	int32_t jit_left;	/* verify.h: blocks that translated code may still begin */
+	struct soft_verify *vfy;	/* NULL: not --engine soft,verify */
 	struct soft_jit *jit;	/* NULL: interpreter only */
 
 	struct x86_seg seg[SEG_NUM], ldt, tr;

@@ -4,6 +4,7 @@
  * SIPI (Intel SDM vol. 3, 9.1 and 9.4), state exchange.
  */
 #include "jit.h"
+#include "verify.h"
 #include <stdlib.h>
 
 static bool soft_probe(struct err *e)
@@ -18,11 +19,13 @@ static bool soft_vm_init(struct vm *vm, struct err *e)
 	soft_spec_init();
 	soft_avx_init();
 	soft_mmu_vm_init(vm);
-	return true;
+	return !vm->soft.verify || soft_verify_vm_init(vm);
 }
 
 static void soft_vm_free(struct vm *vm)
 {
+	if (vm->engine_data)
+		soft_verify_vm_free(vm);
 }
 
 static void soft_vcpu_free(struct vcpu *v)
@@ -32,6 +35,7 @@ static void soft_vcpu_free(struct vcpu *v)
 	if (!s)
 		return;
 	soft_jit_free(s);
+	soft_verify_free(s);
 	soft_blocks_free(s);
 	soft_fpu_free(s);
 	free(s);
@@ -54,7 +58,14 @@ static bool soft_vcpu_init(struct vcpu *v, struct err *e)
 		soft_vcpu_free(v);
 		return err_set(e, HV_EXIT_HOST, "not enough memory for vCPU %u", v->index);
 	}
-	soft_jit_init(s);
+	if (v->vm->soft.verify && !soft_verify_init(s)) {
+		soft_vcpu_free(v);
+		return err_set(e, HV_EXIT_HOST, "not enough memory for vCPU %u", v->index);
+	}
+	if (!soft_jit_init(s) && v->vm->soft.verify) {
+		soft_vcpu_free(v);
+		return err_set(e, HV_EXIT_HOST, "nothing to verify: no translator on this host");
+	}
 	soft_blocks_flush(s);
 	v->ops->reset(v);
 	return true;

@@ -12,6 +12,7 @@
  * waits for dev_lock, so a waiter may itself hold dev_lock.
  */
 #include "sys_int.h"
+#include "verify.h"
 #include <sched.h>
 
 struct xlat {
@@ -160,14 +161,20 @@ void soft_tlb_ack(struct soft *s)
 
 void soft_guest_enter(struct soft *s)
 {
+	if (unlikely(s->vfy))
+		soft_verify_lock(s);
 	atomic_store(&s->in_guest, 1);
 	soft_tlb_ack(s);
 }
 
 void soft_guest_leave(struct soft *s)
 {
+	if (unlikely(s->vfy))
+		soft_verify_effect(s);
 	soft_fpu_park(s);	/* devices compute with the host's own MXCSR */
 	atomic_store(&s->in_guest, 0);
+	if (unlikely(s->vfy))
+		soft_verify_unlock(s);
 }
 
 void soft_dev_lock(struct soft *s)
@@ -331,6 +338,8 @@ static void tlb_fill(struct soft *s, uint64_t lin, unsigned table, enum soft_acc
 	e->delta = (uintptr_t)pg->host - page;
 	e->tag_r = soft_mmu_allowed(s, w->perm, ACC_R, table) ? page : TLB_NONE;
 	e->tag_x = soft_mmu_allowed(s, w->perm, ACC_X, table) ? page : TLB_NONE;
+	if (unlikely(s->vfy) && wr)
+		wr = soft_verify_tag(s, e);
 	e->tag_w = wr ? page : TLB_NONE;
 	s->tlb_used[table][i / 64] |= bit;
 	if (w->global)
@@ -368,6 +377,8 @@ static void translate(struct soft *s, const struct uop *u, uint64_t lin, enum so
 	}
 	x->phys = w.phys;
 	x->ram = !is_apic_page(s, w.phys) && gm_lookup(s->vcpu->vm->mem, w.phys, &x->pg);
+	if (unlikely(s->vfy) && x->ram && soft_verify_access(s, lin, acc == ACC_W, &x->pg))
+		return;
 	if (x->ram)
 		tlb_fill(s, lin, table, acc, &w, &x->pg);
 }
@@ -455,6 +466,8 @@ static void st_ram(struct soft *s, const struct uop *u, const struct xlat *x, co
 	case 8: memcpy(h, p, 8); break;
 	default: memcpy(h, p, len); break;
 	}
+	if (unlikely(s->vfy))
+		soft_verify_stored(s, x->pg.host, x->phys & 0xfff, len);
 	if (x->pg.block->code && atomic_load(&x->pg.block->code[off >> 12].lines))
 		soft_code_store(s, u, x->pg.block, off, len);
 	if (x->pg.dirty_log)
@@ -657,6 +670,8 @@ void *soft_host_ptr(struct soft *s, const struct uop *u, uint64_t lin, bool writ
 	if (s->tlb == empty_tlb)
 		return NULL;
 	translate(s, u, lin, write ? ACC_W : ACC_R, soft_tlb_table(s), &x);
+	if (unlikely(s->vfy) && write && x.ram && soft_verify_span(s, x.pg.host, lin & 0xfff))
+		return x.pg.host + (lin & 0xfff);
 	if ((write ? e->tag_w : e->tag_r) != (lin & ~0xfffull))
 		return NULL;
 	return (void *)(uintptr_t)(lin + e->delta);
@@ -687,6 +702,8 @@ void soft_rmw_done(struct soft *s, const struct uop *u, unsigned size)
 {
 	struct gm_block *b = s->rmw_block;
 
+	if (unlikely(s->vfy) && b)
+		soft_verify_stored(s, b->host + (s->rmw_off & ~0xfffull), s->rmw_off & 0xfff, size);
 	if (b && b->code && atomic_load(&b->code[s->rmw_off >> 12].lines))
 		soft_code_store(s, u, b, s->rmw_off, size);
 }
