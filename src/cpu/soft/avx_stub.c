@@ -19,16 +19,15 @@
 #define TAIL(attr) ((attr) & A_IMM ? 1 : (attr) & A_IS4 ? 2 : 0)
 
 #define VEX_STUB(prefix, map, opcode, ext, attr, l, label) \
-	asm volatile( \
-		".pushsection soft_stubs,\"ax\",@progbits\n.balign 8\n" #label ":\n" \
-		".set stub_i, 0\n.rept %c[count]\n" \
-		".byte 0xc4, %c[b1], %c[b2], %c[op], %c[modrm]\n" \
-		".if %c[tail] == 1\n.byte stub_i\n.elseif %c[tail] == 2\n.byte 0x30\n.endif\n" \
-		"ret\n.balign 8\n.set stub_i, stub_i + 1\n.endr\n.popsection\n" \
-		: \
-		: [count] "i"(COUNT(attr, l)), [b1] "i"(BYTE1(map)), \
-		  [b2] "i"(BYTE2(prefix, ext, attr, l)), [op] "i"(opcode), \
-		  [modrm] "i"(MODRM(ext)), [tail] "i"(TAIL(attr)));
+	asm volatile(".pushsection soft_stubs,\"ax\",@progbits\n.balign 8\n" #label ":\n" \
+		     ".set stub_i, 0\n.rept %c[count]\n" \
+		     ".byte 0xc4, %c[b1], %c[b2], %c[op], %c[modrm]\n" \
+		     ".if %c[tail] == 1\n.byte stub_i\n.elseif %c[tail] == 2\n.byte 0x30\n.endif\n" \
+		     "ret\n.balign 8\n.set stub_i, stub_i + 1\n.endr\n.popsection\n" \
+		     : \
+		     : [count] "i"(COUNT(attr, l)), [b1] "i"(BYTE1(map)), \
+		       [b2] "i"(BYTE2(prefix, ext, attr, l)), [op] "i"(opcode), \
+		       [modrm] "i"(MODRM(ext)), [tail] "i"(TAIL(attr)));
 
 #define OP(map, prefix, opcode, ext, mnem, operands, attr, feat, fin, fout, fundef, handler) \
 	VEX_STUB(prefix, map, opcode, ext, attr, 0, 771) \
