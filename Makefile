@@ -81,6 +81,18 @@ $(B)/tests/guest/%.bin: tests/guest/%.S tests/guest/guest.h tests/guest/guest64.
 
 $(B)/tests/guest/test_guests $(B)/tests/engine/test_snapshot: $(GUESTS)
 
+# The benchmark guest: static, runs on the host and as /init of a guest (scripts/bench cpu).
+# For any x86-64; what needs more asks the processor first.
+BENCHGUEST := $(B)/bench-guest
+
+bench-guest: $(BENCHGUEST)
+
+$(BENCHGUEST): $(sort $(wildcard tests/bench/*.c)) tests/bench/bench.h
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)gcc -std=gnu11 -O2 -march=x86-64 -fno-math-errno $(WARN) -D_GNU_SOURCE -static -o $@ \
+		$(filter %.c,$^) -lz
+
 tests: $(TESTS)
 
 # ---- what people type ------------------------------------------------------
@@ -138,5 +150,5 @@ clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
-.PHONY: all tests test fuzz check check-kvm demo lint bench install clean
+.PHONY: all bench-guest tests test fuzz check check-kvm demo lint bench install clean
 .SECONDARY:
