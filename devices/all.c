@@ -12,12 +12,13 @@
 #include "lapic.h"
 #include "mc146818.h"
 #include "ns16550.h"
+#include "nvme.h"
 #include "pflash.h"
 #include "vga.h"
 #include "virtio/virtio.h"
 
 const struct device_ops *const all_device_ops[] = {
-	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops,
+	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops, &nvme_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
 	&pflash_ops,

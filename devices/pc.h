@@ -24,12 +24,12 @@ struct net;
 #define PC_MIN_RAM MiB(8)
 #define PC_MAX_RAM GiB(512)
 
-enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE, PC_DISK_AHCI };
+enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE, PC_DISK_AHCI, PC_DISK_NVME };
 
 struct pc_disk {
 	struct block *block;		/* NULL: drive without medium (CD only) */
 	enum pc_disk_if bus;
-	bool cdrom;			/* ATAPI drive; not on virtio (then: IDE) */
+	bool cdrom;			/* ATAPI drive; not on virtio, NVMe (then: IDE) */
 	bool readonly;
 	char serial[21];		/* "": derived from the position */
 	unsigned queues;		/* virtio: 0 = default */

@@ -4,6 +4,7 @@
  * calls it (paths of the fw_cfg file "bootorder").
  */
 #include "ahci.h"
+#include "nvme.h"
 #include "pc_int.h"
 #include "virtio/virtio.h"
 #include <stdarg.h>
@@ -96,6 +97,18 @@ static bool add_ahci_disk(struct pc *pc, const struct pc_disk *disk, unsigned n,
 	return true;
 }
 
+static bool add_nvme_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
+{
+	struct device *d = pc_pci_create(pc, &nvme_ops, "nvme", n, e);
+	char serial[21];
+
+	if (!d)
+		return false;
+	nvme_set_disk(d, disk->block, disk->readonly, serial_of(disk, n, serial));
+	boot_path(pc->boot_disks, "/pci@i0cf8/nvme@%x/namespace@1,0\n", pc->next_slot - 1);
+	return device_realize(d, e);
+}
+
 static bool add_disk(struct pc *pc, unsigned n, struct err *e)
 {
 	const struct pc_disk *disk = &pc->cfg->disks[n];
@@ -106,6 +119,8 @@ static bool add_disk(struct pc *pc, unsigned n, struct err *e)
 		return add_ahci_disk(pc, disk, n, e);
 	if (disk->cdrom || disk->bus == PC_DISK_IDE)
 		return add_ide_disk(pc, disk, n, e);
+	if (disk->bus == PC_DISK_NVME)
+		return add_nvme_disk(pc, disk, n, e);
 	return add_virtio_disk(pc, disk, n, e);
 }
 

@@ -48,6 +48,8 @@ struct block {
 	struct req_list queue, done;
 	unsigned busy;			/* queued or with a worker */
 	unsigned idle, nthreads;
+	void (*batch_end)(void *opaque);	/* under dev_lock */
+	void *batch_opaque;
 	unsigned draining;		/* limits do not count */
 	struct limit iops, bps;
 	bool posted, quit, closed;
@@ -188,14 +190,24 @@ static int start_worker(struct block *b)
 static void deliver(struct block *b)
 {
 	struct block_req *r;
+	bool any = false;
 
 	pthread_mutex_lock(&b->lock);
 	while ((r = list_take(&b->done)) != NULL) {
 		pthread_mutex_unlock(&b->lock);
 		r->done(r, r->error);
+		any = true;
 		pthread_mutex_lock(&b->lock);
 	}
 	pthread_mutex_unlock(&b->lock);
+	if (any && b->batch_end)
+		b->batch_end(b->batch_opaque);
+}
+
+void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque)
+{
+	b->batch_end = end;
+	b->batch_opaque = opaque;
 }
 
 static void block_free(struct block *b)

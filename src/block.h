@@ -83,6 +83,8 @@ const struct block_info *block_info(const struct block *b);
  * this call.  A discard is advice: it may change nothing.
  */
 void block_submit(struct block *b, struct block_req *r);
+/* @end is called (as done() is) after the done() calls of a batch: interrupts go there. */
+void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque);
 /*
  * Finish everything in flight (reset, snapshot, close): under dev_lock,
  * which is kept; the remaining done() calls are made on this thread.

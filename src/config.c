@@ -228,8 +228,8 @@ const struct option_row config_options[] = {
 	  "1M for each CPU).",
 	  .parse = config_jit_cache },
 	{ "disk", 'd', "FILE[,KEY=VALUE...]",
-	  "Attach a disk image; may be repeated, the first one is booted. Keys: if=virtio|ahci|ide "
-	  "(controller), format=raw|qcow2 (default: by content, once), "
+	  "Attach a disk image; may be repeated, the first one is booted. Keys: "
+	  "if=virtio|nvme|ahci|ide (controller), format=raw|qcow2 (default: by content, once), "
 	  "cache=writeback|none|writethrough (none: past the host's page cache), "
 	  "discard=on|off (give freed space back, default on), readonly=on|off, serial=TEXT, "
 	  "iops=N and bps=SIZE (limits a second).",

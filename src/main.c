@@ -98,8 +98,8 @@ static bool check_memory(const struct config *c, struct err *e)
 static enum pc_disk_if disk_bus(const struct cfg_disk *d)
 {
 	static const enum pc_disk_if map[] = {
-		[CFG_BUS_VIRTIO] = PC_DISK_VIRTIO, [CFG_BUS_AHCI] = PC_DISK_AHCI,
-		[CFG_BUS_IDE] = PC_DISK_IDE,
+		[CFG_BUS_VIRTIO] = PC_DISK_VIRTIO, [CFG_BUS_NVME] = PC_DISK_NVME,
+		[CFG_BUS_AHCI] = PC_DISK_AHCI, [CFG_BUS_IDE] = PC_DISK_IDE,
 	};
 
 	if (d->bus == CFG_BUS_DEFAULT)

@@ -9,7 +9,7 @@ G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" ||
 	{ not_ok "guest kernel and initramfs"; exit 1; }
 
-controllers=${CONTROLLERS:-virtio ahci ide}
+controllers=${CONTROLLERS:-virtio nvme ahci ide}
 cds=${CDS:-ide ahci}
 node() { case $1 in virtio) echo vda ;; nvme) echo nvme0n1 ;; *) echo sda ;; esac; }
 
@@ -66,7 +66,7 @@ cmp /mnt/b /mnt/d && rm /mnt/c /mnt/d && umount /mnt"
 done
 
 # Discard: a hole where the guest freed space.
-for c in ${TRIMS:-virtio ahci ide}; do
+for c in ${TRIMS:-$controllers}; do
 	rm -f "$tmp/d.img"
 	head -c 67108864 /dev/zero | tr '\0' 'x' >"$tmp/d.img"
 	mkfs.ext4 -q -F -E nodiscard "$tmp/d.img"
