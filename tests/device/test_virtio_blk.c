@@ -56,6 +56,9 @@ static void disk_perform(struct block_req *r)
 	r->done(r, 0);
 }
 
+static void (*batch_end)(void *opaque);
+static void *batch_opaque;
+
 /* Complete everything, the newest first. */
 static void disk_run(void)
 {
@@ -94,9 +97,6 @@ struct block *block_open(const char *path, const char *format, unsigned flags,
 void block_close(struct block *b)
 {
 }
-
-static void (*batch_end)(void *opaque);
-static void *batch_opaque;
 
 void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque)
 {
