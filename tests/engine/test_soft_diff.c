@@ -50,10 +50,16 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 {
 	const struct optable_row *r = &soft_optable[c->rows[c->nrows - 1]];
 
-	bool fault = failed(c, h), mask_store = !strncmp(r->mnem, "maskmov", 7);
+	bool fault = failed(c, h), mask_store = strstr(r->mnem, "maskmovq") || strstr(r->mnem, "maskmovdqu");
 	uint8_t imm = c->code[c->len - 1];
 	unsigned count = (strchr(r->operands, 'L') ? (uint8_t)c->in.gpr[R_RCX] : imm) & 31;
 
+	/* SDM vol. 2 demands alignment of SHA operands, AMD's processors do not. */
+	for (unsigned i = 0; i < c->nrows; i++)
+		if (!strncmp(soft_optable[c->rows[i]].mnem, "sha", 3) && g->vector == EXC_GP) {
+			*g = *h;
+			memcpy(diff_guest_data, diff_native_data, DIFF_DATA_LEN);
+		}
 	/* The order of the parts of a wide access is not defined. */
 	if (c->wide && bad_address(h->vector) && bad_address(g->vector)) {
 		g->vector = h->vector;
@@ -63,9 +69,6 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 	/* SDM vol. 2, FXSAVE: a misaligned operand may give #AC instead of #GP. */
 	if (!strncmp(r->mnem, "fx", 2) && h->vector == EXC_AC && g->vector == EXC_GP)
 		g->vector = h->vector;
-	/* SDM vol. 2 demands alignment of SHA operands, AMD's processors do not. */
-	if (!strncmp(r->mnem, "sha", 3) && g->vector == EXC_GP && h->vector != EXC_GP)
-		*g = *h;
 	/* AMD wants the offset to be canonical even if FS or GS makes the linear address so. */
 	if (c->seg != SEG_NUM && h->vector == EXC_GP && g->vector == EXC_PF) {
 		g->vector = h->vector;
@@ -163,6 +166,13 @@ static void compare_fx(const uint8_t *h, const uint8_t *g, char *why, size_t n, 
 			if (a != b)
 				say(why, n, name, a, b);
 		}
+	for (unsigned i = 0; i < 2 * xmms; i++) {
+		memcpy(&a, h + DIFF_YMM + 8 * i, 8);
+		memcpy(&b, g + DIFF_YMM + 8 * i, 8);
+		snprintf(name, sizeof(name), "YMM%u%s", i / 2, i & 1 ? "h" : "l");
+		if (a != b)
+			say(why, n, name, a, b);
+	}
 }
 
 static bool pushes_error(unsigned v)
@@ -218,6 +228,7 @@ static bool same(const struct diff_case *c, const struct diff_out *h, const stru
 	       h->vector == EXC_BP && !memcmp(h->st.fx, g->st.fx, 5) &&
 	       !memcmp(h->st.fx + 24, g->st.fx + 24, 4) &&
 	       !memcmp(h->st.fx + 32, g->st.fx + 32, 384) &&
+	       !memcmp(h->st.fx + DIFF_YMM, g->st.fx + DIFF_YMM, 256) &&
 	       !memcmp(diff_native_data, diff_guest_data, DIFF_DATA_LEN);
 }
 
@@ -282,9 +293,11 @@ static void report(const struct diff_case *c, uint64_t seed, uint64_t n, const s
 			printf("  st%u %04x %016llx\n", i, *(uint16_t *)(c->in.fx + 40 + 16 * i),
 			       *(unsigned long long *)(c->in.fx + 32 + 16 * i));
 		for (unsigned i = 0; i < 16; i++)
-			printf("  xmm%u %016llx %016llx\n", i,
-			       *(unsigned long long *)(c->in.fx + 168 + 16 * i),
-			       *(unsigned long long *)(c->in.fx + 160 + 16 * i));
+			printf("  ymm%u %016llx %016llx %016llx %016llx\n", i,
+			       (unsigned long long)ld_le64(c->in.fx + DIFF_YMM + 8 + 16 * i),
+			       (unsigned long long)ld_le64(c->in.fx + DIFF_YMM + 16 * i),
+			       (unsigned long long)ld_le64(c->in.fx + 168 + 16 * i),
+			       (unsigned long long)ld_le64(c->in.fx + 160 + 16 * i));
 	}
 	fflush(stdout);
 }

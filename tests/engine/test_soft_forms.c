@@ -8,6 +8,7 @@
 #include "../lib/diff.h"
 #include "../lib/testvm.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 static uint8_t zero[DIFF_DATA_LEN];
 
@@ -199,14 +200,86 @@ static void test_xsave_roundtrip(void **state)
 	c.in.gpr[R_RAX] = 7;
 	c.in.gpr[R_RBX] = DIFF_DATA + 0x400;
 	memset(c.in.fx + 160, 0xa5, 64);
+	memset(c.in.fx + DIFF_YMM, 0x5a, 32);
 	memset(diff_guest_data, 0, DIFF_DATA_LEN);
 	diff_guest_run(&c, &g);
 	assert_int_equal(g.vector, EXC_BP);
 	memcpy(&bv, diff_guest_data + 0x400 + 512, 8);
-	assert_int_equal(bv, 3);
+	assert_int_equal(bv, soft_xcr0_mask());
 	assert_memory_equal(g.st.fx + 160, c.in.fx + 160, 256);
+	assert_memory_equal(g.st.fx + DIFF_YMM, c.in.fx + DIFF_YMM, 256);
 	assert_int_equal(g.st.fx[4], 0x80);
 	assert_int_equal(ld_le64(g.st.fx + 32), 1ull << 63);
+}
+
+/* SDM vol. 1, 13.10 and 13.8.2: XSAVEC writes what is in use; XRSTOR sets the rest to zero. */
+static void test_xsavec(void **state)
+{
+	static const uint8_t code[] = {
+		0x0f, 0xc7, 0x23,		/* xsavec [rbx] */
+		0xc5, 0xf5, 0x76, 0xc9,		/* vpcmpeqd ymm1, ymm1, ymm1 */
+		0x0f, 0xae, 0x2b,		/* xrstor [rbx] */
+		0xb9, 1, 0, 0, 0,		/* mov ecx, 1 */
+		0x0f, 0x01, 0xd0,		/* xgetbv: XCR0 and in use */
+	};
+	static struct diff_case c;
+	static struct diff_out g;
+
+	if (!soft_has_feat(F_AVX2))
+		skip();
+	base_case(&c);
+	memcpy(c.code, code, sizeof(code));
+	c.len = sizeof(code);
+	c.in.gpr[R_RAX] = 7;
+	c.in.gpr[R_RBX] = DIFF_DATA + 0x400;
+	memset(c.in.fx + 160 + 16 * 3, 0xa5, 16);
+	memset(diff_guest_data, 0x77, DIFF_DATA_LEN);
+	memset(diff_guest_data + 0x400 + 528, 0, 48);
+	diff_guest_run(&c, &g);
+	assert_int_equal(g.vector, EXC_BP);
+	assert_int_equal(g.st.gpr[R_RAX], 2);
+	assert_memory_equal(g.st.fx + 160, c.in.fx + 160, 256);
+	assert_memory_equal(g.st.fx + DIFF_YMM, c.in.fx + DIFF_YMM, 256);
+	assert_int_equal(ld_le64(diff_guest_data + 0x400 + 512), 2);
+	assert_int_equal(ld_le64(diff_guest_data + 0x400 + 520), 1ull << 63 | 7);
+	assert_int_equal(ld_le64(diff_guest_data + 0x400 + 576), 0x7777777777777777);
+
+}
+
+/* SDM vol. 1, 13.5.3 and 14.3: no AVX before XCR0 says so; BMI does not mind. */
+static void test_avx_off(void **state)
+{
+	static const uint8_t vex[] = { 0xc5, 0xf9, 0x6f, 0xc1 };	/* vmovdqa xmm0, xmm1 */
+	static const uint8_t bmi[] = { 0xc4, 0xe2, 0x78, 0xf2, 0xc0 };	/* andn eax, eax, eax */
+	struct vcpu *v = diff_guest_cpu();
+	struct x86_state *st = hv_zalloc(sizeof(*st)), *keep = hv_zalloc(sizeof(*keep));
+	static struct diff_case c;
+	static struct diff_out g;
+	struct err e = { 0 };
+
+	if (!soft_has_feat(F_AVX2) || !soft_has_feat(F_BMI1))
+		skip();
+	base_case(&c);
+	v->ops->get_state(v, keep);
+	for (unsigned i = 0; i < 6; i++) {
+		*st = *keep;
+		if (i % 3 == 0)
+			st->xcr0 = 3;
+		else if (i % 3 == 1)
+			st->cr4 &= ~0x40000ull;
+		else
+			st->cr0 |= 8;		/* TS */
+		assert_true(v->ops->set_state(v, st, &e));
+		c.len = i < 3 ? sizeof(vex) : sizeof(bmi);
+		memcpy(c.code, i < 3 ? vex : bmi, c.len);
+		diff_guest_run(&c, &g);
+		assert_int_equal(g.vector, i >= 3 ? EXC_BP : i == 2 ? EXC_NM : EXC_UD);
+	}
+	assert_true(v->ops->set_state(v, keep, &e));
+	st->xcr0 = 0xe7;
+	assert_false(v->ops->set_state(v, st, &e));
+	free(st);
+	free(keep);
 }
 
 /* SDM vol. 1, 8.1.8 and 8.3.1: FNSTENV gives instruction and operand pointers, never the host's. */
@@ -237,6 +310,8 @@ int main(void)
 		cmocka_unit_test(test_absent),
 		cmocka_unit_test(test_bit_scan_fallback),
 		cmocka_unit_test(test_xsave_roundtrip),
+		cmocka_unit_test(test_xsavec),
+		cmocka_unit_test(test_avx_off),
 		cmocka_unit_test(test_fip),
 	};
 

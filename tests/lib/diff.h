@@ -17,16 +17,18 @@
 #define DIFF_DATA 0x20000000ull
 #define DIFF_RW_LEN 0x2000u
 #define DIFF_DATA_LEN 0x3000u
+#define DIFF_FX_LEN 832u
+#define DIFF_YMM 576u	/* upper halves of the YMM registers */
 
 struct diff_state {
 	uint64_t gpr[16], rip, rflags, fsbase, gsbase;
-	uint8_t fx[512] __attribute__((aligned(64)));
+	uint8_t fx[DIFF_FX_LEN] __attribute__((aligned(64)));	/* XSAVE area up to AVX */
 };
 
 struct diff_patch {
 	uint64_t at;
 	unsigned len;
-	uint8_t b[576];
+	uint8_t b[DIFF_FX_LEN];
 };
 
 struct diff_case {
@@ -65,6 +67,7 @@ void diff_native_run(const struct diff_case *c, struct diff_out *out);
 
 /* ---- diff_guest.c ---- */
 void diff_guest_init(const uint8_t *data);
+struct vcpu *diff_guest_cpu(void);
 extern uint8_t *diff_guest_data;
 void diff_guest_run(const struct diff_case *c, struct diff_out *out);
 

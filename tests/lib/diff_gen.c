@@ -100,7 +100,15 @@ static unsigned size_of(const struct gen *g, char letter)
 	case 'q':
 		return 8;
 	case 'x':
+		return g->vex_l ? 32 : 16;
+	case 'o':
 		return 16;
+	case 'h':
+		return g->vex_l ? 16 : 8;
+	case 'f':
+		return g->vex_l ? 8 : 4;
+	case 'e':
+		return g->vex_l ? 4 : 2;
 	case 'y':
 		return g->rexw ? 8 : 4;
 	case 'z':
@@ -134,10 +142,58 @@ static unsigned memory_size(const struct gen *g)
 		const struct opd *o = &g->inf->opd[i];
 
 		if ((o->kind == K_E || o->kind == K_R || o->kind == K_M || o->kind == K_O ||
-		     o->kind == K_W || o->kind == K_Q || o->kind == K_X || o->kind == K_Y))
+		     o->kind == K_W || o->kind == K_Q || o->kind == K_X || o->kind == K_Y ||
+		     o->kind == K_T))
 			return o->bytes ? o->bytes : o->size ? size_of(g, o->size) : 16;
 	}
 	return 8;
+}
+
+/* L and W as the row wants them, now and then otherwise; vvvv is random where it is used. */
+static void vex_fields(struct gen *g)
+{
+	uint32_t attr = g->inf->attr;
+	bool wrong = g->vex_odd = g_pct(g, 2);
+
+	g->vex_l = attr & A_L1 ? true : attr & A_L0 ? false : g_pct(g, 50);
+	g->vex_w = attr & A_W1 ? true : attr & A_W0 ? false : g_pct(g, 40);
+	g->vex_v = (uint8_t)(attr & A_NOV && !(wrong && g_pct(g, 30)) ? 0 : g_below(g, 16));
+	if (wrong && g_pct(g, 40))
+		g->vex_l = !g->vex_l;
+	if (wrong && g_pct(g, 40) && !starts(g, "vpermp") && !is(g, "vpermq"))
+		g->vex_w = !g->vex_w;	/* AMD ignores it in VPERMQ and VPERMPD */
+}
+
+static void vex_prefix(struct gen *g)
+{
+	static const uint8_t before[] = { 0x66, 0xf2, 0xf3, 0xf0, 0x48 };
+	const struct optable_row *r = g->row;
+	bool b64 = g->c->bits == 64, wrong = g_pct(g, 1);
+	unsigned pp = r->prefix == P_66 ? 1 : r->prefix == P_F3 ? 2 : r->prefix == P_F2 ? 3 : 0;
+	unsigned last, high = (unsigned)(b64 ? g_rnd(g) & (g_pct(g, 50) ? 7 : 5) : 0);
+
+	vex_fields(g);
+	g->vex_odd |= wrong;
+	if (wrong)
+		put(g, before[g_below(g, b64 ? 5 : 4)], 1);
+	g->rex = (uint8_t)(high | (g->vex_w ? 8 : 0));
+	last = (~g->vex_v & 15u) << 3 | (g->vex_l ? 4 : 0) | pp;
+	if (r->map == V0F && !(high & 3) && !g->vex_w && g_pct(g, 60) &&
+	    (b64 || g->vex_v < 8)) {
+		put(g, 0xc5, 1);
+		put(g, (high & 4 ? 0 : 0x80) | last, 1);
+	} else {
+		put(g, 0xc4, 1);
+		put(g, (~high & 7) << 5 | (r->map - V0F + 1u), 1);
+		put(g, (g->vex_w ? 0x80 : 0) | last, 1);
+	}
+	if (g->inf->attr & A_LIG)
+		g->vex_l = false;
+	g->vex_v &= b64 ? 15 : 7;
+	g->rexw = b64 && g->vex_w;
+	if (!b64)
+		g->rex = 0;
+	g->osize = g->rexw ? 8 : 4;
 }
 
 static void prefixes(struct gen *g)
@@ -146,8 +202,9 @@ static void prefixes(struct gen *g)
 	bool b64 = g->c->bits == 64, branch = has_kind(g, K_J) || is(g, "call") || is(g, "jmp") ||
 		   is(g, "ret");
 
-	if (r->prefix == P_66 || (r->prefix == P_ANY && !branch && g_pct(g, 20)) ||
-	    (r->map == M38 && r->prefix == P_F2 && g_pct(g, 30)))
+	g->vex_l = g->vex_odd = false;
+	if (r->map < V0F && (r->prefix == P_66 || (r->prefix == P_ANY && !branch && g_pct(g, 20)) ||
+	    (r->map == M38 && r->prefix == P_F2 && g_pct(g, 30))))
 		g->p66 = true;
 	g->p67 = !g->plain && g_pct(g, b64 ? 8 : 2);
 	if (g->p66)
@@ -160,6 +217,11 @@ static void prefixes(struct gen *g)
 		put(g, g->seg < 4 ? 0x26 + 8 * g->seg : 0x64 + g->seg - 4, 1);
 		if (g->seg < SEG_FS)
 			g->seg = SEG_NUM;
+	}
+	g->asize = b64 ? g->p67 ? 4 : 8 : g->p67 ? 2 : 4;
+	if (r->map >= V0F) {
+		vex_prefix(g);
+		return;
 	}
 	if (r->prefix == P_F3 || r->prefix == P_F2)
 		put(g, r->prefix == P_F3 ? 0xf3 : 0xf2, 1);
@@ -177,7 +239,6 @@ static void prefixes(struct gen *g)
 	g->osize = g->rexw ? 8 : g->p66 && r->prefix != P_66 && !(g->inf->attr & A_NO66) ? 2 : 4;
 	if (b64 && (g->inf->attr & A_F64 || (g->inf->attr & A_D64 && g->osize == 4)))
 		g->osize = 8;
-	g->asize = b64 ? g->p67 ? 4 : 8 : g->p67 ? 2 : 4;
 	switch (r->map) {
 	case M0F:
 		put(g, 0x0f, 1);
@@ -259,6 +320,35 @@ static void mem_sib(struct gen *g, unsigned reg, uint64_t ea)
 		put(g, disp, 4);
 }
 
+/*
+ * A gather: the base register at the target, indices that stay near it, and
+ * now and then one that does not.
+ */
+static void mem_vsib(struct gen *g, unsigned reg, uint64_t ea)
+{
+	unsigned mod = g_below(g, 3), base = g_below(g, 8), index = g_below(g, 8),
+		 scale = g_below(g, 4), xbase = base | (g->rex & 1) << 3,
+		 x = index | (g->rex & 2) << 2, isize = g->row->opcode & 1 ? 8 : 4;
+	uint64_t disp = mod == 1 ? (uint64_t)(int64_t)(int8_t)g_rnd(g) : g_rnd(g) & 0x3ff;
+	bool has_base = mod || base != 5;
+
+	if (mod == 0 && has_base)
+		disp = 0;
+	if (has_base)
+		set_gpr(g, xbase, ea_reg(g, ea - disp));
+	else
+		disp = ea;
+	for (unsigned i = 0; i < 32; i += isize) {
+		int64_t v = g_pct(g, 3) ? (int64_t)g_rnd(g) >> g_below(g, 64)
+					: (int64_t)g_below(g, 1024) - 300;
+
+		memcpy(g->c->in.fx + (i < 16 ? 160 + i : DIFF_YMM + i - 16) + 16 * x, &v, isize);
+	}
+	put(g, mod << 6 | reg << 3 | 4, 1);
+	put(g, scale << 6 | index << 3 | base, 1);
+	put(g, disp, mod == 1 ? 1 : mod == 2 || !has_base ? 4 : 0);
+}
+
 static void mem_plain(struct gen *g, unsigned reg, uint64_t ea)
 {
 	unsigned mod = g_below(g, 3), rm = g_below(g, 8);
@@ -290,6 +380,8 @@ static void memory(struct gen *g, unsigned reg)
 		put(g, mod << 6 | reg << 3 | rm, 1);
 		put(g, g_rnd(g), mod == 1 ? 1 : mod == 2 || rm == 6 ? 2 : 0);
 		g->target = 0;
+	} else if (has_kind(g, K_T) && !g_pct(g, 2)) {
+		mem_vsib(g, reg, ea);
 	} else if (g_pct(g, 40)) {
 		mem_sib(g, reg, ea);
 	} else {
@@ -302,7 +394,7 @@ static void modrm(struct gen *g)
 	const struct optable_row *r = g->row;
 	int ext = r->ext;
 	unsigned reg = g_below(g, 8), rm = g_below(g, 8);
-	bool must_mem = has_kind(g, K_M) || ext == X_MEM || (ext >= 0x10 && ext < 0x18);
+	bool must_mem = has_kind(g, K_M) || has_kind(g, K_T) || ext == X_MEM || (ext >= 0x10 && ext < 0x18);
 	bool must_reg = has_kind(g, K_U) || has_kind(g, K_N) || ext == X_REG ||
 			(ext >= 0x20 && ext < 0x28) || (has_kind(g, K_STI) && !must_mem);
 
@@ -388,7 +480,7 @@ static void divide(struct gen *g)
 static void state_operand(struct gen *g)
 {
 	struct diff_patch *p = patch(g, g->target, g->mem_len);
-	uint8_t fx[512];
+	uint8_t fx[DIFF_FX_LEN];
 	uint32_t v;
 
 	if (!p)
@@ -396,11 +488,17 @@ static void state_operand(struct gen *g)
 	memset(p->b, 0, sizeof(p->b));
 	g_fx_state(g, fx, true);
 	if (is(g, "fxrstor") || is(g, "xrstor")) {
-		memcpy(p->b, fx, 512);
+		memcpy(p->b, fx, DIFF_FX_LEN);
+		p->len = is(g, "xrstor") ? DIFF_FX_LEN : 512;
 		if (is(g, "xrstor")) {
-			p->len = 576;
-			p->b[512] = (uint8_t)g_below(g, 4);
-			if (g_pct(g, 10))
+			memset(p->b + 512, 0, 64);
+			p->b[512] = (uint8_t)g_below(g, 8);
+			if (g_pct(g, 40)) {
+				p->b[520] = (uint8_t)(p->b[512] | g_below(g, 8));
+				p->b[527] = 0x80;
+				if (g_pct(g, 10))
+					p->b[520 + g_below(g, 56)] ^= (uint8_t)(1 << g_below(g, 8));
+			} else if (g_pct(g, 10))
 				p->b[514 + 8 * g_below(g, 3) + g_below(g, 5)] |=
 					(uint8_t)(8 << g_below(g, 5));
 		}
@@ -444,17 +542,17 @@ static void special(struct gen *g)
 	if (starts(g, "maskmov"))
 		set_gpr(g, R_RDI, ea_reg(g, ea_mask(g, ea_for(g, pick_target(g, 16)))));
 	if (starts(g, "xsave") || is(g, "xrstor")) {
-		set_gpr(g, R_RAX, g_below(g, 4) | (g_pct(g, 20) ? g_rnd(g) << 32 : 0));
+		set_gpr(g, R_RAX, g_below(g, 8) | (g_pct(g, 20) ? g_rnd(g) << 32 : 0));
 		set_gpr(g, R_RDX, g_pct(g, 20) ? g_rnd(g) << 32 : 0);
 	}
 	if (starts(g, "xsave"))
-		patch64(g, g->target + 512, g_pct(g, 50) ? 3 : 0, 8);
+		patch64(g, g->target + 512, g_pct(g, 50) ? 7 : 0, 8);
 	else if (is(g, "fxrstor") || is(g, "xrstor") || is(g, "ldmxcsr") || is(g, "fldcw") ||
 		 is(g, "fldenv") || is(g, "frstor"))
 		state_operand(g);
 	else if (r->map == M1 && r->opcode == 0x62 && g_pct(g, 60))
 		patch64(g, g->target, (uint64_t)100 << 32 | (g_rnd(g) & 0x80000000), 8);
-	else if (g->is_mem && g->target && !is(g, "call") && !is(g, "jmp") && g->mem_len <= 16) {
+	else if (g->is_mem && g->target && !is(g, "call") && !is(g, "jmp") && g->mem_len <= 32) {
 		p = patch(g, g->target, g->mem_len);
 		if (p) {
 			g_fill(g, p->b, g->mem_len);
@@ -532,6 +630,8 @@ static void emit(struct gen *g, unsigned row)
 	else if (starts(g, "fnstenv") || is(g, "fldenv"))
 		g->mem_len = g->osize == 2 ? 14 : 28;
 	g->target = pick_target(g, g->mem_len);
+	if (starts(g, "sha1") || starts(g, "sha256"))	/* AMD does not check it */
+		g->target &= ~15ull;
 	if (g->mem_len >= 512 && g_pct(g, 90))
 		g->target = DIFF_DATA + (g_below(g, 0x1800) & ~(g->mem_len == 512 ? 15u : 63u));
 	put(g, g->row->opcode + (has_kind(g, K_Z) ? g_below(g, 8) : 0), 1);
@@ -551,6 +651,7 @@ static void emit(struct gen *g, unsigned row)
 	    !g->rip_disp && !has_kind(g, K_J) && !has_kind(g, K_C)) {
 		memmove(start + 1, start, (size_t)(g->p - start));
 		*start = 0xf0;
+		g->vex_odd |= g->row->map >= V0F;
 		g->p++;
 	}
 	c->mem_len = g->mem_len;
@@ -588,7 +689,7 @@ bool diff_row_testable(unsigned row, unsigned bits)
 	};
 	const struct optable_row *r = &soft_optable[row];
 
-	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) || r->map >= V0F ||
+	if (soft_optable_info[row].attr & (bits == 64 ? A_NO64 : A_ONLY64) ||
 	    !soft_has_feat(r->feat))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
@@ -685,7 +786,7 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 	c->in.rip = DIFF_CODE + 0x800 + g_below(&g, 64);
 	if (row < 0)
 		row = (int)(c->bits == 64 ? rows64[g_below(&g, n64)] : rows32[g_below(&g, n32)]);
-	g_fx_state(&g, c->in.fx, soft_optable[row].attr & (A_FPU | A_SSE | A_MMX) && g_pct(&g, 60));
+	g_fx_state(&g, c->in.fx, soft_optable[row].attr & (A_FPU | A_SSE | A_MMX | A_AVX) && g_pct(&g, 60));
 	if (!strcmp(soft_optable[row].mnem, "fwait"))
 		g_fx_state(&g, c->in.fx, true);
 	if (g_pct(&g, 20))
@@ -710,10 +811,10 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 	emit(&g, (unsigned)row);
 	/* State components that only the host has. */
 	if (strstr(soft_optable[row].mnem, "xsave") || is(&g, "xrstor"))
-		if ((c->in.gpr[R_RAX] & 0xfffffffc) || (uint32_t)c->in.gpr[R_RDX] || c->nrows > 1)
+		if ((c->in.gpr[R_RAX] & 0xfffffff8) || (uint32_t)c->in.gpr[R_RDX] || c->nrows > 1)
 			c->len = 0;
 	/* Sometimes at the end of the page, or running out of it. */
-	if (g_pct(&g, 4) && !g.rip_disp && !has_kind(&g, K_J) && c->nrows == 1 &&
+	if (g_pct(&g, 4) && !g.rip_disp && !has_kind(&g, K_J) && c->nrows == 1 && !g.vex_odd &&
 	    !is(&g, "ud1")) {
 		c->in.rip = DIFF_CODE + 0x1000 - c->len;
 		if (g_pct(&g, 40))

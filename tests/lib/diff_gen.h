@@ -13,6 +13,8 @@ struct gen {
 	const struct optable_info *inf;
 	bool p66, p67, rexw;
 	uint8_t rex;
+	bool vex_l, vex_w, vex_odd;	/* odd: perhaps no such form */
+	uint8_t vex_v;			/* vvvv, a register number */
 	unsigned seg;			/* SEG_* or SEG_NUM */
 	unsigned osize, asize;
 	unsigned mem_len;
@@ -30,7 +32,7 @@ bool g_pct(struct gen *g, unsigned p);		/* true in @p of 100 cases */
 uint64_t g_value(struct gen *g);			/* biased to edges */
 void g_fill(struct gen *g, uint8_t *b, unsigned len);	/* vectors of integers or reals */
 void g_float80(struct gen *g, uint8_t *b);
-/* FXSAVE image; @wild: unmasked exceptions, odd tags and control bits. */
+/* XSAVE image; @wild: unmasked exceptions, odd tags and control bits. */
 void g_fx_state(struct gen *g, uint8_t *fx, bool wild);
 
 #endif

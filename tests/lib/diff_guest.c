@@ -119,7 +119,7 @@ static void make_cpu(void)
 	st->cr3 = P_PML4;
 	st->cr4 = 0x50620;			/* PAE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE */
 	st->efer = 0xd01;			/* NXE LMA LME SCE */
-	st->xcr0 = 3;
+	st->xcr0 = soft_xcr0_mask();
 	st->rflags = 0x202;
 	st->rip = DIFF_CODE;
 	if (!v->ops->set_state(v, st, &e))
@@ -146,6 +146,11 @@ void diff_guest_init(const uint8_t *data)
 	make_cpu();
 }
 
+struct vcpu *diff_guest_cpu(void)
+{
+	return vm->cpus[0];
+}
+
 static void load_state(const struct diff_case *c)
 {
 	struct soft *s = cpu;
@@ -162,7 +167,7 @@ static void load_state(const struct diff_case *c)
 	s->cpl = 3;
 	soft_set_eflags(s, (uint32_t)c->in.rflags);
 	soft_update_mode(s);
-	memcpy(s->fx, c->in.fx, 512);
+	memcpy(s->fx, c->in.fx, DIFF_FX_LEN);
 	soft_fpu_sync_in(s);
 }
 
@@ -189,7 +194,7 @@ static void save_state(struct diff_out *o)
 	o->st.fsbase = s->seg[SEG_FS].base;
 	o->st.gsbase = s->seg[SEG_GS].base;
 	soft_fpu_sync_out(s);
-	memcpy(o->st.fx, s->fx, 512);
+	memcpy(o->st.fx, s->fx, DIFF_FX_LEN);
 	if (o->vector == EXC_BP)
 		o->st.rip--;
 }

@@ -23,10 +23,11 @@ struct native_regs {
 	struct { uint32_t off; uint16_t sel, pad; } far;	/* 168 */
 	uint64_t compat;		/* 176 */
 	uint8_t pad[8];
-	uint8_t fx[512];		/* 192 */
+	uint8_t fx[DIFF_FX_LEN];	/* 192 */
 } diff_regs __attribute__((aligned(64)));
 _Static_assert(offsetof(struct native_regs, fx) == 192, "assembly");
 
+int diff_no_avx;			/* the host has no YMM registers */
 static volatile bool active;
 static struct diff_out *volatile result;
 static uint64_t host_fs, host_gs;
@@ -40,7 +41,12 @@ asm(".pushsection .text\n"
     "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
     "lea diff_regs(%rip), %r15\n"
     "mov %rsp, 160(%r15)\n"
-    "fxrstor64 192(%r15)\n"
+    "cmpl $0, diff_no_avx(%rip)\n"
+    "jne 2f\n"
+    "mov $7, %eax; xor %edx, %edx; xrstor64 192(%r15)\n"
+    "jmp 3f\n"
+    "2: fxrstor64 192(%r15)\n"
+    "3:\n"
     "mov 144(%r15), %rax; wrfsbase %rax\n"
     "mov 152(%r15), %rax; wrgsbase %rax\n"
     "mov $0x2b, %eax; mov %eax, %ds; mov %eax, %es\n"
@@ -99,6 +105,9 @@ static void capture(struct diff_out *o, ucontext_t *uc)
 	o->error = (uint32_t)g[REG_ERR];
 	o->cr2 = (uint64_t)g[REG_CR2];
 	memcpy(o->st.fx, uc->uc_mcontext.fpregs, 512);
+	memset(o->st.fx + 512, 0, DIFF_FX_LEN - 512);
+	if (!diff_no_avx && ((uint8_t *)uc->uc_mcontext.fpregs)[512] & 4)
+		memcpy(o->st.fx + DIFF_YMM, (uint8_t *)uc->uc_mcontext.fpregs + DIFF_YMM, 256);
 	if (o->vector == EXC_BP)
 		o->st.rip--;
 }
@@ -174,6 +183,8 @@ bool diff_native_init(const uint8_t *data)
 				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	stack_t ss = { .ss_size = 1 << 16 };
 
+	diff_no_avx = !(soft_xcr0_mask() & 4);
+
 	ss.ss_sp =
 		mmap(NULL, ss.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ss.ss_sp == MAP_FAILED || sigaltstack(&ss, NULL))
@@ -193,7 +204,9 @@ void diff_native_run(const struct diff_case *c, struct diff_out *out)
 		memcpy(diff_native_data + (c->patch[i].at - DIFF_DATA), c->patch[i].b,
 		       c->patch[i].len);
 	memcpy(diff_regs.gpr, c->in.gpr, sizeof(diff_regs.gpr));
-	memcpy(diff_regs.fx, c->in.fx, 512);
+	memcpy(diff_regs.fx, c->in.fx, DIFF_FX_LEN);
+	memset(diff_regs.fx + 512, 0, 64);
+	diff_regs.fx[512] = 7;
 	diff_regs.rflags = c->in.rflags;
 	diff_regs.rip = c->in.rip;
 	diff_regs.far.off = (uint32_t)c->in.rip;

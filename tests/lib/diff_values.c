@@ -145,7 +145,7 @@ void g_fx_state(struct gen *g, uint8_t *fx, bool wild)
 	uint16_t fcw = 0x37f, fsw = 0;
 	uint32_t mxcsr = 0x1f80;
 
-	memset(fx, 0, 512);
+	memset(fx, 0, DIFF_FX_LEN);
 	if (wild) {
 		fcw = (uint16_t)(0x40 | (g_rnd(g) & 0xf00) |
 				 (g_pct(g, 70) ? 0x3f : g_rnd(g) & 0x3f));
@@ -168,4 +168,6 @@ void g_fx_state(struct gen *g, uint8_t *fx, bool wild)
 	}
 	for (unsigned i = 0; i < 16; i++)
 		g_fill(g, fx + 160 + 16 * i, 16);
+	for (unsigned i = 0; i < 16 && !g_pct(g, 10); i++)
+		g_fill(g, fx + DIFF_YMM + 16 * i, 16);
 }

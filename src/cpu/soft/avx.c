@@ -90,6 +90,14 @@ static void vec_store(struct soft *s, const struct uop *u, const void *src, unsi
 		soft_st_buf(s, u, lin, src, len);
 }
 
+static void probe_store(struct soft *s, const struct uop *u, unsigned len)
+{
+	uint64_t lin = vec_lin(s, u, len, true);
+
+	if (!tlb_w(s, lin, len))
+		soft_probe_write(s, u, lin, len);
+}
+
 static void get_operand(struct soft *s, const struct uop *u, const struct opd *o,
 			struct vex_regs *r)
 {
@@ -165,6 +173,9 @@ const struct uop *h_vex(struct soft *s, const struct uop *u)
 	for (unsigned i = 0; i < inf->n; i++)
 		if (i || inf->opd[0].kind == K_V)
 			get_operand(s, u, &inf->opd[i], &r);
+	/* A store that faults leaves MXCSR alone. */
+	if (inf->opd[0].kind == K_W && !(u->flags & UOP_MOD3))
+		probe_store(s, u, mem_bytes(&inf->opd[0], u));
 	mx_enter(s);
 	soft_vex_call(&r, stub_of(u));
 	mx_check(s, u);

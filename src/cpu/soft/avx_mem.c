@@ -93,12 +93,12 @@ static const struct uop *gather(struct soft *s, const struct uop *u, unsigned is
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t e;
 
-		if (!selected(mask, i, size))
-			continue;
-		e = soft_ld(s, u, gather_lin(s, u, index, i, isize, size), size);
-		memcpy(dst + i * size, &e, size);
+		if (selected(mask, i, size)) {
+			e = soft_ld(s, u, gather_lin(s, u, index, i, isize, size), size);
+			memcpy(dst + i * size, &e, size);
+			ymm_set(s, u->reg, dst);
+		}
 		memset(mask + i * size, 0, size);
-		ymm_set(s, u->reg, dst);
 		ymm_set(s, v, mask);
 	}
 	memset(dst + n * size, 0, 32 - n * size);

@@ -547,6 +547,7 @@ enum op_attr {
 	A_GPRW = 1 << 28,	/* W is a general register's width (set by table init) */
 	A_IS4 = 1 << 29,	/* fourth register in the immediate (L operand) */
 	A_IMM = 1 << 30,	/* VEX vector row with an immediate */
+	A_NOAC = 1u << 31,	/* never #AC: masked and gathered elements */
 };
 
 enum op_feat {

@@ -533,6 +533,8 @@ static unsigned align_mask(size_t len)
 	switch (len) {
 	case 1: case 2: case 4: case 8: case 16:
 		return (unsigned)len - 1;
+	case 32:			/* YMM: as AMD does */
+		return 15;
 	case 10:			/* 80-bit real */
 		return 7;
 	case 14: case 94:		/* 16-bit FNSTENV, FNSAVE */
@@ -549,9 +551,10 @@ static void check_access(struct soft *s, const struct uop *u, uint64_t lin, size
 	if (likely(s->tlb != empty_tlb))
 		return;
 	if (unlikely(!canonical(lin) ||
-		     (len != 10 && !canonical(lin_wrap(s, lin + MIN(len, 16u) - 1)))))
+		     (len != 10 && !canonical(lin_wrap(s, lin + MIN(len, len == 32 ? 32u : 16u) - 1)))))
 		fault_noncanonical(s, u);
-	if (align_checked(s) && lin & align_mask(len))
+	if (align_checked(s) && lin & align_mask(len) &&
+	    !(u && soft_optable[u->row].attr & A_NOAC))
 		soft_fault_code(s, u, EXC_AC, 0);
 	if (data_bp_armed(s))
 		note_data_bp(s, lin, len, write);
@@ -565,7 +568,7 @@ static size_t translate_range(struct soft *s, const struct uop *u, uint64_t lin,
 
 	lin = lin_wrap(s, lin);
 	/* A plain operand that reaches out of the canonical half: before any page fault. */
-	if (unlikely(first < len && (len <= 8 || len == 16) &&
+	if (unlikely(first < len && (len <= 8 || len == 16 || len == 32) &&
 		     !canonical(lin_wrap(s, lin + first))))
 		fault_noncanonical(s, u);
 	translate(s, u, lin, acc, table, &x[0]);
