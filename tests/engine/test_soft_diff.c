@@ -50,7 +50,8 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 {
 	const struct optable_row *r = &soft_optable[c->rows[c->nrows - 1]];
 
-	bool fault = failed(c, h), mask_store = strstr(r->mnem, "maskmovq") || strstr(r->mnem, "maskmovdqu");
+	bool fault = failed(c, h);
+	bool mask_store = strstr(r->mnem, "maskmovq") || strstr(r->mnem, "maskmovdqu");
 	uint8_t imm = c->code[c->len - 1];
 	unsigned count = (strchr(r->operands, 'L') ? (uint8_t)c->in.gpr[R_RCX] : imm) & 31;
 

@@ -394,7 +394,8 @@ static void modrm(struct gen *g)
 	const struct optable_row *r = g->row;
 	int ext = r->ext;
 	unsigned reg = g_below(g, 8), rm = g_below(g, 8);
-	bool must_mem = has_kind(g, K_M) || has_kind(g, K_T) || ext == X_MEM || (ext >= 0x10 && ext < 0x18);
+	bool must_mem = has_kind(g, K_M) || has_kind(g, K_T) || ext == X_MEM ||
+			(ext >= 0x10 && ext < 0x18);
 	bool must_reg = has_kind(g, K_U) || has_kind(g, K_N) || ext == X_REG ||
 			(ext >= 0x20 && ext < 0x28) || (has_kind(g, K_STI) && !must_mem);
 
@@ -786,7 +787,8 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 	c->in.rip = DIFF_CODE + 0x800 + g_below(&g, 64);
 	if (row < 0)
 		row = (int)(c->bits == 64 ? rows64[g_below(&g, n64)] : rows32[g_below(&g, n32)]);
-	g_fx_state(&g, c->in.fx, soft_optable[row].attr & (A_FPU | A_SSE | A_MMX | A_AVX) && g_pct(&g, 60));
+	g_fx_state(&g, c->in.fx, soft_optable[row].attr & (A_FPU | A_SSE | A_MMX | A_AVX) &&
+		   g_pct(&g, 60));
 	if (!strcmp(soft_optable[row].mnem, "fwait"))
 		g_fx_state(&g, c->in.fx, true);
 	if (g_pct(&g, 20))

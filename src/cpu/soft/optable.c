@@ -82,7 +82,8 @@ static void parse_row(const struct optable_row *r, struct optable_info *inf)
 		if (has_modrm(inf->opd[inf->n].kind))
 			inf->attr |= A_MODRM;
 		/* VPEXTRQ and VPINSRQ do not exist outside 64-bit mode, whatever W. */
-		if (r->map >= V0F && !(r->attr & A_IMM) && (inf->opd[inf->n].kind == K_E || inf->opd[inf->n].kind == K_G))
+		if (r->map >= V0F && !(r->attr & A_IMM) &&
+		    (inf->opd[inf->n].kind == K_E || inf->opd[inf->n].kind == K_G))
 			inf->attr |= A_GPRW;
 		inf->n++;
 		p += n + strspn(p + n, ", ");

@@ -548,10 +548,12 @@ static unsigned align_mask(size_t len)
 
 static void check_access(struct soft *s, const struct uop *u, uint64_t lin, size_t len, bool write)
 {
+	size_t most = len == 32 ? 32 : MIN(len, 16u);
+
 	if (likely(s->tlb != empty_tlb))
 		return;
 	if (unlikely(!canonical(lin) ||
-		     (len != 10 && !canonical(lin_wrap(s, lin + MIN(len, len == 32 ? 32u : 16u) - 1)))))
+		     (len != 10 && !canonical(lin_wrap(s, lin + most - 1)))))
 		fault_noncanonical(s, u);
 	if (align_checked(s) && lin & align_mask(len) &&
 	    !(u && soft_optable[u->row].attr & A_NOAC))
