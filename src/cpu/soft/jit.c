@@ -16,6 +16,12 @@
 
 #define DEFAULT_THRESHOLD 16ul
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
+#define CHECK_ALWAYS true
+#else
+#define CHECK_ALWAYS false
+#endif
+
 /* Host register of each guest register; the others live in memory. */
 const int8_t jit_home[16] = {
 	[R_RAX] = 8, [R_RCX] = 1, [R_RDX] = 2, [R_RBX] = 3, [R_RSP] = 12, [R_RBP] = 13,
@@ -367,6 +373,7 @@ bool soft_jit_init(struct soft *s)
 	s->jit = hv_zalloc(sizeof(*s->jit));
 	s->jit->size = (size_t)MAX(cache / vm->ncpus, JIT_CACHE_MIN) & ~(size_t)4095;
 	s->jit->threshold = (unsigned)MIN(n, 1000000ul);
+	s->jit->check = CHECK_ALWAYS || v || s->vfy;
 	if (!map_code(s->jit)) {
 		soft_jit_free(s);
 		return false;

@@ -65,6 +65,7 @@ struct soft_jit {
 	uint8_t *missed, *missed_call;
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
+	bool check;		/* decode emitted code again: jit_check.c */
 };
 
 _Static_assert(offsetof(struct jit_callout, ret) == sizeof(struct uop) &&
@@ -89,6 +90,9 @@ extern bool jit_x87_possible;	/* the host can */
 /* jit_flow.c: after JX_GOTO, JX_LINK */
 const struct uop *soft_jit_go_rip(struct soft *s);
 const struct uop *soft_jit_go_link(struct soft *s, struct jit_link *l);
+
+/* jit_check.c: our own bug unless this is code as we emit it. */
+void soft_jit_check(const struct soft_jit *j, const uint8_t *code, size_t len);
 
 /* For verify.c.  Enter @b's code, whose first byte is at gpr[GPR_RIP]; then s->rip is right. */
 enum jit_exit soft_jit_run(struct soft *s, struct block *b);
