@@ -418,12 +418,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_programs),
 	};
+	bool verify = getenv("HV_VERIFY") != NULL;
 	char old[16];
 	int r;
 
 	snprintf(old, sizeof(old), "%s", getenv("HV_JIT") ? getenv("HV_JIT") : "");
 	setenv("HV_JIT", "0", 1);
+	unsetenv("HV_VERIFY");
 	svm_init(&ref);
+	if (verify)
+		setenv("HV_VERIFY", "1", 1);
 	setenv("HV_JIT", atoi(old) > 0 ? old : "1", 1);
 	svm_init(&jit);
 	if (!((struct soft *)jit.v->impl)->jit) {

@@ -202,6 +202,8 @@ static bool build(struct guest *g, const struct cpu_ops *ops, unsigned ncpus, st
 	struct gm_block *ram;
 
 	g->vm = vm_new(false, e);
+	if (g->vm)
+		g->vm->soft.verify = getenv("HV_VERIFY") != NULL;
 	if (!g->vm || !vm_set_engine(g->vm, ops, ncpus, e))
 		return false;
 	ram = gm_block_new(g->vm->mem, "ram", GUEST_RAM, e);

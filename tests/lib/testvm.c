@@ -10,6 +10,7 @@ struct vm *tvm_new(uint64_t ram)
 	struct gm_block *b;
 
 	assert_non_null(vm);
+	vm->soft.verify = getenv("HV_VERIFY") != NULL;	/* every test program in lockstep */
 	if (!ram)
 		return vm;
 	b = gm_block_new(vm->mem, "ram", ram, &e);

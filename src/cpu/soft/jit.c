@@ -5,7 +5,9 @@
  * into translated code and back, chaining.
  *
  * For tests: HV_JIT=0 in the environment turns translation off; HV_JIT=N: a
- * block is translated when it is executed for the Nth time (1: at once).
+ * block is translated when it is executed for the Nth time (1: at once), and
+ * emitted code is checked (jit_check.c).  HV_TEST_PLANT=01,29 under verify:
+ * emit opcode 29 in place of 01, to see that it is found.
  */
 #include "jit_trans.h"
 #include "verify.h"
@@ -361,6 +363,18 @@ void soft_jit_free(struct soft *s)
 	s->jit = NULL;
 }
 
+static void plant(struct soft_jit *j)
+{
+	const char *v = getenv("HV_TEST_PLANT");
+	char *end;
+
+	if (!v)
+		return;
+	j->plant = (unsigned)strtoul(v, &end, 16);
+	if (*end == ',')
+		j->planted = (unsigned)strtoul(end + 1, NULL, 16);
+}
+
 bool soft_jit_init(struct soft *s)
 {
 	const char *v = getenv("HV_JIT");
@@ -378,6 +392,8 @@ bool soft_jit_init(struct soft *s)
 		soft_jit_free(s);
 		return false;
 	}
+	if (s->vfy)
+		plant(s->jit);
 	soft_jit_rows_init();
 	make_stubs(s->jit);
 	soft_jit_unmap(s, false);

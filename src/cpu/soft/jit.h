@@ -66,6 +66,7 @@ struct soft_jit {
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
 	bool check;		/* decode emitted code again: jit_check.c */
+	unsigned plant, planted;	/* test of the tests: opcode, wrong one in its place */
 };
 
 _Static_assert(offsetof(struct jit_callout, ret) == sizeof(struct uop) &&

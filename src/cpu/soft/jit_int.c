@@ -20,6 +20,8 @@ static void gen_op(struct trans *t, const struct uop *u, const struct jit_row *r
 		fl |= EM_8RM;
 	if (u->flags & UOP_LOCK)
 		fl |= EM_LOCK;
+	if (unlikely(t->s->jit->plant) && op == t->s->jit->plant)
+		op = t->s->jit->planted;
 	if (r->use & U_CC)
 		op |= u->imm8 & 15;
 	if (op == 0x81 && (int64_t)u->imm == (int8_t)u->imm) {
