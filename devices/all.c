@@ -4,6 +4,7 @@
 #include "ahci.h"
 #include "chipset.h"
 #include "debugport.h"
+#include "e1000.h"
 #include "fwcfg.h"
 #include "i8042.h"
 #include "i8254.h"
@@ -21,7 +22,7 @@ const struct device_ops *const all_device_ops[] = {
 	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops, &nvme_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
-	&pflash_ops,
+	&pflash_ops, &e1000_ops,
 	&virtio_blk_ops, &virtio_net_ops, &virtio_rng_ops, &virtio_vga_ops,
 	NULL
 };

@@ -16,6 +16,7 @@
  */
 #include "pc_int.h"
 #include "debugport.h"
+#include "e1000.h"
 #include "i8042.h"
 #include "i8254.h"
 #include "i8259.h"
@@ -287,7 +288,9 @@ static bool add_display(struct pc *pc, struct err *e)
 static bool add_nics(struct pc *pc, struct err *e)
 {
 	for (unsigned i = 0; i < pc->cfg->nnics; i++) {
-		struct device *d = pc_pci_create(pc, &virtio_net_ops, "net", i, e);
+		bool e1000 = pc->cfg->nics[i].model == PC_NIC_E1000;
+		struct device *d = pc_pci_create(pc, e1000 ? &e1000_ops : &virtio_net_ops,
+						 "net", i, e);
 		uint8_t mac[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 + i };
 		static const uint8_t none[6];
 
@@ -295,7 +298,10 @@ static bool add_nics(struct pc *pc, struct err *e)
 			return false;
 		if (memcmp(pc->cfg->nics[i].mac, none, 6))
 			memcpy(mac, pc->cfg->nics[i].mac, 6);
-		virtio_net_setup(d, pc->cfg->nics[i].net, mac);
+		if (e1000)
+			e1000_setup(d, pc->cfg->nics[i].net, mac);
+		else
+			virtio_net_setup(d, pc->cfg->nics[i].net, mac);
 		if (!device_realize(d, e))
 			return false;
 	}

@@ -35,7 +35,10 @@ struct pc_disk {
 	unsigned queues;		/* virtio: 0 = default */
 };
 
+enum pc_nic_model { PC_NIC_VIRTIO, PC_NIC_E1000 };
+
 struct pc_nic {
+	enum pc_nic_model model;
 	struct net *net;
 	uint8_t mac[6];			/* all zero: 52:54:00:12:34:56 + index */
 };

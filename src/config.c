@@ -52,8 +52,10 @@ static bool opt_module(struct config *c, const char *v, struct err *e)
 static bool opt_net(struct config *c, const char *v, struct err *e)
 {
 	c->no_net = !strcmp(v, "none");
-	return c->no_net || !strcmp(v, "user") ||
-	       USAGE(e, "--net %s does not exist; use user or none", v);
+	c->e1000 = !strcmp(v, "user,model=e1000");
+	return c->no_net || c->e1000 || !strcmp(v, "user") || !strcmp(v, "user,model=virtio") ||
+	       USAGE(e, "--net %s does not exist; use user or none, or user,model=e1000 for a "
+		     "guest without virtio drivers", v);
 }
 
 static bool parse_port(const char *s, uint16_t *out)
@@ -253,7 +255,8 @@ const struct option_row config_options[] = {
 	{ "append", 0, "TEXT", "Kernel command line for --kernel.", STR(append) },
 	{ "module", 0, "FILE[ ARGS]", "Multiboot module for --kernel; may be repeated.",
 	  .parse = opt_module },
-	{ "net", 0, "user|none", "Network: NAT through the host (default) or none.",
+	{ "net", 0, "user[,model=virtio|e1000]|none",
+	  "Network: NAT through the host (default) or none; model: the card that the guest sees.",
 	  .parse = opt_net },
 	{ "forward", 0, "tcp|udp:[ADDR:]HOST:GUEST",
 	  "Forward a host port (on 127.0.0.1 unless ADDR "

@@ -63,6 +63,7 @@ struct config {
 	unsigned nfiles;
 	bool discard;
 	bool no_net;
+	bool e1000;		/* NIC model; else virtio */
 	struct net_forward forwards[CFG_MAX_FORWARDS];
 	unsigned nforwards;
 	enum cfg_display display;

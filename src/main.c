@@ -162,6 +162,7 @@ static bool open_net(struct app *a, struct err *e)
 	if (!a->net)
 		return false;
 	a->pc.nics[0].net = a->net;
+	a->pc.nics[0].model = a->cfg.e1000 ? PC_NIC_E1000 : PC_NIC_VIRTIO;
 	a->pc.nnics = 1;
 	return true;
 }

@@ -287,7 +287,7 @@ static void test_points(void **st)
 		}
 		r = in_process(child_load, "two", 0);
 		if (!r.over || r.value != 1 || r.hash != whole.hash)
-			fail_msg("saved after %llu us: over %d, value %u, hash %08x instead of %08x",
+			fail_msg("saved after %llu us: over %d, value %u, hash %08x, not %08x",
 				 (unsigned long long)at / 1000, r.over, r.value, r.hash,
 				 whole.hash);
 		read_serial("one", one, sizeof(one));
