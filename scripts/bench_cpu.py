@@ -41,19 +41,6 @@ class Failed(Exception):
 
 # ---- one run -----------------------------------------------------------------
 
-def waited(pid):
-    """Seconds that the busiest thread of @pid (the processor) waited to be run."""
-    best = (0, 0)
-    try:
-        for task in os.listdir(f'/proc/{pid}/task'):
-            with open(f'/proc/{pid}/task/{task}/schedstat') as f:
-                ran, wait = f.read().split()[:2]
-            best = max(best, (int(ran), int(wait)))
-    except OSError:
-        pass
-    return best[1] / 1e9
-
-
 def lines_of(proc, limit):
     """Lines of @proc's output, each with the time at which it arrived."""
     end, rest = time.monotonic() + limit, b''
@@ -82,10 +69,10 @@ def collect(proc, limit, where):
         if not word:
             continue
         if word[0] == 'begin':
-            began, wait = now, waited(proc.pid)
+            began, wait = now, bc.waited(proc.pid)
         elif word[0] == 'end' and len(word) == 4:
             got[word[1]] = {'s': int(word[2]) / 1e9, 'sum': word[3], 'host': now - began,
-                            'wait': max(0, waited(proc.pid) - wait)}
+                            'wait': max(0, bc.waited(proc.pid) - wait)}
         elif word[0] == 'lacks':
             got[word[1]] = None
         elif word[0] in ('failed:', 'unknown') or 'Kernel panic' in line:

@@ -107,17 +107,16 @@ const uint16_t *soft_opcode_rows(unsigned map, uint8_t opcode)
 	return &lists[first[map][opcode]];
 }
 
-static bool row_covers(unsigned i, unsigned map, unsigned opcode)
+/* How many opcodes from its own on: eight if they name a register. */
+static unsigned row_span(unsigned i)
 {
-	const struct optable_row *r = &soft_optable[i];
-
-	if (r->map != map)
-		return false;
 	for (unsigned k = 0; k < infos[i].n; k++)
 		if (infos[i].opd[k].kind == K_Z)
-			return opcode >= r->opcode && opcode < r->opcode + 8u;
-	return r->opcode == opcode;
+			return 8;
+	return 1;
 }
+
+#define RANKS 16u
 
 /* Lower is tried first. */
 static unsigned row_rank(const struct optable_row *r)
@@ -133,29 +132,46 @@ static unsigned row_rank(const struct optable_row *r)
 	return rank + (r->ext < 8 ? 2 : 1);
 }
 
-static unsigned list_opcode(unsigned pos, unsigned map, unsigned opcode)
+/* Row @i into its opcodes' lists, where @fill[][] tells, or only counted there. */
+static void list_row(unsigned i, uint16_t fill[MAPS][256], bool count)
 {
-	first[map][opcode] = (uint16_t)pos;
-	for (unsigned rank = 0; rank < 16; rank++)
+	const struct optable_row *r = &soft_optable[i];
+
+	for (unsigned op = r->opcode; op < r->opcode + row_span(i); op++) {
+		if (!count)
+			lists[fill[r->map][op]] = (uint16_t)i;
+		fill[r->map][op]++;
+	}
+}
+
+static void list_rows(uint16_t fill[MAPS][256], bool count)
+{
+	for (unsigned rank = 0; rank < RANKS; rank++)
 		for (unsigned i = 0; i < soft_optable_rows; i++)
-			if (row_rank(&soft_optable[i]) == rank && row_covers(i, map, opcode) &&
-			    row_exists(&soft_optable[i])) {
-				HV_BUG_ON(pos + 2 > ARRAY_SIZE(lists));
-				lists[pos++] = (uint16_t)i;
-			}
-	lists[pos++] = ROW_END;
-	return pos;
+			if (row_rank(&soft_optable[i]) == rank && row_exists(&soft_optable[i]))
+				list_row(i, fill, count);
 }
 
 static void init_once(void)
 {
-	unsigned pos = 0;
+	static uint16_t fill[MAPS][256];
+	unsigned pos = 0, n;
 
-	for (unsigned i = 0; i < soft_optable_rows; i++)
+	for (unsigned i = 0; i < soft_optable_rows; i++) {
 		parse_row(&soft_optable[i], &infos[i]);
+		HV_BUG_ON(soft_optable[i].map >= MAPS ||
+			  soft_optable[i].opcode + row_span(i) > 256);
+	}
+	list_rows(fill, true);
 	for (unsigned map = 0; map < MAPS; map++)
-		for (unsigned opcode = 0; opcode < 256; opcode++)
-			pos = list_opcode(pos, map, opcode);
+		for (unsigned opcode = 0; opcode < 256; opcode++) {
+			n = fill[map][opcode];
+			HV_BUG_ON(pos + n + 1 > ARRAY_SIZE(lists));
+			first[map][opcode] = fill[map][opcode] = (uint16_t)pos;
+			lists[pos + n] = ROW_END;
+			pos += n + 1;
+		}
+	list_rows(fill, false);
 }
 
 void soft_optable_init(void)
