@@ -60,8 +60,8 @@ static const struct feature features[] = {
 	{ 1, 0, ECX, 19, F_SSE41, true }, /* pcid */
 	{ 1, 0, ECX, 20, F_SSE42, true },
 	{ 1, 0, ECX, 21, F_BASE, false }, /* x2apic */
-	{ 1, 0, ECX, 22, F_MOVBE, false },
-	{ 1, 0, ECX, 23, F_POPCNT, false },
+	{ 1, 0, ECX, 22, F_MOVBE, true },
+	{ 1, 0, ECX, 23, F_POPCNT, true },
 	{ 1, 0, ECX, 24, F_BASE, false }, /* tsc-deadline */
 	{ 1, 0, ECX, 25, F_AES, true },
 	{ 1, 0, ECX, 26, F_XSAVE, false },
@@ -93,7 +93,7 @@ static const struct feature features[] = {
 	{ 0xd, 1, EAX, 2, F_XGETBV1, false },
 	/* leaf 80000001 */
 	{ 0x80000001, 0, ECX, 0, F_LAHF64, false },
-	{ 0x80000001, 0, ECX, 5, F_LZCNT, false },
+	{ 0x80000001, 0, ECX, 5, F_LZCNT, true },
 	{ 0x80000001, 0, ECX, 8, F_PREFETCHW, false },
 	{ 0x80000001, 0, EDX, 11, F_SYSCALL, false },
 	{ 0x80000001, 0, EDX, 20, F_BASE, false }, /* nx */

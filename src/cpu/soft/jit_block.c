@@ -63,6 +63,12 @@ static void plan_flags(struct plan *p, const struct uop *u)
 	case FK_BT:
 		p->must = p->may = FL_CF;
 		break;
+	case FK_CF_CHAIN:
+		p->reads = p->must = p->may = FL_CF;
+		break;
+	case FK_OF_CHAIN:
+		p->reads = p->must = p->may = FL_OF;
+		break;
 	case FK_CC:
 		p->reads = cond_flags(soft_optable[u->row].opcode);
 		break;
@@ -86,6 +92,9 @@ static bool native_form(const struct jit_row *r, const struct uop *u, unsigned w
 	if ((mem || r->kind == JK_LEA) && !jit_ea_ok(u))
 		return false;
 	if (mem && word == 4 && !(u->flags & UOP_FLATSEG))
+		return false;
+	/* Its source's size is not the uop's: only where that is sure. */
+	if (r->fn == h_crc32 && (word != 8 || u->flags & UOP_P66))
 		return false;
 	switch (r->kind) {
 	case JK_GENERIC:

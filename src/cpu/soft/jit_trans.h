@@ -35,6 +35,7 @@ enum {			/* struct jit_row.use */
 /* Effect on the arithmetic flags. */
 enum jit_flag_kind {
 	FK_NONE, FK_ALL, FK_ADC, FK_INC, FK_SHIFT, FK_ROT, FK_RC, FK_BT, FK_MUL, FK_SCAN, FK_CC,
+	FK_CF_CHAIN, FK_OF_CHAIN,	/* ADCX, ADOX */
 };
 
 struct jit_row {
