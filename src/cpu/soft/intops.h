@@ -293,6 +293,7 @@ struct block {
 	uint32_t mode;
 	uint16_t bytes, n, nuops;	/* length; instructions; uops without the link */
 	bool cut;			/* a uop was replaced to leave the block early */
+	bool narrow;			/* jit_win.c: no windows */
 	bool transient;			/* entered through soft_goto_slow() and the run loop only */
 	const uint8_t *host;		/* of the first byte */
 	struct gm_block *gmb;

@@ -270,6 +270,8 @@ static HN(h_jit)
 		b = (struct block *)(uintptr_t)s->jit_arg;
 		s->gpr[GPR_RIP] = block_rip(s, b);
 		return soft_goto_uop(s, &b);
+	case JX_WINDOW:
+		return soft_jit_go_window(s, (const struct jit_window *)(uintptr_t)s->jit_arg);
 	case JX_LINK:
 		return soft_jit_go_link(s, (struct jit_link *)(uintptr_t)s->jit_arg);
 	default:

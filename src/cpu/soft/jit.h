@@ -19,6 +19,7 @@ enum jit_exit {
 	JX_BLOCK,	/* jit_arg = block to be looked up again */
 	JX_LINK,	/* jit_arg = struct jit_link */
 	JX_UOP,		/* jit_arg = uop of s->cur for the interpreter */
+	JX_WINDOW,	/* jit_arg = struct jit_window of s->cur that failed */
 };
 
 /* A uop executed by its handler from translated code; what follows it as its neighbour returns. */
@@ -41,11 +42,19 @@ struct jit_link {
 	int32_t patience;
 };
 
+/* A common check for several accesses: [gpr + lo, gpr + hi), from this uop on. */
+struct jit_window {
+	const struct uop *u;
+	int32_t lo, hi;
+	uint8_t gpr;
+};
+
 struct jit_block {
 	uint8_t *poll;		/* entries (writable addresses): request check, then ... */
 	uint8_t *check;		/* ... generation check, then ... */
 	uint8_t *body;
 	uint8_t *gen;		/* the generation inside the check */
+	unsigned misses;	/* of windows, weighted */
 	unsigned nlinks;
 	struct jit_link link[2];
 	struct uop *stop;	/* where the interpreter takes over (JX_UOP), or NULL */
@@ -91,6 +100,7 @@ extern bool jit_x87_possible;	/* the host can */
 /* jit_flow.c: after JX_GOTO, JX_LINK */
 const struct uop *soft_jit_go_rip(struct soft *s);
 const struct uop *soft_jit_go_link(struct soft *s, struct jit_link *l);
+const struct uop *soft_jit_go_window(struct soft *s, const struct jit_window *w);
 
 /* jit_check.c: our own bug unless this is code as we emit it. */
 void soft_jit_check(const struct soft_jit *j, const uint8_t *code, size_t len);

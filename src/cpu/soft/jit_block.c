@@ -221,11 +221,16 @@ void jit_exit(struct trans *t, enum jit_exit how, const void *arg)
 	em_fix(em_jmp(&t->e), t->s->jit->exit);
 }
 
-void jit_emit_side(struct trans *t, const struct uop *u)
+static void side(struct trans *t, enum jit_exit how, const void *arg)
 {
 	em_mov_imm64(&t->e, H_T1, (uintptr_t)t->b);
 	em_store(&t->e, hop_mem(H_STATE, STATE(cur)), H_T1);
-	jit_exit(t, JX_UOP, u);
+	jit_exit(t, how, arg);
+}
+
+void jit_emit_side(struct trans *t, const struct uop *u)
+{
+	side(t, JX_UOP, u);
 }
 
 /* ---- handlers --------------------------------------------------------------------------- */
@@ -262,7 +267,7 @@ static void emit_slow(struct trans *t, const struct slow *w)
 	for (unsigned i = 0; i < w->n; i++)
 		em_fix(w->from[i], t->e.p);
 	if (w->side) {
-		jit_emit_side(t, w->u);
+		side(t, w->window ? JX_WINDOW : JX_UOP, w->window ? w->window : (const void *)w->u);
 		return;
 	}
 	emit_callout(t, w->u);
@@ -310,6 +315,7 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 		const struct uop *u = &t->b->u[i];
 
 		t->p = &p[i];
+		t->at = i;
 		t->cur = &t->slow[t->nslow++];
 		*t->cur = (struct slow){ .u = u, .side = last_kind(p[i].kind) };
 		if (last_kind(p[i].kind)) {
@@ -332,6 +338,7 @@ static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
 			t->cur->back = t->e.p;
 			t->cur->to_eflags = t->in_efl;
 		}
+		jit_win_pass(t, u);
 	}
 }
 
@@ -378,6 +385,9 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	t.in_rax = t.in_efl = false;
 	t.nslow = t.nreload = 0;
 	t.nlate = 0;
+	t.win.open = false;
+	t.plan = plan;
+	t.nplan = n;
 	t.e = (struct emit){ j->rw + j->used, j->rw + j->used + MAX_CODE, j->rx - j->rw };
 	*t.t = (struct jit_block){ .stop = plan[n - 1].kind == JK_SIDE ? &b->u[n - 1] : NULL };
 	if (!emit_block(&t, plan, n))

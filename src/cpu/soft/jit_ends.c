@@ -185,6 +185,7 @@ static void emit_call(struct trans *t, const struct uop *u)
 {
 	struct jit_link *l;
 
+	jit_save_flags(t);
 	push_return(t, u);
 	push_frame(t);
 	if (!same_page(t, (int64_t)u->imm)) {
@@ -229,6 +230,7 @@ static void emit_call_e(struct trans *t, const struct uop *u)
 	struct emit *e = &t->e;
 
 	load_target(t, u);
+	t->win.open = false;
 	probe(t, LATE_CALL);
 	jit_emit_page(e, H_T0, STATE(jit_next));
 	em_load(e, H_T1, hop_sib(H_STATE, H_T1, 0, STATE(jit_tab) + 8));
@@ -244,9 +246,8 @@ static void emit_call_e(struct trans *t, const struct uop *u)
 
 static void emit_ret(struct trans *t, const struct uop *u)
 {
-	struct hop m = jit_stack(t, R_RSP, 0, false);
-
-	em_op(&t->e, t->word, 0x8b, H_T0, m);
+	jit_save_flags(t);
+	em_op(&t->e, t->word, 0x8b, H_T0, jit_stack(t, R_RSP, 0, false));
 	em_op(&t->e, EM_W, 0x3b, H_T0, hop_mem(4, 8));
 	jcc_late(t, 5, LATE_RET);
 	move_sp(t, 1, (int32_t)u->imm);

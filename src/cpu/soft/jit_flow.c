@@ -160,3 +160,52 @@ void soft_jit_arrived(struct soft *s, enum jit_exit how, const struct block *b)
 	else if (how == JX_GOTO)
 		learn(s, s->gpr[GPR_RIP], b);
 }
+
+/* ---- windows ----------------------------------------------------------------------------- */
+#define CROSSES 64u		/* will fail again and again; other reasons may pass */
+#define TOO_MANY 4096u
+
+/* Translate without windows, and lead the old translation there. */
+static void narrow(struct soft *s, struct block *b)
+{
+	struct jit_block *old = b->jit, *t;
+	uint8_t *from[3] = { old->poll, old->check, old->body }, *to[3];
+
+	b->narrow = true;
+	if (!soft_jit_translate(s, b))
+		return;
+	t = b->jit;
+	to[0] = t->poll;
+	to[1] = t->check;
+	to[2] = t->body;
+	for (unsigned i = 0; i < 3; i++) {
+		struct emit e = { .p = from[i], .end = from[i] + 5 };
+
+		em_fix(em_jmp(&e), to[i]);
+	}
+	b->jit_entry = em_rx(&(struct emit){ .rx_off = s->jit->rx - s->jit->rw }, t->poll);
+}
+
+/* The interpreter does the rest of the block. */
+const struct uop *soft_jit_go_window(struct soft *s, const struct jit_window *w)
+{
+	uint64_t base = s->gpr[w->gpr];
+	struct block *b = s->cur;
+	unsigned flushes = s->blocks->flushes;
+	const struct uop *u = w->u;
+	uint64_t rip = s->jit_page + (b->off & 4095);
+
+	b->jit->misses += ((base + (uint64_t)w->lo) ^ (base + (uint64_t)w->hi - 1)) >> 12 ?
+			  CROSSES : 1;
+	if (b->jit->misses >= TOO_MANY && !b->narrow) {
+		uint64_t at = rip + u->off;
+
+		narrow(s, b);
+		if (flushes != s->blocks->flushes) {
+			s->rip = at;
+			return NULL;
+		}
+	}
+	s->gpr[GPR_RIP] = rip;
+	return u == b->u ? b->fn0(s, u) : u;
+}

@@ -33,7 +33,7 @@ static void gen_op(struct trans *t, const struct uop *u, const struct jit_row *r
 	gen_imm(t, u, r);
 }
 
-static unsigned e_size(const struct uop *u, const struct jit_row *r)
+unsigned jit_e_size(const struct uop *u, const struct jit_row *r)
 {
 	return r->use & U_E8 ? 1 : r->use & U_E16 ? 2 : r->use & U_E32 ? 4 : u->osize;
 }
@@ -93,6 +93,39 @@ static void gen_high(struct trans *t, const struct uop *u)
 	flags_after(t);
 }
 
+bool jit_is_high(const struct jit_row *r, const struct uop *u)
+{
+	return u->flags & UOP_MOD3 && u->rm & 7 && r->use & (U_ER | U_EW) && jit_high_ok(r, u);
+}
+
+/* Is register operand E, without a home, fit to be the instruction's memory operand? */
+static bool in_slot(const struct jit_row *r, const struct uop *u)
+{
+	if (home(u->rm) >= 0 || r->use & U_REGONLY || (r->use & (U_EW | U_GW)) == (U_EW | U_GW))
+		return false;
+	return !(r->use & U_EW) || u->osize == 8 || u->osize <= 2;
+}
+
+/*
+ * MOV, ADD to XOR, CMP, TEST of two registers, G without a home: the other
+ * direction has G in memory.
+ */
+static bool gen_swapped(struct trans *t, const struct uop *u)
+{
+	const struct jit_row *r = t->p->r;
+	bool to_g = r->use & U_GW, ge = r->op & 2, test = r->op == 0x85;
+	unsigned fl = em_size(u->osize), op = u->osize == 1 ? r->op8 : r->op;
+
+	if (r->ext != NO_REG || home(u->reg) >= 0 || home(u->rm) < 0 || !(r->use & (U_GR | U_GW)) ||
+	    (u->reg | u->rm) & 7 || !((r->op & ~0x3au) == 1 || (r->op & ~2u) == 0x89 || test))
+		return false;
+	if (to_g && u->osize == 4)
+		return false;
+	flags_before(t);
+	em_op(&t->e, fl, test ? op : ge ? op & ~2u : op | 2, home(u->rm), slot(u->reg));
+	return true;
+}
+
 static void gen_generic(struct trans *t, const struct uop *u)
 {
 	const struct jit_row *r = t->p->r;
@@ -100,12 +133,19 @@ static void gen_generic(struct trans *t, const struct uop *u)
 	int er = NO_REG, gr = r->ext;
 	struct hop m;
 
-	if (!mem && u->rm & 7 && r->use & (U_ER | U_EW) && jit_high_ok(r, u)) {
+	if (jit_is_high(r, u)) {
 		gen_high(t, u);
 		return;
 	}
+	if (!mem && gen_swapped(t, u)) {
+		flags_after(t);
+		return;
+	}
 	if (mem) {
-		m = jit_mem(t, u, e_size(u, r), r->use & U_EW);
+		m = jit_mem(t, u, jit_e_size(u, r), r->use & U_EW);
+	} else if (in_slot(r, u)) {
+		m = slot(u->rm);
+		t->scratch = H_T0;
 	} else {
 		er = home(u->rm);
 		if (er < 0 && (r->use & U_ER || u->osize < 4))
@@ -113,21 +153,21 @@ static void gen_generic(struct trans *t, const struct uop *u)
 		else if (er < 0)
 			er = H_T0;
 		m = hop_reg(er);
-		t->scratch = H_T1;
+		t->scratch = er == H_T0 ? H_T1 : H_T0;
 	}
 	if (g) {
-		if (!mem && u->reg >> 3 == u->rm >> 3)
+		if (er >= 0 && u->reg >> 3 == u->rm >> 3)
 			gr = er;
 		else if (home(u->reg) < 0 && !(r->use & U_GR) && u->osize >= 4)
 			gr = t->scratch;
 		else
 			gr = use_gpr(t, u->reg, t->scratch);
-		if (!mem && gr == er && home(u->reg) < 0 && !(r->use & U_ER) && r->use & U_GR)
+		if (er >= 0 && gr == er && home(u->reg) < 0 && !(r->use & U_ER) && r->use & U_GR)
 			er = use_gpr(t, u->rm, H_T0);
 	}
 	flags_before(t);
 	gen_op(t, u, r, gr, m);
-	if (!mem && r->use & U_EW)
+	if (er >= 0 && r->use & U_EW)
 		put_gpr(t, u->rm, er);
 	if (g && r->use & U_GW)
 		put_gpr(t, u->reg, gr);
@@ -225,6 +265,7 @@ static void gen_pushf(struct trans *t)
 {
 	struct emit *e = &t->e;
 
+	t->win.open = false;
 	jit_save_flags(t);
 	em_op(e, 0, 0x8b, H_T0, hop_reg(H_FLAGS));
 	em_op(e, 0, 0xc1, 5, hop_reg(H_T0));

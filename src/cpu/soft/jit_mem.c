@@ -14,6 +14,7 @@ void jit_save_flags(struct trans *t)
 {
 	if (t->in_rax)
 		return;
+	em_op(&t->e, 0, 0x8b, H_FLAGS, hop_reg(H_STATE));	/* what was there does not matter */
 	em8(&t->e, 0x9f);			/* lahf */
 	em_op(&t->e, EM_8, OPF(0x90), 0, hop_reg(H_FLAGS));	/* seto al */
 	t->in_rax = true;
@@ -117,23 +118,18 @@ void jit_slow_jump(struct trans *t, unsigned cc)
 	t->cur->from[t->cur->n++] = at;
 }
 
-/*
- * T0 = linear address -> T1 = delta; T0 is spoiled.  If it must be aligned,
- * misalignment is a mismatch, too, and no access crosses pages.
- */
-static void check(struct trans *t, unsigned size, bool write, bool aligned)
+/* T1 = address of the first byte, T0 = of the last (or what to compare): T1 = delta. */
+static void check(struct trans *t, bool write, int32_t mask)
 {
 	struct emit *e = &t->e;
 
-	em_op(e, 0, 0x8b, H_T1, hop_reg(H_T0));
+	t->win.open = false;
 	em_op(e, 0, 0xc1, 5, hop_reg(H_T1));
 	em8(e, 12 - 5);
 	_Static_assert(sizeof(struct soft_tlbe) == 32, "shift");
 	em_alu_imm(e, 0, 4, hop_reg(H_T1), (TLB_SIZE - 1) << 5);
 	em_op(e, EM_W, 0x03, H_T1, hop_mem(H_STATE, STATE(tlb)));
-	if (size > 1 && !aligned)
-		em_alu_imm(e, EM_W, 0, hop_reg(H_T0), (int32_t)size - 1);
-	em_alu_imm(e, EM_W, 4, hop_reg(H_T0), -4096 | (aligned ? (int32_t)size - 1 : 0));
+	em_alu_imm(e, EM_W, 4, hop_reg(H_T0), mask);
 	em_op(e, EM_W, 0x3b, H_T0,
 	      hop_mem(H_T1, write ? offsetof(struct soft_tlbe, tag_w) :
 				    offsetof(struct soft_tlbe, tag_r)));
@@ -142,21 +138,74 @@ static void check(struct trans *t, unsigned size, bool write, bool aligned)
 	t->in_efl = false;
 }
 
+/*
+ * T0 = linear address -> T1 = delta; T0 is spoiled.  If it must be aligned,
+ * misalignment is a mismatch, too, and no access crosses pages.
+ */
+static void check_t0(struct trans *t, unsigned size, bool write, bool aligned)
+{
+	struct emit *e = &t->e;
+
+	em_op(e, 0, 0x8b, H_T1, hop_reg(H_T0));
+	if (size > 1 && !aligned)
+		em_alu_imm(e, EM_W, 0, hop_reg(H_T0), (int32_t)size - 1);
+	check(t, write, -4096 | (aligned ? (int32_t)size - 1 : 0));
+}
+
+/* Check [gpr + disp, ... + size) for this access, perhaps for later ones, too. */
+static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write)
+{
+	int32_t lo = disp, hi = disp + (int32_t)size;
+	int base = jit_home[gpr];
+	struct emit *e = &t->e;
+	bool more;
+
+	t->scratch = H_T0;
+	if (jit_win_hit(t, gpr, disp, size, write))
+		return hop_sib(base, H_T1, 0, disp);
+	jit_save_flags(t);
+	more = jit_win_plan(t, gpr, &lo, &hi, &write);
+	em_lea(e, H_T1, hop_mem(base, lo));
+	if (hi - lo > 1)
+		em_lea(e, H_T0, hop_mem(base, hi - 1));
+	else
+		em_mov_rr(e, H_T0, H_T1);
+	check(t, write, -4096);
+	if (more)
+		jit_win_open(t, gpr, lo, hi, write);
+	return hop_sib(base, H_T1, 0, disp);
+}
+
 static struct hop mem_operand(struct trans *t, const struct uop *u, unsigned size, bool write,
 			      bool aligned)
 {
+	bool direct, flat = u->asize == 8 && u->flags & UOP_FLATSEG;
 	struct hop m;
 
+	direct = flat && ea_direct(u, &m) && m.disp < INT32_MAX - 4096;
+	if (direct && m.index < 0 && m.base >= 0 && !aligned)
+		return by_gpr(t, u->base, m.disp, size, write);
 	jit_save_flags(t);
-	lea_lin(t, u);
-	check(t, size, write, aligned);
-	if (u->asize == 8 && u->flags & UOP_FLATSEG && ea_direct(u, &m) && m.index < 0 &&
-	    m.base >= 0) {
+	if (direct && size > 1 && !aligned) {
+		em_lea(&t->e, H_T1, m);
+		m.disp += (int32_t)size - 1;
+		em_lea(&t->e, H_T0, m);
+		m.disp -= (int32_t)size - 1;
+		check(t, write, -4096);
+	} else {
+		lea_lin(t, u);
+		check_t0(t, size, write, aligned);
+	}
+	if (direct && m.index < 0 && m.base >= 0) {
 		t->scratch = H_T0;
 		return hop_sib(m.base, H_T1, 0, m.disp);
 	}
 	/* The same value as before: nothing in between changes a guest register. */
 	lea_lin(t, u);
+	if (home(u->reg) >= 0 && u->flags & UOP_FLATSEG) {
+		t->scratch = NO_REG;
+		return hop_sib(H_T0, H_T1, 0, 0);
+	}
 	em_op(&t->e, EM_W, 0x03, H_T0, hop_reg(H_T1));
 	t->scratch = H_T1;
 	return hop_mem(H_T0, 0);
@@ -176,12 +225,12 @@ struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bo
 {
 	struct hop m = hop_mem(jit_home[gpr], disp);
 
-	jit_save_flags(t);
-	em_op(&t->e, t->word, 0x8d, H_T0, m);
-	check(t, size, write, false);
-	t->scratch = H_T0;
 	if (t->word)
-		return hop_sib(jit_home[gpr], H_T1, 0, disp);
+		return by_gpr(t, gpr, disp, size, write);
+	jit_save_flags(t);
+	em_op(&t->e, 0, 0x8d, H_T0, m);
+	check_t0(t, size, write, false);
+	t->scratch = H_T0;
 	em_op(&t->e, 0, 0x8d, H_T0, m);
 	em_op(&t->e, EM_W, 0x03, H_T1, hop_reg(H_T0));
 	return hop_mem(H_T1, 0);

@@ -67,6 +67,7 @@ struct slow {
 	bool side, to_eflags;
 	bool next;		/* not back: the interpreter goes on behind it */
 	uint8_t need;		/* enum fpu_live to load again */
+	const struct jit_window *window;	/* side, and say which */
 };
 
 /* Out-of-line part: load what is not live (jit_live.c). */
@@ -83,6 +84,13 @@ struct late {
 	uint8_t *from;		/* displacement of the jump to it */
 	const uint8_t *back;
 	struct jit_link *link;
+};
+
+/* T1 is the delta of the page(s) at [gpr + lo, gpr + hi) (jit_win.c). */
+struct window {
+	bool open, write;
+	uint8_t gpr;
+	int32_t lo, hi;
 };
 
 #define MAX_SLOW 70
@@ -103,7 +111,9 @@ struct trans {
 	unsigned nlate;
 	int scratch;		/* free after mem_operand() */
 	struct slow *cur;	/* of the current uop */
-	const struct plan *p;
+	const struct plan *p, *plan;
+	unsigned at, nplan;	/* the current uop, how many there are */
+	struct window win;
 };
 
 /* Host register of a guest register, NO_REG if it lives in memory. */
@@ -158,6 +168,12 @@ struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bo
 struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
 
+/* jit_win.c */
+bool jit_win_hit(const struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);
+void jit_win_open(struct trans *t, unsigned gpr, int32_t lo, int32_t hi, bool write);
+bool jit_win_plan(const struct trans *t, unsigned gpr, int32_t *lo, int32_t *hi, bool *write);
+void jit_win_pass(struct trans *t, const struct uop *u);
+
 /* jit_block.c: ways out */
 void jit_exit(struct trans *t, enum jit_exit how, const void *arg);
 void jit_emit_side(struct trans *t, const struct uop *u);	/* the interpreter goes on here */
@@ -186,6 +202,8 @@ void jit_emit_x87(struct trans *t, const struct uop *u);
 
 /* jit_int.c */
 bool jit_high_ok(const struct jit_row *r, const struct uop *u);	/* AH, CH, DH, BH */
+bool jit_is_high(const struct jit_row *r, const struct uop *u);
+unsigned jit_e_size(const struct uop *u, const struct jit_row *r);
 void jit_emit_uop(struct trans *t, const struct uop *u);
 
 /* jit_avx.c */
