@@ -240,6 +240,10 @@ enum jit_exit soft_jit_run(struct soft *s, struct block *b)
 	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
 	flags_in(s);
 	how = (enum jit_exit)s->jit->enter(s, b->jit_entry);
+	if (how == JX_WINDOW) {
+		s->jit_arg = (uintptr_t)((const struct jit_window *)(uintptr_t)s->jit_arg)->u;
+		how = JX_UOP;
+	}
 	if (how != JX_LEAVE) {
 		flags_out(s);
 		s->rip = exit_rip(s, how);

@@ -104,6 +104,7 @@ static bool native_form(const struct jit_row *r, const struct uop *u, unsigned w
 	case JK_PUSH:
 		return u->osize == word;
 	case JK_DIV:
+	case JK_IDIV:
 		return u->osize >= 4;
 	case JK_CLI:
 		return word == 8;

@@ -303,7 +303,30 @@ static void gen_carry(struct trans *t, const struct uop *u)
 	t->in_efl = false;
 }
 
-/* The quotient fits if the high half is below the divisor; that also excludes zero. */
+/*
+ * Out of line unless the quotient is sure to fit.  DIV: the high half is below
+ * the divisor, which excludes zero.  IDIV: the dividend is no wider than the
+ * divisor (CWD, as compilers do it), which is neither 0 nor -1.
+ */
+static void check_div(struct trans *t, unsigned w)
+{
+	struct emit *e = &t->e;
+
+	if (t->p->kind == JK_DIV) {
+		em_op(e, w, 0x3b, jit_home[R_RDX], hop_reg(H_T0));
+		jit_slow_jump(t, 3);
+		return;
+	}
+	em_op(e, w, 0x8b, H_T1, hop_reg(jit_home[R_RAX]));
+	em_op(e, w, 0xc1, 7, hop_reg(H_T1));
+	em8(e, w ? 63 : 31);
+	em_op(e, w, 0x3b, H_T1, hop_reg(jit_home[R_RDX]));
+	jit_slow_jump(t, 5);
+	em_op(e, w, 0x8d, H_T1, hop_mem(H_T0, 1));
+	em_alu_imm(e, w, 7, hop_reg(H_T1), 1);
+	jit_slow_jump(t, 6);
+}
+
 static void gen_div(struct trans *t, const struct uop *u)
 {
 	unsigned w = em_size(u->osize);
@@ -314,11 +337,10 @@ static void gen_div(struct trans *t, const struct uop *u)
 		em_mov_rr(e, H_T0, use_gpr(t, u->rm, H_T0));
 	else
 		em_op(e, w, 0x8b, H_T0, jit_mem(t, u, u->osize, false));
-	em_op(e, w, 0x3b, jit_home[R_RDX], hop_reg(H_T0));
-	jit_slow_jump(t, 3);
+	check_div(t, w);
 	em_mov_rr(e, H_T1, H_FLAGS);
 	em_mov_rr(e, 0, jit_home[R_RAX]);
-	em_op(e, w, 0xf7, 6, hop_reg(H_T0));
+	em_op(e, w, 0xf7, t->p->r->ext, hop_reg(H_T0));
 	em_mov_rr(e, jit_home[R_RAX], 0);
 	em_mov_rr(e, H_FLAGS, H_T1);
 	t->in_efl = false;
@@ -475,6 +497,7 @@ void jit_emit_uop(struct trans *t, const struct uop *u)
 		gen_carry(t, u);
 		break;
 	case JK_DIV:
+	case JK_IDIV:
 		gen_div(t, u);
 		break;
 	case JK_POP:

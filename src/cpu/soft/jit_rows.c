@@ -89,6 +89,7 @@ static const struct jit_row rows[] = {
 	{ h_cbw, JK_CBW, FK_NONE, 0, NO_REG, 0, 0 },
 	{ h_cwd, JK_CWD, FK_NONE, 0, NO_REG, 0, 0 },
 	{ h_div, JK_DIV, FK_NONE, U_ER, 6, 0xf7, 0 },
+	{ h_idiv, JK_IDIV, FK_NONE, U_ER, 7, 0xf7, 0 },
 	{ h_clc, JK_CARRY, FK_NONE, 0, NO_REG, 0, 0 },
 	{ h_stc, JK_CARRY, FK_NONE, 0, NO_REG, 0, 0 },
 	{ h_cmc, JK_CARRY, FK_NONE, 0, NO_REG, 0, 0 },

@@ -16,7 +16,7 @@ enum jit_kind {
 	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE, JK_X87,
 	JK_VEX,
 	/* From here on: may fault. */
-	JK_DIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
+	JK_DIV, JK_IDIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
 	JK_BRANCHES,	/* from here on: ends the block */
 	JK_JCC = JK_BRANCHES, JK_JMP, JK_CALL, JK_CALL_E, JK_JMP_E, JK_RET,
 };
