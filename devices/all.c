@@ -16,6 +16,7 @@
 #include "nvme.h"
 #include "pflash.h"
 #include "vga.h"
+#include "virtio/scsi.h"
 #include "virtio/virtio.h"
 
 const struct device_ops *const all_device_ops[] = {
@@ -23,6 +24,6 @@ const struct device_ops *const all_device_ops[] = {
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
 	&pflash_ops, &e1000_ops,
-	&virtio_blk_ops, &virtio_net_ops, &virtio_rng_ops, &virtio_vga_ops,
+	&virtio_blk_ops, &virtio_scsi_ops, &virtio_net_ops, &virtio_rng_ops, &virtio_vga_ops,
 	NULL
 };

@@ -24,7 +24,7 @@ struct net;
 #define PC_MIN_RAM MiB(8)
 #define PC_MAX_RAM GiB(512)
 
-enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE, PC_DISK_AHCI, PC_DISK_NVME };
+enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE, PC_DISK_AHCI, PC_DISK_NVME, PC_DISK_SCSI };
 
 struct pc_disk {
 	struct block *block;		/* NULL: drive without medium (CD only) */

@@ -6,6 +6,7 @@
 #include "ahci.h"
 #include "nvme.h"
 #include "pc_int.h"
+#include "virtio/scsi.h"
 #include "virtio/virtio.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,6 +98,26 @@ static bool add_ahci_disk(struct pc *pc, const struct pc_disk *disk, unsigned n,
 	return true;
 }
 
+static bool add_scsi_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
+{
+	char serial[21];
+
+	if (pc->scsi_used == VIRTIO_SCSI_TARGETS)
+		return err_set(e, HV_EXIT_USAGE, "too many SCSI drives: there is room for %d",
+			       VIRTIO_SCSI_TARGETS);
+	if (!pc->scsi) {
+		pc->scsi = pc_pci_create(pc, &virtio_scsi_ops, "scsi", 0, e);
+		if (!pc->scsi)
+			return false;
+	}
+	virtio_scsi_set_drive(pc->scsi, pc->scsi_used, disk->block, disk->cdrom,
+			      disk->readonly || disk->cdrom, serial_of(disk, n, serial));
+	boot_path(boot_list(pc, disk), "/pci@i0cf8/scsi@%x/channel@0/disk@%x,0\n",
+		  container_of(pc->scsi, struct pci_dev, dev)->devfn >> 3, pc->scsi_used);
+	pc->scsi_used++;
+	return true;
+}
+
 static bool add_nvme_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
 {
 	struct device *d = pc_pci_create(pc, &nvme_ops, "nvme", n, e);
@@ -115,6 +136,8 @@ static bool add_disk(struct pc *pc, unsigned n, struct err *e)
 
 	if (!disk->block && !disk->cdrom)
 		return err_set(e, HV_EXIT_USAGE, "disk %u has no image", n);
+	if (disk->bus == PC_DISK_SCSI)
+		return add_scsi_disk(pc, disk, n, e);
 	if (disk->bus == PC_DISK_AHCI)
 		return add_ahci_disk(pc, disk, n, e);
 	if (disk->cdrom || disk->bus == PC_DISK_IDE)
@@ -130,5 +153,6 @@ bool pc_add_disks(struct pc *pc, struct err *e)
 		if (!add_disk(pc, i, e))
 			return false;
 	return (!pc->ide || device_realize(pc->ide, e)) &&
-	       (!pc->ahci || device_realize(pc->ahci, e));
+	       (!pc->ahci || device_realize(pc->ahci, e)) &&
+	       (!pc->scsi || device_realize(pc->scsi, e));
 }

@@ -19,13 +19,13 @@ struct pc {
 	uint64_t ram_low, ram_high;	/* below and from 4 GiB */
 	struct gm_block *ram, *bios;
 	struct pci_bus *bus;
-	struct device *i440fx, *piix3, *pm, *ide, *ahci, *pic, *ioapic, *rtc, *fwcfg,
+	struct device *i440fx, *piix3, *pm, *ide, *ahci, *scsi, *pic, *ioapic, *rtc, *fwcfg,
 		*vga;
 	struct lapic_bus lapics;
 	struct irq_fanout isa[16];	/* each to the 8259 and the IOAPIC */
 	struct irq_fanin com[2];	/* IRQ 4 and 3, two ports each */
 	unsigned next_slot;		/* PCI */
-	unsigned ide_used, ahci_used;	/* IDE units (bits), AHCI ports */
+	unsigned ide_used, ahci_used, scsi_used;	/* IDE units (bits), ports, targets */
 	/* firmware paths, a line each */
 	char boot_disks[PC_BOOT_PATHS], boot_cds[PC_BOOT_PATHS];
 	struct acpi_tables acpi;

@@ -231,12 +231,13 @@ const struct option_row config_options[] = {
 	  .parse = config_jit_cache },
 	{ "disk", 'd', "FILE[,KEY=VALUE...]",
 	  "Attach a disk image; may be repeated, the first one is booted. Keys: "
-	  "if=virtio|nvme|ahci|ide (controller), format=raw|qcow2 (default: by content, once), "
-	  "cache=writeback|none|writethrough (none: past the host's page cache), "
+	  "if=virtio|scsi|nvme|ahci|ide (controller), format=raw|qcow2 (default: by content, "
+	  "once), cache=writeback|none|writethrough (none: past the host's page cache), "
 	  "discard=on|off (give freed space back, default on), readonly=on|off, serial=TEXT, "
 	  "iops=N and bps=SIZE (limits a second).",
 	  .parse = opt_disk },
-	{ "cdrom", 0, "FILE[,if=ide|ahci]", "Insert an ISO image into a CD drive; may be repeated.",
+	{ "cdrom", 0, "FILE[,if=ide|ahci|scsi]",
+	  "Insert an ISO image into a CD drive; may be repeated.",
 	  .parse = opt_cdrom },
 	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },
 	{ "boot", 0, "WHAT", "What the firmware starts: disk (default), cd or menu.",

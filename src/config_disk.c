@@ -49,7 +49,7 @@ static bool on_off(const char *key, const char *v, bool *out, struct err *e)
 	return true;
 }
 
-static const char *const bus_names[] = { "virtio", "nvme", "ahci", "ide", NULL };
+static const char *const bus_names[] = { "virtio", "scsi", "nvme", "ahci", "ide", NULL };
 static const char *const cache_names[] = { "writeback", "none", "writethrough", NULL };
 
 static bool key_if(struct cfg_disk *d, char *v, struct err *e)
@@ -161,6 +161,6 @@ bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e)
 		return USAGE(e, "--cdrom: a CD is read-only; leave readonly=off away");
 	if (cdrom && (d->bus == CFG_BUS_VIRTIO || d->bus == CFG_BUS_NVME))
 		return USAGE(e, "--cdrom if=virtio, if=nvme: there are no CD drives there; "
-			     "use if=ide or if=ahci");
+			     "use if=ide, if=ahci or if=scsi");
 	return true;
 }

@@ -98,7 +98,8 @@ static bool check_memory(const struct config *c, struct err *e)
 static enum pc_disk_if disk_bus(const struct cfg_disk *d)
 {
 	static const enum pc_disk_if map[] = {
-		[CFG_BUS_VIRTIO] = PC_DISK_VIRTIO, [CFG_BUS_NVME] = PC_DISK_NVME,
+		[CFG_BUS_VIRTIO] = PC_DISK_VIRTIO, [CFG_BUS_SCSI] = PC_DISK_SCSI,
+		[CFG_BUS_NVME] = PC_DISK_NVME,
 		[CFG_BUS_AHCI] = PC_DISK_AHCI, [CFG_BUS_IDE] = PC_DISK_IDE,
 	};
 

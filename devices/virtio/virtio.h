@@ -25,6 +25,7 @@
 #define VIRTIO_ID_NET 1
 #define VIRTIO_ID_BLOCK 2
 #define VIRTIO_ID_RNG 4
+#define VIRTIO_ID_SCSI 8
 #define VIRTIO_ID_GPU 16
 
 /* Status bits (2.1) */

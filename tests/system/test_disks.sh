@@ -9,8 +9,8 @@ G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" ||
 	{ not_ok "guest kernel and initramfs"; exit 1; }
 
-controllers=${CONTROLLERS:-virtio nvme ahci ide}
-cds=${CDS:-ide ahci}
+controllers=${CONTROLLERS:-virtio scsi nvme ahci ide}
+cds=${CDS-ide ahci scsi}
 node() { case $1 in virtio) echo vda ;; nvme) echo nvme0n1 ;; *) echo sda ;; esac; }
 
 head -c 3000000 /dev/urandom >"$tmp/payload"
