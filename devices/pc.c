@@ -308,6 +308,20 @@ static bool add_nics(struct pc *pc, struct err *e)
 	return true;
 }
 
+/* Beside the PS/2 devices: they serve guests that have a driver. */
+static bool add_input(struct pc *pc, struct err *e)
+{
+	const struct device_ops *const ops[] = { &virtio_keyboard_ops, &virtio_tablet_ops };
+
+	for (unsigned i = 0; pc->cfg->display && i < ARRAY_SIZE(ops); i++) {
+		struct device *d = pc_pci_create(pc, ops[i], "input", i, e);
+
+		if (!d || !device_realize(d, e))
+			return false;
+	}
+	return true;
+}
+
 static bool add_rng(struct pc *pc, struct err *e)
 {
 	struct device *d;
@@ -347,7 +361,8 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 		vm->display = display_new();
 	if (!add_ram(pc, e) || (!cfg->kernel && !pc_add_firmware(pc, e)) || !add_chipset(pc, e) ||
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
-	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e))
+	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e) ||
+	    !add_input(pc, e))
 		return false;
 	make_tables(pc);
 	if (!cfg->kernel)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Key and pointer events on their way from a viewer to the devices; see
- * input.h.  The device that was added last gets an event that it can take.
+ * input.h.  The device that was added last gets an event that it can take now.
  */
 #include "input.h"
 #include <stdlib.h>
@@ -37,6 +37,11 @@ void input_add(struct input *in, const struct input_ops *ops, void *dev)
 	in->devs[in->n++].dev = dev;
 }
 
+static bool active(const struct input *in, unsigned i)
+{
+	return !in->devs[i].ops->active || in->devs[i].ops->active(in->devs[i].dev);
+}
+
 void input_key(struct input *in, uint16_t hid, bool down)
 {
 	uint64_t bit = 1ull << (hid & 63);
@@ -49,7 +54,7 @@ void input_key(struct input *in, uint16_t hid, bool down)
 		return;		/* released while another window had the keyboard */
 	*word = down ? *word | bit : *word & ~bit;
 	for (unsigned i = in->n; i-- > 0;) {
-		if (!in->devs[i].ops->key)
+		if (!in->devs[i].ops->key || !active(in, i))
 			continue;
 		in->devs[i].ops->key(in->devs[i].dev, hid, down);
 		return;
@@ -60,7 +65,7 @@ void input_rel(struct input *in, int dx, int dy, int dz, unsigned buttons)
 {
 	in->buttons = buttons;
 	for (unsigned i = in->n; i-- > 0;) {
-		if (!in->devs[i].ops->rel)
+		if (!in->devs[i].ops->rel || !active(in, i))
 			continue;
 		in->devs[i].ops->rel(in->devs[i].dev, dx, dy, dz, buttons);
 		return;
@@ -73,7 +78,7 @@ void input_abs(struct input *in, unsigned x, unsigned y, int dz, unsigned button
 	in->x = MIN(x, 32767u);
 	in->y = MIN(y, 32767u);
 	for (unsigned i = in->n; i-- > 0;) {
-		if (!in->devs[i].ops->abs)
+		if (!in->devs[i].ops->abs || !active(in, i))
 			continue;
 		in->devs[i].ops->abs(in->devs[i].dev, in->x, in->y, dz, buttons);
 		return;
@@ -83,7 +88,7 @@ void input_abs(struct input *in, unsigned x, unsigned y, int dz, unsigned button
 bool input_has_abs(const struct input *in)
 {
 	for (unsigned i = 0; i < in->n; i++)
-		if (in->devs[i].ops->abs)
+		if (in->devs[i].ops->abs && active(in, i))
 			return true;
 	return false;
 }

@@ -9,7 +9,7 @@
  *
  * Motion: dx to the right, dy down, dz > 0 = wheel away from the user (up).
  * buttons is the whole state, MOUSE_*.  An event goes to the device added
- * last that takes its kind.
+ * last that takes its kind and is active.
  */
 #ifndef HV_INPUT_H
 #define HV_INPUT_H
@@ -25,6 +25,7 @@ struct input_ops {
 	void (*rel)(void *dev, int dx, int dy, int dz, unsigned buttons);	/* or NULL */
 	/* x, y in 0..32767 */
 	void (*abs)(void *dev, unsigned x, unsigned y, int dz, unsigned buttons); /* or NULL */
+	bool (*active)(void *dev);	/* has a driver now; NULL: always */
 };
 
 struct input *input_new(void);

@@ -253,7 +253,7 @@ bool action_enabled(struct window *w, enum action a)
 	case ACT_PASTE:
 		return SDL_HasClipboardText();
 	case ACT_CAPTURE:
-		return !input_has_abs(w->vm->input);
+		return !w->keys.absolute;
 	default:
 		return true;
 	}

@@ -243,7 +243,7 @@ static void send_pointer(struct window *w, SDL_Point at, int dx, int dy, int dz)
 static bool guest_has_pointer(const struct window *w, SDL_Point at)
 {
 	return w->keys.captured || w->keys.buttons ||
-	       (input_has_abs(w->vm->input) && SDL_PointInRect(&at, &w->dst));
+	       (w->keys.absolute && SDL_PointInRect(&at, &w->dst));
 }
 
 void keys_cursor(struct window *w)
@@ -254,7 +254,7 @@ void keys_cursor(struct window *w)
 
 	SDL_GetMouseState(&x, &y);
 	at = to_pixels(w, x, y);
-	if (w->cursor && input_has_abs(w->vm->input) && SDL_PointInRect(&at, &w->dst) &&
+	if (w->cursor && w->keys.absolute && SDL_PointInRect(&at, &w->dst) &&
 	    !shell_modal(w))
 		c = w->cursor;
 	if (c && SDL_GetCursor() != c)

@@ -121,7 +121,7 @@ static const char *state_text(struct window *w)
 static void strip_text(struct window *w, char *out, size_t len)
 {
 	const char *how = w->keys.captured ? _("Right Ctrl or Ctrl+Alt+G releases the mouse") :
-			  input_has_abs(w->vm->input) ? "" : _("Click to use the mouse");
+			  w->keys.absolute ? "" : _("Click to use the mouse");
 
 	snprintf(out, len, "%s|%s|%ux%u|%d", state_text(w), how, w->w, w->h, w->keys.grab_keys);
 }
@@ -136,7 +136,7 @@ static void build_strip(struct window *w, struct panel *p, int width)
 	panel_add(p, W_LIGHT, 0, state_text(w))->checked = vm_status(w->vm) == VM_RUNNING;
 	if (w->keys.captured)
 		panel_add(p, W_TEXT, ACT_CAPTURE, _("Right Ctrl or Ctrl+Alt+G releases the mouse"));
-	else if (!input_has_abs(w->vm->input))
+	else if (!w->keys.absolute)
 		panel_add(p, W_TEXT, 0, _("Click to use the mouse"));
 	panel_add(p, W_GAP, 0, NULL);
 	if (w->keys.grab_keys)

@@ -229,7 +229,7 @@ static void update_picture(struct window *w)
 	struct display *d = w->vm->display;
 	struct rect rects[DISPLAY_MAX_RECTS];
 	struct surface *s;
-	bool resized, blank;
+	bool resized, blank, absolute;
 	unsigned n;
 
 	vm_lock(w->vm);
@@ -237,6 +237,7 @@ static void update_picture(struct window *w)
 	n = display_take_damage(d, rects, &resized);
 	s = display_surface(d);
 	blank = display_blank(d);
+	absolute = input_has_abs(w->vm->input);
 	if (resized || s->w != w->w || s->h != w->h) {
 		follow_size(w, s->w, s->h);
 		rects[0] = (struct rect){ 0, 0, s->w, s->h };
@@ -250,6 +251,9 @@ static void update_picture(struct window *w)
 	w->still = n ? 0 : w->still + 1;
 	w->present |= n || blank != w->blank;
 	w->blank = blank;
+	if (absolute && !w->keys.absolute)
+		keys_capture(w, false);
+	w->keys.absolute = absolute;
 }
 
 static void show_picture(struct window *w)

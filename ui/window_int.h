@@ -58,6 +58,7 @@ struct shell {
 
 struct keys {
 	bool captured;			/* relative mouse */
+	bool absolute;			/* the guest takes positions: nothing to capture */
 	bool grab_keys;			/* all keys to the guest while focused */
 	bool host_down, host_used;	/* Right Ctrl is held; a chord was typed with it */
 	Uint64 host_tap;		/* when it was tapped last */

@@ -18,7 +18,7 @@
 #include "virtq.h"
 
 #define VIRTIO_MAX_QUEUES 16u
-#define VIRTIO_MAX_CONFIG 128u
+#define VIRTIO_MAX_CONFIG 256u
 #define VIRTIO_KICK_BUDGET 64u	/* requests served per notification before others get a turn */
 
 /* Device types (chapter 5) */
@@ -27,6 +27,7 @@
 #define VIRTIO_ID_RNG 4
 #define VIRTIO_ID_SCSI 8
 #define VIRTIO_ID_GPU 16
+#define VIRTIO_ID_INPUT 18
 
 /* Status bits (2.1) */
 #define VIRTIO_S_ACKNOWLEDGE 1
@@ -106,7 +107,7 @@ static inline struct virtio_dev *virtio_of(struct device *d)
 struct block;
 struct net;
 extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops,
-	virtio_vga_ops;
+	virtio_vga_ops, virtio_keyboard_ops, virtio_tablet_ops;
 /* @serial: up to 20 characters, copied; @queues 0: one per vCPU, at most 4. */
 void virtio_blk_setup(struct device *d, struct block *b, const char *serial, unsigned queues);
 void virtio_net_setup(struct device *d, struct net *n, const uint8_t mac[6]);
