@@ -43,7 +43,7 @@ struct gpu_res {
 	uint32_t format, w, h;		/* of a 2D resource */
 	uint64_t size;			/* of a blob */
 	uint32_t first, n;		/* backing: entries of struct gpu */
-	uint32_t *image;		/* 2D: w * h pixels.  Not saved: read back from guest memory */
+	uint32_t *image;		/* 2D: w * h pixels.  Not saved: read again */
 };
 
 struct gpu_scanout {

@@ -200,7 +200,7 @@ static void test_bad_commands(void **st)
 	assert_int_equal(SEND(CREATE_2D, 7, 2, 8192, 8192), E_MEMORY);
 	assert_int_equal(SEND(TRANSFER, 0, 0, 65, 32, 0, 0, 5, 0), E_PARAMETER);
 	assert_int_equal(SEND(TRANSFER, 1, 0, 0xffffffff, 32, 0, 0, 5, 0), E_PARAMETER);
-	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 4, 0, 5, 0), E_UNSPEC);	/* past the backing */
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 4, 0, 5, 0), E_UNSPEC);	/* too far */
 	assert_int_equal(SEND(TRANSFER, 0, 0, 8, 8, 0, 0x80000000, 5, 0), E_PARAMETER);
 	assert_int_equal(SEND(TRANSFER, 0, 0, 8, 8, 0, 0, 99, 0), E_RESOURCE);
 	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 33, 0, 5), E_PARAMETER);
@@ -241,7 +241,7 @@ static void test_edid_and_resize(void **st)
 	uint8_t info[40], edid[EDID_SIZE];
 	unsigned sum = 0;
 
-	assert_false(display_want_size(vm->display, 1000, 700));	/* no driver shows anything */
+	assert_false(display_want_size(vm->display, 1000, 700));	/* no driver */
 	make_2d();
 	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 5), OK);
 	assert_true(display_want_size(vm->display, 1001, 700));
