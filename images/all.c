@@ -4,6 +4,8 @@
 
 const struct block_format *const block_formats[] = {
 	&qcow2_format,
+	&vdi_format,
+	&vhd_format,
 	&raw_format,
 	NULL,
 };

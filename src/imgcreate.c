@@ -18,6 +18,8 @@ const struct block_format *image_format(const char *name, struct err *e)
 {
 	char known[256] = "";
 
+	if (!strcmp(name, "vpc"))	/* QEMU's name for it */
+		name = "vhd";
 	for (unsigned i = 0; block_formats[i]; i++) {
 		if (!strcmp(block_formats[i]->name, name))
 			return block_formats[i];

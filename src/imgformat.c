@@ -12,7 +12,7 @@
  *
  * A copy made without its attributes is a new file and is looked at anew.
  */
-#include "image.h"
+#include "imgtool.h"
 #include "log.h"
 
 #include <errno.h>
@@ -38,9 +38,7 @@ static const struct {
 	{ 0, 4, "KDMV", "VMDK" },
 	{ 0, 21, "# Disk DescriptorFile", "VMDK" },
 	{ 0, 4, "COWD", "VMDK" },
-	{ 0x40, 4, "\x7f\x10\xda\xbe", "VDI" },
 	{ 0, 8, "vhdxfile", "VHDX" },
-	{ 0, 8, "conectix", "VHD" },
 	{ 0, 4, "QED\0", "QED" },
 	{ 0, 8, "QFI\xfb\0\0\0\1", "qcow (version 1)" },
 	{ 0, 6, "LUKS\xba\xbe", "LUKS (encrypted)" },
@@ -62,10 +60,14 @@ static bool refuse_unsupported(const char *path, const uint8_t *head, size_t n, 
 
 static const struct block_format *format_by_name(const char *name, struct err *e)
 {
+	if (!strcmp(name, "vpc"))	/* QEMU's name for it */
+		name = "vhd";
 	for (unsigned i = 0; block_formats[i]; i++)
 		if (!strcmp(block_formats[i]->name, name))
 			return block_formats[i];
-	err_set(e, HV_EXIT_IMAGE, "unknown disk format '%.32s'; raw and qcow2 are known", name);
+	image_format(name, e);		/* for the list in the message */
+	if (e)
+		e->exit_code = HV_EXIT_IMAGE;
 	return NULL;
 }
 
