@@ -182,7 +182,8 @@ static int move_data(struct bat *b, bool write, uint64_t host, uint64_t len,
 
 		if (!n)
 			return EINVAL;
-		err = write ? hf_pwritev(b->f, v, k, host + pos) : hf_preadv(b->f, v, k, host + pos);
+		err = write ? hf_pwritev(b->f, v, k, host + pos)
+			    : hf_preadv(b->f, v, k, host + pos);
 		pos += n;
 	}
 	return err;
@@ -221,9 +222,10 @@ static int load_bitmap(struct bat *b, uint64_t block, uint64_t host, uint8_t **b
 static void settle(struct bat *b, uint64_t block, const uint8_t *bits)
 {
 	struct bat_page *p;
+	uint64_t all = (1ull << b->bits) / SECTOR;
 	bool here;
 
-	if (bit_run(bits, 0, (1ull << b->bits) / SECTOR, &here) != (1ull << b->bits) / SECTOR || !here)
+	if (bit_run(bits, 0, all, &here) != all || !here)
 		return;
 	pthread_mutex_lock(&b->cache_lock);
 	if (!get_page(b, block / b->page_n, &p))
@@ -409,8 +411,9 @@ static int complete_block(struct bat *b, uint64_t block, uint64_t *e)
 		if (here)
 			continue;
 		v = (struct iovec){ calloc(n, SECTOR), n * SECTOR };
-		err = v.iov_base ? bat_read_backing(b->im, b->base + (block << b->bits) + s * SECTOR,
-						    v.iov_len, &v, 1, 0) : ENOMEM;
+		err = !v.iov_base ? ENOMEM :
+			bat_read_backing(b->im, b->base + (block << b->bits) + s * SECTOR,
+					 v.iov_len, &v, 1, 0);
 		if (!err)
 			err = hf_pwrite(b->f, v.iov_base, v.iov_len, BAT_HOST(*e) + s * SECTOR);
 		free(v.iov_base);

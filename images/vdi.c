@@ -150,9 +150,10 @@ static bool find_parent(struct image *im, const uint8_t *uuid, struct err *e)
 
 	while (d && !name[0] && (de = readdir(d)) != NULL) {
 		size_t len = strlen(de->d_name);
-		int fd = len > 4 && !strcasecmp(de->d_name + len - 4, ".vdi") ?
-			openat(dirfd(d), de->d_name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) :
-			-1;
+		int fd = len > 4 && !strcasecmp(de->d_name + len - 4, ".vdi")
+				 ? openat(dirfd(d), de->d_name,
+					  O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
+				 : -1;
 
 		if (fd < 0)
 			continue;
@@ -187,7 +188,8 @@ static bool read_header(struct vdi *v, struct err *e)
 		return err_set(e, HV_EXIT_IMAGE, "%s: VDI version %u.%u; hvrun reads 1.1", im->path,
 			       ld_le16(h + 0x46), ld_le16(h + 0x44));
 	if (type != TYPE_DYNAMIC && type != TYPE_FIXED && type != TYPE_DIFF)
-		return err_set(e, HV_EXIT_IMAGE, "%s: VDI type %u is not supported", im->path, type);
+		return err_set(e, HV_EXIT_IMAGE, "%s: VDI type %u is not supported", im->path,
+			       type);
 	if (ld_le32(h + H_SECTOR) != 512 || ld_le32(h + H_EXTRA))
 		return bad(im, e, "sectors that are not of 512 bytes, or extra data");
 	if (!is_pow2(block) || block < 4096 || block > 256u << 20)

@@ -220,8 +220,10 @@ void img_man(FILE *f)
 {
 	fputs(".SH DISK IMAGES\n.B hvrun img\n"
 	      "\\fICOMMAND\\fR [\\fIOPTIONS\\fR] \\fIFILE\\fR...\n"
-	      ".PP\nMakes, checks and converts disk images. Long work shows a bar with bytes, rate\n"
-	      "and time left; Ctrl\\-C stops it and removes the target.\n", f);
+	      ".PP\nMakes, checks and converts disk images. Long work shows a bar with bytes, "
+	      "rate\n"
+	      "and time left; Ctrl\\-C stops it and removes the target.\n",
+	      f);
 	for (const struct img_command *c = img_commands; c->name; c++) {
 		fprintf(f, ".TP\n.B img %s \\fI", c->name);
 		roff(f, c->args);

@@ -35,9 +35,7 @@ static const struct {
 	uint8_t len;
 	const char *magic, *name;
 } unsupported[] = {
-	{ 0, 4, "KDMV", "VMDK" },
-	{ 0, 21, "# Disk DescriptorFile", "VMDK" },
-	{ 0, 4, "COWD", "VMDK" },
+	{ 0, 4, "COWD", "VMDK (ESX)" },
 	{ 0, 8, "vhdxfile", "VHDX" },
 	{ 0, 4, "QED\0", "QED" },
 	{ 0, 8, "QFI\xfb\0\0\0\1", "qcow (version 1)" },

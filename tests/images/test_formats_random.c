@@ -30,6 +30,10 @@ static const struct shape ours[] = {
 	{ "vdi", "vdi", "subformat=fixed", true },
 	{ "vhd", "vpc", "", false },
 	{ "vhd", "vpc", "subformat=fixed", false },
+	{ "vmdk", "vmdk", "", true },
+	{ "vmdk", "vmdk", "subformat=monolithicFlat", true },
+	{ "vmdk", "vmdk", "subformat=twoGbMaxExtentSparse", true },
+	{ "vmdk", "vmdk", "subformat=twoGbMaxExtentFlat", true },
 };
 
 static const struct shape theirs[] = {
@@ -38,6 +42,12 @@ static const struct shape theirs[] = {
 	{ "vhd", "vpc", "", false },
 	{ "vhd", "vpc", "force_size=on", false },
 	{ "vhd", "vpc", "subformat=fixed", false },
+	{ "vmdk", "vmdk", "", true },
+	{ "vmdk", "vmdk", "subformat=monolithicFlat", true },
+	{ "vmdk", "vmdk", "subformat=twoGbMaxExtentSparse", true },
+	{ "vmdk", "vmdk", "subformat=twoGbMaxExtentFlat", true },
+	{ "vmdk", "vmdk", "zeroed_grain=on", true },
+	{ "vmdk", "vmdk", "compat6=on", true },
 };
 
 struct model {
@@ -168,7 +178,8 @@ static void self_check(struct model *m)
 		if (c.errors || c.leaks)
 			fail_msg("%s %s seed %llu: own check: %llu errors, %llu leaks: %s",
 				 m->sh->fmt, m->sh->opts, (unsigned long long)m->seed,
-				 (unsigned long long)c.errors, (unsigned long long)c.leaks, c.first);
+				 (unsigned long long)c.errors, (unsigned long long)c.leaks,
+				 c.first);
 	}
 	image_close(im);
 }
@@ -273,6 +284,7 @@ static void test_overlays(void **state)
 	static const struct shape shapes[] = {
 		{ "vdi", "vdi", "", true },
 		{ "vhd", "vpc", "", false },
+		{ "vmdk", "vmdk", "", true },
 	};
 	const char *env = getenv("HV_TEST_ROUNDS");
 	unsigned long n = env && *env ? strtoul(env, NULL, 0) / 4 : 10;
@@ -288,6 +300,7 @@ static void exercise(struct image *im, struct rng *r)
 {
 	static uint8_t buf[65536];
 
+	im->file.no_sync = true;
 	for (unsigned i = 0; i < 24; i++) {
 		uint64_t span = rng_below(r, 4) ? MIN(im->size, 8u << 20) : im->size;
 		uint64_t off = rng_below(r, span / 512) * 512, n = 512 * (1 + rng_below(r, 128));
@@ -389,8 +402,8 @@ static void test_hostile(void **state)
 		char name[64];
 
 		snprintf(name, sizeof(name), "hs%zu.img", i);
-		assert_int_equal(it_run("cd '%s' && qemu-img create -f %s %s%s %s 3M && qemu-io -f %s "
-					"-c 'write -P 5 0 600k' %s", it_dir(), theirs[i].qemu,
+		assert_int_equal(it_run("cd '%s' && qemu-img create -f %s %s%s %s 3M && "
+					"qemu-io -f %s -c 'write -P 5 0 600k' %s", it_dir(), theirs[i].qemu,
 					theirs[i].opts[0] ? "-o " : "", theirs[i].opts, name,
 					theirs[i].qemu, name), 0);
 	}

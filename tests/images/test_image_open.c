@@ -60,7 +60,7 @@ static void test_known_foreign_formats(void **state)
 	const char *f = it_path("foreign.img");
 	uint8_t b[4096] = { 0 };
 
-	memcpy(b, "KDMV", 4);
+	memcpy(b, "COWD", 4);
 	it_write_file(f, b, sizeof(b));
 	expect_refused(f, NULL, 0, HV_EXIT_IMAGE, "VMDK");
 	memcpy(b, "QFI\xfb\0\0\0\1", 8);
