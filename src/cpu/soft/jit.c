@@ -8,6 +8,7 @@
  * block is translated when it is executed for the Nth time (1: at once), and
  * emitted code is checked (jit_check.c).  HV_TEST_PLANT=01,29 under verify:
  * emit opcode 29 in place of 01, to see that it is found.
+ * HV_JIT_MAP: see jit_map.c.
  */
 #include "jit_trans.h"
 #include "verify.h"
@@ -361,6 +362,7 @@ void soft_jit_free(struct soft *s)
 		return;
 	if (s->vcpu->vm->soft.stats)
 		say_stats(s);
+	soft_jit_map_close(j);
 	if (j->rw && j->rw != MAP_FAILED)
 		munmap(j->rw, j->size);
 	if (j->rx && j->rx != MAP_FAILED)
@@ -402,6 +404,7 @@ bool soft_jit_init(struct soft *s)
 		plant(s->jit);
 	soft_jit_rows_init();
 	make_stubs(s->jit);
+	soft_jit_map_open(s->jit, s->vcpu->index);
 	soft_jit_unmap(s, false);
 	return true;
 }

@@ -12,6 +12,7 @@
 #define HV_SOFT_JIT_H
 
 #include "jit_emit.h"
+#include <stdio.h>
 
 enum jit_exit {
 	JX_LEAVE,	/* s->rip is set: to the run loop */
@@ -74,6 +75,7 @@ struct soft_jit {
 	uint8_t *missed, *missed_call;
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
+	FILE *map;			/* for profiling, or NULL */
 	bool check;		/* decode emitted code again: jit_check.c */
 	unsigned plant, planted;	/* test of the tests: opcode, wrong one in its place */
 };
@@ -109,6 +111,11 @@ void soft_jit_check(const struct soft_jit *j, const uint8_t *code, size_t len);
 enum jit_exit soft_jit_run(struct soft *s, struct block *b);
 /* JX_LINK or JX_GOTO led to @b at gpr[GPR_RIP]: what the two above do to chain it. */
 void soft_jit_arrived(struct soft *s, enum jit_exit how, const struct block *b);
+
+/* jit_map.c: what was translated, for scripts/jit-profile */
+void soft_jit_map_open(struct soft_jit *j, unsigned cpu);
+void soft_jit_map_close(struct soft_jit *j);
+void soft_jit_map_block(const struct soft *s, const struct block *b);
 
 /* jit_block.c */
 bool soft_jit_translate(struct soft *s, struct block *b);

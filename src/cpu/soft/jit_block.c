@@ -397,6 +397,8 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	t.t->len = (uint32_t)(t.e.p - t.t->poll);
 	if (s->vfy)
 		soft_verify_translated(b);
+	if (unlikely(j->map))
+		soft_jit_map_block(s, b);
 	if (unlikely(j->check))
 		soft_jit_check(j, t.t->poll, t.t->len);
 	j->used = ((size_t)(t.e.p - j->rw) + 15) & ~(size_t)15;
