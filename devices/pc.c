@@ -332,6 +332,17 @@ static bool add_rng(struct pc *pc, struct err *e)
 	return d && device_realize(d, e);
 }
 
+/* Free pages go back to the host; the machine works without it when no slot is left. */
+static bool add_balloon(struct pc *pc, struct err *e)
+{
+	struct device *d;
+
+	if (pc->cfg->no_balloon || pc->next_slot > 31)
+		return true;
+	d = pc_pci_create(pc, &virtio_balloon_ops, "balloon", 0, e);
+	return d && device_realize(d, e);
+}
+
 static void make_tables(struct pc *pc)
 {
 	struct acpi_config a = { .ncpus = pc->dev.vm->ncpus, .ram = pc->cfg->ram,
@@ -362,7 +373,7 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 	if (!add_ram(pc, e) || (!cfg->kernel && !pc_add_firmware(pc, e)) || !add_chipset(pc, e) ||
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
 	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e) ||
-	    !add_input(pc, e))
+	    !add_input(pc, e) || !add_balloon(pc, e))
 		return false;
 	make_tables(pc);
 	if (!cfg->kernel)

@@ -61,6 +61,7 @@ struct pc_config {
 	int debug_exit;			/* I/O port of the debug-exit device; <= 0: none */
 	bool display;			/* make a VGA device (and keep vm->display) */
 	bool vga_std;			/* plain VGA instead of virtio-vga */
+	bool no_balloon;		/* leave virtio-balloon out */
 	bool no_rng;			/* leave virtio-rng out */
 	enum pc_boot boot;
 	bool boot_menu;

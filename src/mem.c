@@ -302,6 +302,28 @@ void gm_unmap(struct guest_mem *gm, struct gm_span *sp, size_t dirtied)
 		block_written(s->block, s->off + (sp->at.v - s->gpa), dirtied);
 }
 
+static void discard_span(struct guest_mem *gm, struct gm_span *sp)
+{
+	uintptr_t from = ((uintptr_t)sp->host + GM_PAGE - 1) & ~(uintptr_t)(GM_PAGE - 1);
+	uintptr_t to = ((uintptr_t)sp->host + sp->len) & ~(uintptr_t)(GM_PAGE - 1);
+
+	if (from < to && madvise((void *)from, to - from, MADV_REMOVE) == 0)
+		gm_unmap(gm, sp, sp->len);	/* contents changed */
+}
+
+void gm_discard(struct guest_mem *gm, gpa_t at, uint64_t len)
+{
+	struct gm_span sp;
+
+	while (len) {
+		if (!gm_map(gm, at, len, true, &sp))
+			return;
+		discard_span(gm, &sp);
+		at.v += sp.len;
+		len -= sp.len;
+	}
+}
+
 /* Whole range backed (and writable)?  Checked before the first byte moves. */
 static bool range_backed(struct guest_mem *gm, gpa_t at, size_t len, bool write)
 {

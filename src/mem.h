@@ -86,6 +86,12 @@ HV_MUSTCHECK bool gm_map(struct guest_mem *gm, gpa_t at, size_t len, bool writab
 			 struct gm_span *out);
 void gm_unmap(struct guest_mem *gm, struct gm_span *s, size_t dirtied);
 
+/*
+ * Give the host back the whole pages of [@at, @at+@len) that are RAM; they
+ * read as zeros afterwards.  What is no RAM is left alone.
+ */
+void gm_discard(struct guest_mem *gm, gpa_t at, uint64_t len);
+
 /* Total RAM given to the guest, and its part below 4 GiB (set by the board). */
 uint64_t gm_ram_size(const struct guest_mem *gm);
 uint64_t gm_ram_below_4g(const struct guest_mem *gm);

@@ -25,6 +25,7 @@
 #define VIRTIO_ID_NET 1
 #define VIRTIO_ID_BLOCK 2
 #define VIRTIO_ID_RNG 4
+#define VIRTIO_ID_BALLOON 5
 #define VIRTIO_ID_SCSI 8
 #define VIRTIO_ID_GPU 16
 #define VIRTIO_ID_INPUT 18
@@ -108,6 +109,10 @@ struct block;
 struct net;
 extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops,
 	virtio_vga_ops, virtio_keyboard_ops, virtio_tablet_ops;
+extern const struct device_ops virtio_balloon_ops;
+/* How much the guest should give up, and how much it has; under dev_lock. */
+void virtio_balloon_set_target(struct device *d, uint64_t bytes);
+uint64_t virtio_balloon_size(struct device *d);
 /* @serial: up to 20 characters, copied; @queues 0: one per vCPU, at most 4. */
 void virtio_blk_setup(struct device *d, struct block *b, const char *serial, unsigned queues);
 void virtio_net_setup(struct device *d, struct net *n, const uint8_t mac[6]);

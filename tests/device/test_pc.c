@@ -87,7 +87,7 @@ static void close_machine(struct machine *m)
 
 static bool no_firmware(void)
 {
-	return access(PC_FIRMWARE, R_OK) || access(PC_VGABIOS, R_OK);
+	return access(PC_FIRMWARE, R_OK) || access(PC_VGABIOS_STD, R_OK);
 }
 
 static uint32_t cfg_rd(struct vm *vm, uint8_t devfn, unsigned off)
