@@ -35,7 +35,15 @@ LIBOBJS := $(filter-out $(B)/src/main.o,$(OBJS))
 TESTLIBOBJS := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/lib/*.c)))
 TESTS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/*/test_*.c)))
 
-all: $(B)/hvrun
+# Translated texts: ui/po/LANGUAGE.po
+MOS := $(patsubst ui/po/%.po,build/locale/%/LC_MESSAGES/hvrun.mo,$(wildcard ui/po/*.po))
+
+build/locale/%/LC_MESSAGES/hvrun.mo: ui/po/%.po
+	@mkdir -p $(@D)
+	@echo "  MO    $@"
+	$(Q)msgfmt -c -o $@ $<
+
+all: $(B)/hvrun $(MOS)
 	$(Q)mkdir -p build && ln -sf $(VARIANT)/hvrun build/hvrun
 
 $(B)/hvrun: $(B)/src/main.o $(LIB)
@@ -135,12 +143,15 @@ lint:
 	$(Q)scripts/check-deps
 	$(Q)scripts/check-style
 	$(Q)scripts/check-headers
+	$(Q)scripts/check-texts
 
 bench: all
 	$(Q)scripts/bench
 
 install: all build/hvrun.1
 	install -D -m 755 build/release/hvrun $(DESTDIR)$(PREFIX)/bin/hvrun
+	for m in $(MOS:build/locale/%=%); do \
+		install -D -m 644 build/locale/$$m $(DESTDIR)$(PREFIX)/share/locale/$$m; done
 	install -D -m 644 build/hvrun.1 $(DESTDIR)$(PREFIX)/share/man/man1/hvrun.1
 
 build/hvrun.1: all scripts/make-man

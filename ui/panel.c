@@ -117,12 +117,28 @@ static int widget_h(const struct look *l, const struct widget *w)
 	return w->kind == W_TITLE ? l->row + px(l, 6) : l->row;
 }
 
+/* The window is too narrow for a row of buttons: a column. */
+static int stack_buttons(struct panel *p, const struct look *l, int width, int y)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		struct widget *w = &p->w[i];
+
+		if (w->kind != W_BUTTON)
+			continue;
+		w->r = (SDL_Rect){ l->pad, y + px(l, 6), width - 2 * l->pad, l->row + px(l, 4) };
+		y += l->row + px(l, 10);
+	}
+	return y + px(l, 2);
+}
+
 /* Buttons share the last row of a sheet, right-aligned. */
 static int layout_buttons(struct panel *p, const struct look *l, int width, int y)
 {
 	int x = width - l->pad;
 	bool any = false;
 
+	if (p->stacked)
+		return stack_buttons(p, l, width, y);
 	for (unsigned i = p->n; i-- > 0;) {
 		struct widget *w = &p->w[i];
 
@@ -153,9 +169,11 @@ static SDL_Point layout_column(struct panel *p, const struct look *l, int width)
 {
 	int y = l->pad / 2;
 
-	width = MAX(width, buttons_w(p, l) + 2 * l->pad);
+	p->stacked = p->max_w && buttons_w(p, l) + 2 * l->pad > p->max_w;
+	if (!p->stacked)
+		width = MAX(width, buttons_w(p, l) + 2 * l->pad);
 	for (unsigned i = 0; i < p->n; i++)
-		if (p->w[i].kind != W_BUTTON)
+		if (p->w[i].kind != W_BUTTON || p->stacked)
 			width = MAX(width, text_w(l, &p->w[i]) + 4 * l->pad);
 	for (unsigned i = 0; i < p->n; i++) {
 		struct widget *w = &p->w[i];

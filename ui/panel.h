@@ -47,7 +47,9 @@ struct panel {
 	int focus;		/* widget index, -1: none */
 	int hover;
 	SDL_Point at;		/* of the top left, drawable pixels */
+	int max_w;		/* buttons go below each other rather than wider; 0: no limit */
 	SDL_Surface *s;		/* ARGB8888; NULL before the first panel_end() */
+	bool stacked;		/* the buttons are a column */
 	bool changed;		/* @s was drawn anew: the owner clears it */
 };
 

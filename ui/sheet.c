@@ -4,30 +4,43 @@
 #include "../src/vm.h"
 #include <SDL_ttf.h>
 
-#define WRAP 72		/* characters a line */
+#define WIDEST 560	/* of a line of text, units of layout */
 
-static void add_lines(struct panel *p, const char *text)
+/* Bytes of @text's next line: as many words as fit, at least one character. */
+static size_t fit(struct font *f, const char *text, size_t n, int width)
 {
 	char line[PANEL_TEXT];
+	size_t best = 0, space = 0;
 
+	n = MIN(n, sizeof(line) - 1);
+	for (size_t i = 1; i <= n; i++) {
+		if (i < n && ((unsigned char)text[i] & 0xc0) == 0x80)
+			continue;	/* not inside a UTF-8 character */
+		snprintf(line, sizeof(line), "%.*s", (int)i, text);
+		if (best && font_width(f, line) > width)
+			return space ? space : best;
+		best = i;
+		if (text[i] == ' ' || !text[i])
+			space = i;
+	}
+	return best ? best : n;
+}
+
+static void add_lines(struct window *w, struct panel *p, const char *text)
+{
+	int width = (int)(WIDEST * w->shell.scale);
+	char line[PANEL_TEXT];
+
+	if (p->max_w)
+		width = MIN(width, p->max_w - (int)(40 * w->shell.scale));
 	while (*text && p->n < PANEL_WIDGETS - 8) {
-		size_t n = strcspn(text, "\n"), take = MIN(n, (size_t)WRAP);
+		size_t take = fit(w->shell.font, text, strcspn(text, "\n"), width);
 
-		if (take < n)
-			for (size_t i = take; i > WRAP / 2; i--)
-				if (text[i] == ' ') {
-					take = i;
-					break;
-				}
-		while (take && take < n && ((unsigned char)text[take] & 0xc0) == 0x80)
-			take--;		/* not inside a UTF-8 character */
 		snprintf(line, sizeof(line), "%.*s", (int)take, text);
 		panel_add(p, W_TEXT, 0, line);
 		text += take;
-		while (*text == ' ')
-			text++;
-		if (*text == '\n')
-			text++;
+		text += strspn(text, " ");
+		text += *text == '\n';
 	}
 }
 
@@ -41,17 +54,17 @@ static void build_close(struct window *w, struct panel *p)
 	bool runs = action_enabled(w, ACT_SHUTDOWN);
 
 	panel_add(p, W_TITLE, 0, _("The guest is still running"));
-	add_lines(p, _("Shut down asks it to end; power off is like pulling the plug."));
+	add_lines(w, p, _("Shut down asks it to end; power off is like pulling the plug."));
 	button(p, ACT_SHUTDOWN, _("Shut down"))->disabled = !runs;
 	button(p, ACT_HEADLESS, _("Keep running without a window"))->disabled = !runs;
 	button(p, ACT_POWEROFF_NOW, _("Power off"))->danger = true;
 	button(p, ACT_CANCEL, _("Cancel"));
 }
 
-static void build_sure(struct panel *p, const char *title, enum action yes, const char *text)
+static void build_sure(struct window *w, struct panel *p, const char *title, enum action yes, const char *text)
 {
 	panel_add(p, W_TITLE, 0, title);
-	add_lines(p, _("What the guest has not written to its disks yet is lost."));
+	add_lines(w, p, _("What the guest has not written to its disks yet is lost."));
 	button(p, ACT_CANCEL, _("Cancel"));
 	button(p, yes, text)->danger = true;
 }
@@ -86,13 +99,13 @@ static void build_info(struct window *w, struct panel *p)
 	button(p, ACT_CANCEL, _("Close"));
 }
 
-static void build_log(struct panel *p)
+static void build_log(struct window *w, struct panel *p)
 {
 	char text[3000];
 
 	panel_add(p, W_TITLE, 0, _("Log"));
 	if (log_tail(text, sizeof(text)))
-		add_lines(p, text);
+		add_lines(w, p, text);
 	else
 		panel_add(p, W_TEXT, 0, _("Nothing was logged."));
 	button(p, ACT_CANCEL, _("Close"));
@@ -116,21 +129,21 @@ static void build_keys(struct window *w, struct panel *p)
 		add_fact(p, _(rows[i].text), _("Right Ctrl + %s"), action_chord_text(rows[i].a));
 	add_fact(p, _("Ctrl+Alt+F1 to F12"), _("Right Ctrl + %s"), "F1 - F12");
 	add_fact(p, _("Release the mouse"), "Ctrl+Alt+G");
-	add_lines(p, _("Right Ctrl twice sends Right Ctrl to the guest."));
+	add_lines(w, p, _("Right Ctrl twice sends Right Ctrl to the guest."));
 	button(p, ACT_CANCEL, _("Close"));
 }
 
-static void build_about(struct panel *p)
+static void build_about(struct window *w, struct panel *p)
 {
 	panel_add(p, W_TITLE, 0, "hvrun " HVRUN_VERSION);
-	add_lines(p, _("A second operating system in a window. MIT licence."));
+	add_lines(w, p, _("A second operating system in a window. MIT licence."));
 	button(p, ACT_CANCEL, _("Close"));
 }
 
 static void build_message(struct window *w, struct panel *p, enum sheet s)
 {
 	panel_add(p, W_TITLE, 0, s == SHEET_END ? _("The machine has stopped") : w->title);
-	add_lines(p, w->shell.message);
+	add_lines(w, p, w->shell.message);
 	if (s == SHEET_END) {
 		button(p, ACT_LOG, _("Log"));
 		button(p, ACT_END, _("Close"));
@@ -147,22 +160,22 @@ void sheet_build(struct window *w, struct panel *p, enum sheet s)
 		build_close(w, p);
 		break;
 	case SHEET_POWEROFF:
-		build_sure(p, _("Power off?"), ACT_POWEROFF_NOW, _("Power off"));
+		build_sure(w, p, _("Power off?"), ACT_POWEROFF_NOW, _("Power off"));
 		break;
 	case SHEET_RESET:
-		build_sure(p, _("Reset?"), ACT_RESET_NOW, _("Reset"));
+		build_sure(w, p, _("Reset?"), ACT_RESET_NOW, _("Reset"));
 		break;
 	case SHEET_INFO:
 		build_info(w, p);
 		break;
 	case SHEET_LOG:
-		build_log(p);
+		build_log(w, p);
 		break;
 	case SHEET_KEYS:
 		build_keys(w, p);
 		break;
 	case SHEET_ABOUT:
-		build_about(p);
+		build_about(w, p);
 		break;
 	default:
 		build_message(w, p, s);

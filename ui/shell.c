@@ -215,6 +215,7 @@ static void choose_slots(struct window *w)
 static void build_all(struct window *w)
 {
 	struct shell *sh = &w->shell;
+	int dh;
 
 	choose_slots(w);
 	if (sh->shown[SLOT_STRIP])
@@ -224,6 +225,7 @@ static void build_all(struct window *w)
 	if (sh->menu)
 		build_menu(w);
 	if (sh->sheet) {
+		SDL_GetWindowSizeInPixels(w->win, &sh->panel[SLOT_SHEET].max_w, &dh);
 		sheet_build(w, &sh->panel[SLOT_SHEET], sh->sheet);
 		end_panel(w, &sh->panel[SLOT_SHEET]);
 		centre(w, &sh->panel[SLOT_SHEET], 0.4);

@@ -81,6 +81,7 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 	struct window *w;
 
 	set_hints();
+	text_open();
 	if (SDL_Init(SDL_INIT_VIDEO) < 0) {
 		err_set(e, HV_EXIT_HOST,
 			"cannot open a window: %s; use --display none to run without",

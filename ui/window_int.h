@@ -8,6 +8,7 @@
  *   menu.c     the menu's tables
  *   action.c   what menu rows, host-key chords and buttons do
  *   sheet.c    the texts of the sheets
+ *   text.c     their language; catalogues are in ui/po/
  *
  * Main thread only; the machine is touched under dev_lock, for short calls.
  */
@@ -94,6 +95,9 @@ struct window {
 	struct shell shell;
 	struct keys keys;
 };
+
+/* text.c */
+void text_open(void);	/* texts in the user's language */
 
 /* window.c */
 void window_title(struct window *w);

@@ -51,6 +51,27 @@ static void test_layout(void **state)
 	}
 }
 
+/* A narrow window: the buttons are a column, as wide as the window at most. */
+static void test_narrow(void **state)
+{
+	struct font *f = font_at(1.5);
+	struct panel p = { .focus = -1, .max_w = 240 };
+
+	panel_begin(&p, PANEL_SHEET);
+	panel_add(&p, W_TEXT, 0, "What now?");
+	panel_add(&p, W_BUTTON, 7, "Go on");
+	panel_add(&p, W_BUTTON, 8, "Not possible");
+	panel_add(&p, W_BUTTON, 9, "Cancel");
+	panel_end(&p, f, 1.5, 0);
+	assert_true(p.s->w <= 240);
+	for (unsigned i = 1; i < p.n; i++) {
+		assert_true(inside(&p, &p.w[i]));
+		assert_true(p.w[i].r.y >= p.w[i - 1].r.y + p.w[i - 1].r.h);
+	}
+	panel_free(&p);
+	font_close(f);
+}
+
 static void test_keyboard(void **state)
 {
 	struct font *f = font_at(1);
@@ -151,7 +172,7 @@ static void test_strip(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layout), cmocka_unit_test(test_keyboard),
+		cmocka_unit_test(test_layout), cmocka_unit_test(test_narrow), cmocka_unit_test(test_keyboard),
 		cmocka_unit_test(test_mouse), cmocka_unit_test(test_bad_text),
 		cmocka_unit_test(test_strip),
 	};
