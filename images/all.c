@@ -6,6 +6,7 @@ const struct block_format *const block_formats[] = {
 	&qcow2_format,
 	&vdi_format,
 	&vmdk_format,
+	&vhdx_format,
 	&vhd_format,
 	&raw_format,
 	NULL,

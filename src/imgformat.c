@@ -36,7 +36,6 @@ static const struct {
 	const char *magic, *name;
 } unsupported[] = {
 	{ 0, 4, "COWD", "VMDK (ESX)" },
-	{ 0, 8, "vhdxfile", "VHDX" },
 	{ 0, 4, "QED\0", "QED" },
 	{ 0, 8, "QFI\xfb\0\0\0\1", "qcow (version 1)" },
 	{ 0, 6, "LUKS\xba\xbe", "LUKS (encrypted)" },

@@ -9,11 +9,13 @@
 #include "../../src/imgtool.h"
 #include "../../src/log.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -34,6 +36,9 @@ static const struct shape ours[] = {
 	{ "vmdk", "vmdk", "subformat=monolithicFlat", true },
 	{ "vmdk", "vmdk", "subformat=twoGbMaxExtentSparse", true },
 	{ "vmdk", "vmdk", "subformat=twoGbMaxExtentFlat", true },
+	{ "vhdx", "vhdx", "", true },
+	{ "vhdx", "vhdx", "block_size=1M", true },
+	{ "vhdx", "vhdx", "subformat=fixed", true },
 };
 
 static const struct shape theirs[] = {
@@ -48,6 +53,9 @@ static const struct shape theirs[] = {
 	{ "vmdk", "vmdk", "subformat=twoGbMaxExtentFlat", true },
 	{ "vmdk", "vmdk", "zeroed_grain=on", true },
 	{ "vmdk", "vmdk", "compat6=on", true },
+	{ "vhdx", "vhdx", "", true },
+	{ "vhdx", "vhdx", "block_size=1M,log_size=2M", true },
+	{ "vhdx", "vhdx", "subformat=fixed", true },
 };
 
 struct model {
@@ -285,6 +293,7 @@ static void test_overlays(void **state)
 		{ "vdi", "vdi", "", true },
 		{ "vhd", "vpc", "", false },
 		{ "vmdk", "vmdk", "", true },
+		{ "vhdx", "vhdx", "", true },
 	};
 	const char *env = getenv("HV_TEST_ROUNDS");
 	unsigned long n = env && *env ? strtoul(env, NULL, 0) / 4 : 10;
@@ -292,6 +301,86 @@ static void test_overlays(void **state)
 	it_skip_without("qemu-img");
 	for (unsigned long i = 0; i < n * ARRAY_SIZE(shapes); i++)
 		one_overlay(&shapes[i % ARRAY_SIZE(shapes)], i + 1);
+}
+
+/* ---- the log of VHDX ------------------------------------------------------------- */
+
+/* Writes of the block table fail: its entry stays in the log. */
+static int no_table(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
+{
+	return op == HF_WRITE && off >= 3u << 20 && off < 4u << 20 ? EIO : 0;
+}
+
+/* A writer that dies between log and table. */
+static void leave_log(const char *f)
+{
+	static uint8_t buf[3u << 20];
+	pid_t pid;
+
+	clean();
+	make(f, &(struct shape){ "vhdx", "vhdx", "block_size=1M", true }, 64u << 20, NULL, NULL);
+	pid = fork();
+	if (!pid) {
+		struct image *im = image_open(f, NULL, 0, NULL);
+
+		memset(buf, 9, sizeof(buf));
+		hostfile_fault = no_table;
+		if (it_write(im, 5 << 20, buf, sizeof(buf)))
+			_exit(1);
+		it_op(im, BLOCK_FLUSH, 0, 0);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void expect_nines(const char *f, unsigned flags)
+{
+	struct image_info info = { 0 };
+	struct image *im = it_open(f, NULL, flags);
+	static uint8_t buf[3u << 20];
+
+	im->fmt->tool->info(im, &info);
+	assert_int_equal(info.dirty, flags & BLOCK_RDONLY);
+	assert_int_equal(it_read(im, 5 << 20, buf, sizeof(buf)), 0);
+	for (unsigned i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], 9);
+	image_close(im);
+}
+
+static void test_vhdx_log(void **state)
+{
+	const char *f = it_path("fr-log.vhdx");
+
+	it_skip_without("qemu-io");
+	log_open("/dev/null");
+	leave_log(f);
+	assert_int_not_equal(it_run("qemu-img check -f vhdx '%s'", f), 0);	/* wants a replay */
+	expect_nines(f, BLOCK_RDONLY);		/* in memory */
+	expect_nines(f, 0);
+	assert_int_equal(it_run("qemu-img check -f vhdx '%s'", f), 0);
+	leave_log(f);				/* QEMU replays what we wrote */
+	assert_int_equal(it_run("qemu-img check -f vhdx -r all '%s' && qemu-io -f vhdx -c "
+				"'read -P 9 5M 3M' '%s' | grep -v failed", f, f), 0);
+	expect_nines(f, 0);
+}
+
+/* A transport format: made by conversion, read by both, never written in place. */
+static void test_stream(void **state)
+{
+	const char *f = it_path("fr-stream.vmdk");
+	struct err e = { 0 };
+
+	it_skip_without("qemu-io");
+	clean();
+	assert_int_equal(it_run("cd '%s' && qemu-img create -f raw fr.raw 20M && qemu-io -f raw -c "
+				"'write -P 4 1M 5M' fr.raw && qemu-img convert -O vmdk -o "
+				"subformat=streamOptimized fr.raw '%s'", it_dir(), f), 0);
+	assert_null(image_open(f, NULL, 0, &e));
+	assert_non_null(strstr(e.msg, "stream-optimized"));
+	image_close(it_open(f, NULL, BLOCK_THROWAWAY));
+	image_close(it_open(f, NULL, BLOCK_RDONLY));
+	assert_int_equal(truncate(f, 9000), 0);
+	assert_null(image_open(f, NULL, 0, &e));
 }
 
 /* ---- damaged ------------------------------------------------------------------ */
@@ -403,9 +492,10 @@ static void test_hostile(void **state)
 
 		snprintf(name, sizeof(name), "hs%zu.img", i);
 		assert_int_equal(it_run("cd '%s' && qemu-img create -f %s %s%s %s 3M && "
-					"qemu-io -f %s -c 'write -P 5 0 600k' %s", it_dir(), theirs[i].qemu,
-					theirs[i].opts[0] ? "-o " : "", theirs[i].opts, name,
-					theirs[i].qemu, name), 0);
+					"qemu-io -f %s -c 'write -P 5 0 600k' %s",
+					it_dir(), theirs[i].qemu, theirs[i].opts[0] ? "-o " : "",
+					theirs[i].opts, name, theirs[i].qemu, name),
+				 0);
 	}
 	before = peak_rss();
 	for (unsigned long i = 0; i < n; i++)
@@ -424,6 +514,8 @@ int main(void)
 		cmocka_unit_test(test_made_by_us),
 		cmocka_unit_test(test_made_by_qemu),
 		cmocka_unit_test(test_overlays),
+		cmocka_unit_test(test_vhdx_log),
+		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_hostile),
 	};
 

@@ -1,0 +1,118 @@
+#!/bin/sh
+# hvrun img: every pair of formats, compressed and split targets, linked clones,
+# commit, rebase, resize, snapshots, JSON, cancelling; qemu-img and cmp judge.
+. "$(dirname "$0")/lib.sh"
+command -v qemu-io >/dev/null || { echo "skip img: qemu-io is not installed"; exit 0; }
+HV=$(realpath "$HVRUN")
+cd "$tmp" || exit 1
+img() { "$HV" img "$@" 2>err; }
+expect() { # NAME COMMAND...
+	name=$1
+	shift
+	if "$@" >out 2>&1; then ok "$name"; else not_ok "$name" "$(tail -n 2 out; tail -n 2 err)"; fi
+}
+refuse() { # NAME WORDS COMMAND...
+	name=$1 words=$2
+	shift 2
+	if "$@" >out 2>&1; then not_ok "$name" "was accepted"
+	elif grep -q "$words" err; then ok "$name"
+	else not_ok "$name" "$(cat err)"; fi
+}
+
+qemu-img create -q -f raw src.raw 70M
+qemu-io -f raw -c 'write -P 3 1M 9M' -c 'write -P 9 33M 3M' -c 'write -P 1 69M 1M' src.raw >/dev/null
+dd if=/dev/urandom of=src.raw bs=1M seek=20 count=5 conv=notrunc status=none
+
+matrix() { # every target from raw, and back to raw
+	for t in "qcow2 compat=v3 qcow2" "qcow2 extended_l2=on qcow2" "qcow2 compat=v2 qcow2" \
+		"vdi subformat=dynamic vdi" "vdi subformat=fixed vdi" "vhd subformat=dynamic vpc" \
+		"vhd subformat=fixed vpc" "vhdx subformat=dynamic vhdx" "vhdx subformat=fixed vhdx" \
+		"vmdk subformat=monolithicSparse vmdk" "vmdk subformat=monolithicFlat vmdk" \
+		"vmdk subformat=twoGbMaxExtentSparse vmdk" "vmdk subformat=streamOptimized vmdk" \
+		"raw preallocation=off raw"; do
+		set -- $t
+		rm -f t*.img t*.vmdk back.raw
+		img convert -q -O "$1" -o "$2" src.raw t.img || { echo "$t: convert"; return 1; }
+		qemu-img compare -q -f raw -F "$3" src.raw t.img || { echo "$t: qemu-img"; return 1; }
+		img convert -q -O raw t.img back.raw || { echo "$t: back"; return 1; }
+		cmp src.raw back.raw || { echo "$t: back differs"; return 1; }
+		img compare -q t.img src.raw || { echo "$t: compare"; return 1; }
+		[ "$1" = raw ] || img check -q t.img || { echo "$t: check"; return 1; }
+	done
+}
+expect "convert to every format and back" matrix
+
+compressed() {
+	for o in zlib zstd; do
+		img convert -q --force -c -O qcow2 -o compression_type=$o src.raw c.qcow2 &&
+			qemu-img check -q c.qcow2 && qemu-img compare -q src.raw c.qcow2 &&
+			[ "$(stat -c %s c.qcow2)" -lt 7000000 ] || return 1
+	done
+}
+expect "compressed qcow2, zlib and zstd" compressed
+
+clone() {
+	img convert -q -O qcow2 src.raw base.qcow2 && img create -q -b base.qcow2 top.qcow2 &&
+		qemu-io -c 'write -P 77 2M 1M' top.qcow2 >/dev/null && qemu-img check -q top.qcow2 &&
+		! img compare -q top.qcow2 base.qcow2 && img commit -q top.qcow2 &&
+		img compare -q top.qcow2 base.qcow2 && qemu-img check -q base.qcow2 &&
+		qemu-img check -q top.qcow2 && [ "$(stat -c %b top.qcow2)" -lt 2000 ] &&
+		qemu-io -r -c 'read -P 77 2M 1M' base.qcow2 | grep -vq failed
+}
+expect "linked clone, commit" clone
+
+rebase() {
+	qemu-io -c 'write -P 78 40M 1M' top.qcow2 >/dev/null
+	img convert -q -O raw top.qcow2 before.raw && img create -q -f qcow2 other.qcow2 70M &&
+		img rebase -q -b other.qcow2 top.qcow2 && qemu-img compare -q top.qcow2 before.raw &&
+		img rebase -q -b '' top.qcow2 && qemu-img compare -q top.qcow2 before.raw &&
+		! qemu-img info top.qcow2 | grep -q backing
+}
+expect "rebase keeps the content" rebase
+
+resize() {
+	img resize -q top.qcow2 +3G && [ "$(img info --json top.qcow2 |
+		sed -n 's/.*"virtual-size": \([0-9]*\),/\1/p')" = $((73400320 + (3 << 30))) ] &&
+		img resize -q --shrink top.qcow2 70M && qemu-img check -q top.qcow2 &&
+		qemu-img compare -q top.qcow2 before.raw
+}
+expect "resize" resize
+refuse "no shrinking by accident" "cut off the end" img resize top.qcow2 -1M
+refuse "no overwriting by accident" "exists already" img convert src.raw top.qcow2
+refuse "no converting onto itself" "the source itself" img convert --force src.raw src.raw
+refuse "unknown options" "no option" img convert --sparse src.raw x.raw
+
+snap() {
+	img snapshot create top.qcow2 one && qemu-io -c 'write -P 5 0 5M' top.qcow2 >/dev/null &&
+		img snapshot list top.qcow2 | grep -q one && qemu-img check -q top.qcow2 &&
+		img convert -q --force --snapshot one -O raw top.qcow2 old.raw && cmp old.raw before.raw &&
+		img snapshot apply top.qcow2 one && qemu-img compare -q top.qcow2 before.raw &&
+		img snapshot delete top.qcow2 one && qemu-img check -q top.qcow2
+}
+expect "snapshots" snap
+
+json() {
+	for f in base.qcow2 c.qcow2 t.img; do
+		img info --json $f | python3 -m json.tool >/dev/null || return 1
+	done
+	img check --json base.qcow2 | python3 -c 'import json, sys
+assert json.load(sys.stdin)["corruptions"] == 0'
+}
+expect "JSON" json
+
+progress() {
+	img convert -p --force -O qcow2 src.raw p.qcow2 && grep -q '100.0 %  70 MiB of 70 MiB' err
+}
+expect "progress bar" progress
+
+cancel() {
+	qemu-img create -q -f raw big.raw 3G
+	dd if=/dev/urandom of=big.raw bs=1M count=300 conv=notrunc status=none
+	"$HV" img convert -q -c -O qcow2 big.raw cut.qcow2 2>err &
+	pid=$!
+	while [ ! -s cut.qcow2 ]; do kill -0 $pid 2>/dev/null || return 1; sleep 0.05; done
+	kill -INT $pid
+	wait $pid
+	[ $? = 130 ] && [ ! -e cut.qcow2 ]
+}
+expect "cancelling removes the target" cancel
