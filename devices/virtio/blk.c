@@ -17,7 +17,6 @@
 
 #define SECTOR 512u
 #define QUEUE_SIZE 256u
-#define DEFAULT_QUEUES 4u
 #define SERIAL_LEN 20u
 #define HEADER_LEN 16u
 #define MAX_DISCARD_SECTORS (1u << 22)		/* 2 GiB */
@@ -70,6 +69,7 @@ struct virtio_blk {
 	uint8_t writeback;	/* guest's write cache switch */
 	uint32_t generation;	/* of requests: a reset starts a new one */
 	unsigned inflight;
+	uint32_t dirty;		/* queues with completions since the last interrupt */
 	struct virtq_elem elem;	/* scratch while a request is parsed */
 };
 VIRTIO_CHECK(struct virtio_blk, v);
@@ -199,7 +199,19 @@ static void blk_done(struct block_req *r, int error)
 		return;
 	}
 	finish(s, error ? S_IOERR : S_OK);
-	virtio_flush(&b->v, q);
+	b->dirty |= 1u << q;
+}
+
+/* The end of a batch of completions: one interrupt a queue. */
+static void flush_queues(void *opaque)
+{
+	struct virtio_blk *b = opaque;
+	uint32_t dirty = b->dirty;
+
+	b->dirty = 0;
+	for (unsigned q = 0; q < b->v.nqueues; q++)
+		if (dirty >> q & 1)
+			virtio_flush(&b->v, q);
 }
 
 static void submit(struct blk_slot *s, enum block_op op, uint64_t off, uint64_t len)
@@ -359,6 +371,7 @@ static void blk_quiesce(struct virtio_dev *v)
 	struct virtio_blk *b = blk_of(v);
 
 	b->generation++;
+	b->dirty = 0;
 	if (b->inflight)
 		block_drain(b->block);
 	b->writeback = 1;
@@ -369,6 +382,7 @@ static const struct virtio_class blk_class = {
 	.legacy_id = 0x1001,
 	.class_code = 0x0100,
 	.config_len = CFG_LEN,
+	.packed = true,
 	.features = blk_features,
 	.get_config = blk_get_config,
 	.set_config = blk_set_config,
@@ -400,11 +414,12 @@ static void alloc_queues(struct virtio_blk *b, unsigned n)
 static bool blk_realize(struct device *d, struct err *e)
 {
 	struct virtio_blk *b = blk_of(virtio_of(d));
-	unsigned n = b->queues_wanted ? b->queues_wanted : MIN(d->vm->ncpus, DEFAULT_QUEUES);
+	unsigned n = b->queues_wanted ? b->queues_wanted : d->vm->ncpus;
 
 	HV_BUG_ON(!b->block);
 	n = MIN(MAX(n, 1u), VIRTIO_MAX_QUEUES);
 	alloc_queues(b, n);
+	block_set_batch(b->block, flush_queues, b);
 	return virtio_realize(&b->v, &blk_class, n, QUEUE_SIZE, e);
 }
 
@@ -413,6 +428,7 @@ static void blk_unrealize(struct device *d)
 	struct virtio_blk *b = blk_of(virtio_of(d));
 
 	virtio_unrealize(&b->v);
+	block_set_batch(b->block, NULL, NULL);
 	for (unsigned i = 0; i < b->v.nqueues; i++)
 		free(b->queues[i].slots);
 	free(b->queues);

@@ -505,6 +505,7 @@ static const struct virtio_class scsi_class = {
 	.legacy_id = 0x1004,
 	.class_code = 0x0100,
 	.config_len = CFG_LEN,
+	.packed = true,
 	.features = scsi_features,
 	.get_config = scsi_get_config,
 	.kick = scsi_kick,

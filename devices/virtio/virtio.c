@@ -4,7 +4,7 @@
  * negotiation, queue set-up, notification with a work budget, reset that
  * waits for requests in flight, NEEDS_RESET after a guest's mistake.
  *
- * Left out: packed rings, RING_RESET, NOTIFICATION_DATA, shared memory.
+ * Left out: RING_RESET, NOTIFICATION_DATA, shared memory.
  */
 #include "virtio.h"
 
@@ -93,14 +93,20 @@ uint64_t virtio_offered(const struct virtio_dev *v, bool legacy)
 {
 	uint64_t f = v->cls->features(v) | TRANSPORT_FEATURES;
 
-	return f | (legacy ? VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) : VIRTIO_BIT(VIRTIO_F_VERSION_1));
+	if (legacy)
+		return f | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT);
+	if (v->cls->packed)
+		f |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	return f | VIRTIO_BIT(VIRTIO_F_VERSION_1);
 }
 
 /* Features decide how the rings are read. */
 static void features_settled(struct virtio_dev *v)
 {
-	for (unsigned i = 0; i < v->nqueues; i++)
+	for (unsigned i = 0; i < v->nqueues; i++) {
 		v->vq[i].event_idx = virtio_has(v, VIRTIO_F_EVENT_IDX);
+		v->vq[i].packed = virtio_has(v, VIRTIO_F_RING_PACKED);
+	}
 }
 
 void virtio_write_features(struct virtio_dev *v, uint64_t val)
@@ -268,6 +274,7 @@ bool virtio_post_load(struct virtio_dev *v, struct err *e)
 	if (v->features & ~virtio_offered(v, v->legacy) &&
 	    (v->legacy || v->status & VIRTIO_S_FEATURES_OK))
 		return bad_state(v, e, "features");
+	features_settled(v);	/* decides how the queues are read */
 	v->config_vector = virtio_pci_vector(v, v->config_vector);
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++) {
 		struct virtq *q = &v->vq[i];
@@ -276,7 +283,6 @@ bool virtio_post_load(struct virtio_dev *v, struct err *e)
 			return bad_state(v, e, "queue");
 		q->vector = virtio_pci_vector(v, q->vector);
 	}
-	features_settled(v);
 	virtio_pci_update_irq(v);
 	/* A queue may have been waiting for its turn: an extra look costs nothing. */
 	for (unsigned i = 0; i < v->nqueues; i++)

@@ -43,6 +43,7 @@
 #define VIRTIO_F_INDIRECT_DESC 28
 #define VIRTIO_F_EVENT_IDX 29
 #define VIRTIO_F_VERSION_1 32
+#define VIRTIO_F_RING_PACKED 34
 #define VIRTIO_BIT(n) (1ull << (n))
 
 /* ISR bits (4.1.4.5) */
@@ -56,6 +57,7 @@ struct virtio_class {
 	uint16_t legacy_id;	/* PCI device ID of the transitional function (4.1.2.1) */
 	uint16_t class_code;	/* PCI base << 8 | sub */
 	uint16_t config_len;	/* bytes of device configuration */
+	bool packed;		/* offer packed rings */
 	uint64_t (*features)(const struct virtio_dev *v);
 	/* Fill @cfg (config_len zeroed bytes). */
 	void (*get_config)(const struct virtio_dev *v, uint8_t *cfg);

@@ -2,18 +2,14 @@
 /*
  * Split virtqueues (VIRTIO 1.2, 2.7): descriptor table, available and used
  * ring, indirect tables (2.7.5.3), notification suppression by flags and by
- * VIRTIO_F_EVENT_IDX (2.7.7, 2.7.10).
+ * VIRTIO_F_EVENT_IDX (2.7.7, 2.7.10); the common part of split and packed
+ * ones (virtq_packed.c).
  *
  * Ring memory is reached by small gm_* copies: every guest value is read once
- * into a local.  NOTYET(virtq): packed rings (2.8).
+ * into a local.
  */
-#include "virtq.h"
-#include <stdatomic.h>
+#include "virtq_int.h"
 
-#define DESC_F_NEXT 1
-#define DESC_F_WRITE 2
-#define DESC_F_INDIRECT 4
-#define DESC_SIZE 16u
 #define AVAIL_F_NO_INTERRUPT 1
 
 struct desc {
@@ -31,10 +27,12 @@ const struct state_field virtq_state_fields[] = {
 	STATE_U64(struct virtq, used),
 	STATE_U16(struct virtq, last_avail),
 	STATE_U16(struct virtq, used_idx),
+	STATE_BOOL(struct virtq, avail_wrap),
+	STATE_BOOL(struct virtq, used_wrap),
 	STATE_END
 };
 
-static bool fail(struct virtq *q, const char *why)
+bool virtq_fail(struct virtq *q, const char *why)
 {
 	if (!q->broken) {
 		q->broken = true;
@@ -55,9 +53,12 @@ void virtq_reset(struct virtq *q)
 {
 	q->size = q->max;
 	q->vector = VIRTQ_NO_VECTOR;
-	q->ready = q->event_idx = q->broken = false;
+	q->ready = q->event_idx = q->packed = q->broken = false;
 	q->desc = q->avail = q->used = 0;
 	q->last_avail = q->used_idx = q->shadow = q->published = q->inflight = 0;
+	q->avail_wrap = q->used_wrap = true;	/* 2.8.1; split rings have no use for them */
+	q->inflight_descs = q->batch = q->pops = 0;
+	memset(q->taken, 0, sizeof(q->taken));
 }
 
 /* Alignment: 2.7, table; no ring may wrap around the end of the address space. */
@@ -65,6 +66,8 @@ bool virtq_layout_ok(const struct virtq *q)
 {
 	const uint64_t top = UINT64_MAX - KiB(64);
 
+	if (q->packed)
+		return packed_layout_ok(q);
 	return is_pow2(q->size) && q->size <= q->max && !(q->desc & 15) && !(q->avail & 1) &&
 	       !(q->used & 3) && q->desc <= top && q->avail <= top && q->used <= top;
 }
@@ -73,8 +76,11 @@ bool virtq_post_load(struct virtq *q)
 {
 	q->shadow = q->last_avail;
 	q->published = q->used_idx;
-	q->inflight = 0;
+	q->inflight = q->inflight_descs = q->batch = q->pops = 0;
+	memset(q->taken, 0, sizeof(q->taken));
 	q->broken = false;
+	if (q->packed && (q->last_avail >= q->size || q->used_idx >= q->size))
+		return false;
 	if (!is_pow2(q->size) || q->size > q->max)
 		return !q->max && !q->ready;
 	return !q->ready || virtq_layout_ok(q);
@@ -88,9 +94,9 @@ static bool refresh(struct virtq *q)
 	if (q->shadow != q->last_avail)
 		return true;
 	if (!gm_read_le16(q->gm, GPA(q->avail + 2), &idx))
-		return fail(q, "available ring outside RAM");
+		return virtq_fail(q, "available ring outside RAM");
 	if ((uint16_t)(idx - q->last_avail) > q->size)
-		return fail(q, "available index jumped");
+		return virtq_fail(q, "available index jumped");
 	/* Pairs with the driver's barrier before its store of idx (2.7.13.3). */
 	atomic_thread_fence(memory_order_acquire);
 	q->shadow = idx;
@@ -99,6 +105,8 @@ static bool refresh(struct virtq *q)
 
 bool virtq_waiting(struct virtq *q)
 {
+	if (q->packed)
+		return packed_waiting(q);
 	if (!q->ready || q->broken)
 		return false;
 	if (refresh(q))
@@ -107,7 +115,7 @@ bool virtq_waiting(struct virtq *q)
 		return false;
 	/* Ask for the next one, then look again: it may have come meanwhile (2.7.10). */
 	if (!gm_write_le16(q->gm, GPA(q->used + 4 + 8ull * q->size), q->last_avail))
-		return fail(q, "used ring outside RAM");
+		return virtq_fail(q, "used ring outside RAM");
 	atomic_thread_fence(memory_order_seq_cst);
 	return refresh(q);
 }
@@ -117,7 +125,7 @@ static bool read_desc(struct virtq *q, uint64_t table, unsigned i, struct desc *
 	uint8_t raw[DESC_SIZE];
 
 	if (!gm_read(q->gm, GPA(table + (uint64_t)i * DESC_SIZE), raw, sizeof(raw)))
-		return fail(q, "descriptor table outside RAM");
+		return virtq_fail(q, "descriptor table outside RAM");
 	d->at = ld_le64(raw);
 	d->len = ld_le32(raw + 8);
 	d->flags = ld_le16(raw + 12);
@@ -125,44 +133,44 @@ static bool read_desc(struct virtq *q, uint64_t table, unsigned i, struct desc *
 	return true;
 }
 
-static bool add_seg(struct virtq *q, struct virtq_elem *e, const struct desc *d)
+bool virtq_add_seg(struct virtq *q, struct virtq_elem *e, uint64_t at, uint32_t len,
+		   uint16_t flags)
 {
 	unsigned n = e->nout + e->nin;
-	bool in = d->flags & DESC_F_WRITE;
+	bool in = flags & DESC_F_WRITE;
 
 	if (!in && e->nin)
-		return fail(q, "readable descriptor after a writable one");
-	if (!d->len)
+		return virtq_fail(q, "readable descriptor after a writable one");
+	if (!len)
 		return true;
-	if (d->at > UINT64_MAX - (d->len - 1))
-		return fail(q, "descriptor wraps around");
+	if (at > UINT64_MAX - (len - 1))
+		return virtq_fail(q, "descriptor wraps around");
 	if (n == VIRTQ_MAX_SEGS)
-		return fail(q, "descriptor chain too long");
-	e->seg[n] = (struct virtq_seg){ d->at, d->len };
+		return virtq_fail(q, "descriptor chain too long");
+	e->seg[n] = (struct virtq_seg){ at, len };
 	if (in) {
 		e->nin++;
-		e->in_len += d->len;
+		e->in_len += len;
 	} else {
 		e->nout++;
-		e->out_len += d->len;
+		e->out_len += len;
 	}
 	/* 2.7.5.1: a chain holds at most 2^32 bytes. */
 	if (e->in_len + e->out_len > GiB(4))
-		return fail(q, "descriptor chain over 4 GiB");
+		return virtq_fail(q, "descriptor chain over 4 GiB");
 	return true;
 }
 
-/* Enter the table named by @d: zero or more chained descriptors may precede it (2.7.5.3.2). */
-static bool enter_indirect(struct virtq *q, const struct desc *d, uint64_t *table, unsigned *size)
+/* Zero or more chained descriptors may precede it (2.7.5.3.2); nothing follows. */
+bool virtq_indirect(struct virtq *q, uint64_t at, uint32_t len, uint16_t flags, unsigned *size)
 {
-	if (d->flags & DESC_F_NEXT)
-		return fail(q, "indirect descriptor with a next one");
-	if (!d->len || d->len % DESC_SIZE)
-		return fail(q, "bad length of an indirect table");
-	if (d->at > UINT64_MAX - (d->len - 1))
-		return fail(q, "indirect table wraps around");
-	*table = d->at;
-	*size = d->len / DESC_SIZE;
+	if (flags & DESC_F_NEXT)
+		return virtq_fail(q, "indirect descriptor with a next one");
+	if (!len || len % DESC_SIZE)
+		return virtq_fail(q, "bad length of an indirect table");
+	if (at > UINT64_MAX - (len - 1))
+		return virtq_fail(q, "indirect table wraps around");
+	*size = len / DESC_SIZE;
 	return true;
 }
 
@@ -176,39 +184,42 @@ static bool walk(struct virtq *q, struct virtq_elem *e)
 	/* The direct part has at most size descriptors, an indirect one VIRTQ_MAX_SEGS. */
 	for (unsigned ttl = q->size + VIRTQ_MAX_SEGS; ttl; ttl--) {
 		if (i >= size)
-			return fail(q, "descriptor index outside its table");
+			return virtq_fail(q, "descriptor index outside its table");
 		if (!read_desc(q, table, i, &d))
 			return false;
 		if (d.flags & DESC_F_INDIRECT) {
 			if (nested)
-				return fail(q, "nested indirect descriptor");
-			if (!enter_indirect(q, &d, &table, &size))
+				return virtq_fail(q, "nested indirect descriptor");
+			if (!virtq_indirect(q, d.at, d.len, d.flags, &size))
 				return false;
+			table = d.at;
 			nested = true;
 			i = 0;
 			continue;
 		}
-		if (!add_seg(q, e, &d))
+		if (!virtq_add_seg(q, e, d.at, d.len, d.flags))
 			return false;
 		if (!(d.flags & DESC_F_NEXT))
 			return true;
 		i = d.next;
 	}
-	return fail(q, "descriptor loop");
+	return virtq_fail(q, "descriptor loop");
 }
 
 bool virtq_pop(struct virtq *q, struct virtq_elem *e)
 {
 	uint16_t head;
 
+	if (q->packed)
+		return packed_pop(q, e);
 	if (!virtq_waiting(q))
 		return false;
 	if (q->inflight >= q->size)
-		return fail(q, "more requests than descriptors");
+		return virtq_fail(q, "more requests than descriptors");
 	if (!gm_read_le16(q->gm, GPA(q->avail + 4 + 2ull * (q->last_avail & (q->size - 1))), &head))
-		return fail(q, "available ring outside RAM");
+		return virtq_fail(q, "available ring outside RAM");
 	if (head >= q->size)
-		return fail(q, "head outside the descriptor table");
+		return virtq_fail(q, "head outside the descriptor table");
 	e->head = head;
 	e->nout = e->nin = 0;
 	e->out_len = e->in_len = 0;
@@ -221,6 +232,10 @@ bool virtq_pop(struct virtq *q, struct virtq_elem *e)
 
 void virtq_unpop(struct virtq *q, unsigned n)
 {
+	if (q->packed) {
+		packed_unpop(q, n);
+		return;
+	}
 	HV_BUG_ON(n > q->inflight);
 	q->last_avail -= n;
 	q->inflight -= n;
@@ -230,6 +245,10 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
 {
 	uint8_t raw[8];
 
+	if (q->packed) {
+		packed_push(q, head, len);
+		return;
+	}
 	if (!q->ready || q->broken)
 		return;
 	HV_BUG_ON(!q->inflight);
@@ -238,7 +257,7 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
 	st_le32(raw + 4, len);
 	if (!gm_write(q->gm, GPA(q->used + 4 + 8ull * (q->used_idx & (q->size - 1))), raw,
 		      sizeof(raw))) {
-		fail(q, "used ring outside RAM");
+		virtq_fail(q, "used ring outside RAM");
 		return;
 	}
 	q->used_idx++;
@@ -248,16 +267,18 @@ bool virtq_flush(struct virtq *q)
 {
 	uint16_t old = q->published, now = q->used_idx, v;
 
+	if (q->packed)
+		return packed_flush(q);
 	if (old == now || !q->ready || q->broken)
 		return false;
 	atomic_thread_fence(memory_order_release);
 	if (!gm_write_le16(q->gm, GPA(q->used + 2), now))
-		return fail(q, "used ring outside RAM");
+		return virtq_fail(q, "used ring outside RAM");
 	q->published = now;
 	/* The index must be visible before the guest's wish is read (2.7.7.2). */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!gm_read_le16(q->gm, GPA(q->event_idx ? q->avail + 4 + 2ull * q->size : q->avail), &v))
-		return fail(q, "available ring outside RAM");
+		return virtq_fail(q, "available ring outside RAM");
 	if (!q->event_idx)
 		return !(v & AVAIL_F_NO_INTERRUPT);
 	return (uint16_t)(now - v - 1) < (uint16_t)(now - old);

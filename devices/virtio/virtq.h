@@ -2,11 +2,11 @@
 /*
  * Virtqueues: the rings between a guest driver and a virtio device.
  *
- * Split rings (VIRTIO 1.2, 2.7) with indirect descriptors and event indices.
+ * Split and packed rings (VIRTIO 1.2, 2.7 and 2.8) with indirect descriptors and events.
  * virtq_pop() hands out a request that has been copied and checked: nothing
  * in it is read from guest memory twice.  What a guest may not do (a loop, a
  * bad index, a ring outside RAM) calls fail() and stops the queue until it is
- * reset.  The interface names no ring layout, so packed rings (2.8) fit below it.
+ * reset.  The interface names no ring layout.
  *
  * Everything runs under vm->dev_lock.
  */
@@ -28,20 +28,30 @@ struct virtq {
 	void *opaque;
 	uint16_t max;		/* size offered */
 	bool event_idx;		/* VIRTIO_F_EVENT_IDX negotiated */
+	bool packed;		/* VIRTIO_F_RING_PACKED negotiated */
 
 	/* Guest-programmed; size is a power of two in 1..max. */
 	uint16_t size, vector;
 	bool ready;
 	uint64_t desc, avail, used;
 
-	uint16_t last_avail;	/* next available entry to take */
-	uint16_t used_idx;	/* next used entry to write */
+	uint16_t last_avail;	/* next available entry to take; packed: place in the ring */
+	uint16_t used_idx;	/* next used entry to write; likewise */
+	bool avail_wrap, used_wrap;	/* packed: wrap counters */
 
 	/* Derived, not saved */
 	uint16_t shadow;	/* avail.idx as last read */
 	uint16_t published;	/* used.idx as last written */
 	uint16_t inflight;	/* popped and not yet pushed */
 	bool broken;
+	/* packed: */
+	uint16_t inflight_descs;	/* descriptors of what is in flight */
+	uint16_t batch;			/* descriptors pushed and not yet published ... */
+	uint16_t first_flags;		/* ... of which the first gets these flags last */
+	uint64_t first_at;
+	uint16_t pops;			/* counts, for order[] */
+	uint16_t taken[VIRTQ_MAX_SIZE];	/* by buffer ID: descriptors in flight */
+	uint16_t order[VIRTQ_MAX_SIZE];	/* IDs in the order in which they were popped */
 };
 
 struct virtq_seg {
