@@ -82,16 +82,21 @@ static bool run_callout(struct soft *s, const struct jit_callout *c)
 
 /* ---- stubs --------------------------------------------------------------------- */
 /* The guest's registers to memory: before C code. */
-static void spill(struct emit *e, const struct soft_jit *j)
+void jit_emit_spill(struct emit *e)
 {
 	for (int g = 0; g < 16; g++)
 		if (jit_home[g] >= 0)
 			em_store(e, hop_mem(H_STATE, STATE(gpr) + g * 8), jit_home[g]);
 	em_store(e, hop_mem(H_STATE, STATE(jit_flags)), H_FLAGS);
+}
+
+static void spill(struct emit *e, const struct soft_jit *j)
+{
+	jit_emit_spill(e);
 	jit_emit_store(e, j->fpu_store);
 }
 
-static void reload(struct emit *e)
+void jit_emit_reload_gprs(struct emit *e)
 {
 	for (int g = 0; g < 16; g++)
 		if (jit_home[g] >= 0)
@@ -126,7 +131,7 @@ static void make_enter(struct emit *e, uint8_t **underflow)
 	em_store(e, hop_mem(H_STATE, STATE(jit_sp)), 4);
 	em_lea(e, H_T1, hop_mem(4, -FRAMES));
 	em_store(e, hop_mem(H_STATE, STATE(jit_lim)), H_T1);
-	reload(e);
+	jit_emit_reload_gprs(e);
 	em_op(e, 0, 0xff, 4, hop_reg(H_T0));
 }
 
@@ -161,7 +166,7 @@ static void make_callout(struct emit *e, const struct soft_jit *j, const uint8_t
 	em_mov_imm64(e, H_T0, JX_LEAVE);
 	em_fix(em_jmp(e), bare);
 	em_fix(stay, e->p);
-	reload(e);
+	jit_emit_reload_gprs(e);
 	em8(e, 0xc3);
 }
 
@@ -203,6 +208,7 @@ static void make_stubs(struct soft_jit *j)
 	make_enter(&e, &underflow);
 	j->fpu_load = jit_make_load(&e);
 	j->fpu_store = jit_make_store(&e);
+	j->loop_try = jit_make_try(&e);
 	j->exit = e.p;
 	make_exit(&e, j, &bare);
 	j->callout = e.p;

@@ -63,6 +63,27 @@ struct jit_block {
 	uint16_t fl_read, fl_kill, fl_undef;	/* verify.c */
 };
 
+/* Memory operands of a loop that are checked together: [base + (index << scale) + lo, span). */
+struct jit_group {
+	uint8_t base, index, scale;
+	uint8_t align;		/* ... and aligned so at arel */
+	bool write;
+	uint16_t span;
+	int32_t lo, arel;	/* as the registers are at the start of an iteration */
+	int32_t step;		/* of the address from one iteration to the next */
+};
+
+struct jit_loop {
+	struct block *b;
+	int32_t skip;		/* times round until the quick version is tried */
+	uint8_t ngroups, live;	/* live: bits of fpu_live that must be set */
+	uint8_t reg, width;	/* what tells iterations apart */
+	uint8_t fails, shorts;
+	int64_t step, before;	/* of reg: in an iteration, in it before its end is looked for */
+	uint64_t start, end;	/* of the last run */
+	struct jit_group g[8];
+};
+
 #define JT_HASH 0x9e3779b1u	/* index into jit_tab: upper bits of the product with RIP */
 
 struct soft_jit {
@@ -71,7 +92,7 @@ struct soft_jit {
 	unsigned threshold;
 	uint64_t (*enter)(struct soft *s, const void *code);
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
-	uint8_t *fpu_load, *fpu_store;
+	uint8_t *fpu_load, *fpu_store, *loop_try;
 	uint8_t *missed, *missed_call;
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
@@ -116,6 +137,13 @@ void soft_jit_arrived(struct soft *s, enum jit_exit how, const struct block *b);
 void soft_jit_map_open(struct soft_jit *j, unsigned cpu);
 void soft_jit_map_close(struct soft_jit *j);
 void soft_jit_map_block(const struct soft *s, const struct block *b);
+
+/* jit.c: the guest's general registers to and from memory */
+void jit_emit_spill(struct emit *e);
+void jit_emit_reload_gprs(struct emit *e);
+
+/* jit_loop.c */
+uint8_t *jit_make_try(struct emit *e);
 
 /* jit_block.c */
 bool soft_jit_translate(struct soft *s, struct block *b);

@@ -310,37 +310,46 @@ static void emit_head(struct trans *t, uint8_t **stale)
 	stale[2] = em_jcc(e, 8);
 }
 
-static void emit_uops(struct trans *t, const struct plan *p, unsigned n)
+static void emit_native(struct trans *t, const struct uop *u)
 {
-	for (unsigned i = 0; i < n; i++) {
-		const struct uop *u = &t->b->u[i];
-
-		t->p = &p[i];
-		t->at = i;
-		t->cur = &t->slow[t->nslow++];
-		*t->cur = (struct slow){ .u = u, .side = last_kind(p[i].kind) };
-		if (last_kind(p[i].kind)) {
-			jit_emit_end(t, u);
-		} else if (p[i].kind == JK_CALLOUT) {
-			jit_save_flags(t);
-			emit_callout(t, u);
-			t->in_efl = false;
-			jit_need_live(t, p[i].after, u + 1);
-		} else {
-			if (p[i].kind == JK_SSE)
-				jit_emit_sse(t, u);
-			else if (p[i].kind == JK_X87)
-				jit_emit_x87(t, u);
-			else if (p[i].kind == JK_VEX)
-				jit_emit_vex(t, u);
-			else
-				jit_emit_uop(t, u);
-			t->cur->need = p[i].after;
-			t->cur->back = t->e.p;
-			t->cur->to_eflags = t->in_efl;
-		}
-		jit_win_pass(t, u);
+	switch (t->p->kind) {
+	case JK_SSE:
+		jit_emit_sse(t, u);
+		break;
+	case JK_X87:
+		jit_emit_x87(t, u);
+		break;
+	case JK_VEX:
+		jit_emit_vex(t, u);
+		break;
+	default:
+		jit_emit_uop(t, u);
 	}
+	t->cur->need = t->p->after;
+	t->cur->back = t->e.p;
+	t->cur->to_eflags = t->in_efl;
+}
+
+void jit_emit_one(struct trans *t, const struct plan *p, unsigned i)
+{
+	const struct uop *u = &t->b->u[i];
+
+	t->p = &p[i];
+	t->at = i;
+	HV_BUG_ON(t->nslow == ARRAY_SIZE(t->slow));
+	t->cur = &t->slow[t->nslow++];
+	*t->cur = (struct slow){ .u = u, .side = last_kind(p[i].kind) };
+	if (last_kind(p[i].kind)) {
+		jit_emit_end(t, u);
+	} else if (p[i].kind == JK_CALLOUT) {
+		jit_save_flags(t);
+		emit_callout(t, u);
+		t->in_efl = false;
+		jit_need_live(t, p[i].after, u + 1);
+	} else {
+		emit_native(t, u);
+	}
+	jit_win_pass(t, u);
 }
 
 static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
@@ -350,7 +359,10 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 	emit_head(t, stale);
 	if (p[0].kind != JK_CALLOUT)
 		jit_need_live(t, p[0].need | p[0].after, t->b->u);
-	emit_uops(t, p, n);
+	jit_plan_loop(t, p, n);
+	for (unsigned i = 0; i < n; i++)
+		jit_emit_one(t, p, i);
+	jit_emit_loop(t, p, n);
 	jit_emit_late(t);
 	for (unsigned i = 0; i < t->nslow; i++)
 		emit_slow(t, &t->slow[i]);
@@ -385,10 +397,11 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	t.word = b->mode & MODE_CS64 ? EM_W : 0;
 	t.in_rax = t.in_efl = false;
 	t.nslow = t.nreload = 0;
-	t.nlate = 0;
-	t.win.open = false;
+	t.nlate = t.at = 0;
+	t.quick = t.win.open = false;
 	t.plan = plan;
 	t.nplan = n;
+	memset(t.access, 0, sizeof(t.access));
 	t.e = (struct emit){ j->rw + j->used, j->rw + j->used + MAX_CODE, j->rx - j->rw };
 	*t.t = (struct jit_block){ .stop = plan[n - 1].kind == JK_SIDE ? &b->u[n - 1] : NULL };
 	if (!emit_block(&t, plan, n))

@@ -264,7 +264,10 @@ void jit_emit_end(struct trans *t, const struct uop *u)
 		jit_save_flags(t);
 		jit_need_flags(t, t->p->reads);
 		a = em_jcc(&t->e, soft_optable[u->row].opcode & 15);
+		t->done = t->e.p;
 		b = em_jmp(&t->e);
+		if (t->loop)
+			a = jit_loop_back(t, a);
 		emit_link(t, a, (int64_t)u->imm);
 		emit_link(t, b, next);
 		break;

@@ -156,8 +156,7 @@ void jit_emit_store(struct emit *e, const uint8_t *store)
 }
 
 /* ---- in a block ---------------------------------------------------------------------- */
-/* Bits of fpu_live that tell whether all of @need is there. */
-static unsigned tell(unsigned need)
+unsigned jit_tell(unsigned need)
 {
 	unsigned x87 = need & FX_X87;
 
@@ -169,7 +168,7 @@ static unsigned tell(unsigned need)
 void jit_need_live(struct trans *t, unsigned need, const struct uop *u)
 {
 	struct hop live = hop_mem(H_STATE, STATE(fpu_live));
-	unsigned bits = tell(need);
+	unsigned bits = jit_tell(need);
 	struct reload *r;
 
 	if (!need)

@@ -180,8 +180,12 @@ static struct hop mem_operand(struct trans *t, const struct uop *u, unsigned siz
 			      bool aligned)
 {
 	bool direct, flat = u->asize == 8 && u->flags & UOP_FLATSEG;
+	struct mem_use *a = &t->access[t->at];
 	struct hop m;
 
+	if (t->quick && t->group[t->at] >= 0)
+		return jit_group_operand(t, u, (unsigned)t->group[t->at]);
+	*a = (struct mem_use){ a->n + 1, (uint8_t)size, write, aligned };
 	direct = flat && ea_direct(u, &m) && m.disp < INT32_MAX - 4096;
 	if (direct && m.index < 0 && m.base >= 0 && !aligned)
 		return by_gpr(t, u->base, m.disp, size, write);

@@ -93,6 +93,12 @@ struct window {
 	int32_t lo, hi;
 };
 
+/* What a uop asked of jit_mem(). */
+struct mem_use {
+	uint8_t n, size;
+	bool write, aligned;
+};
+
 #define MAX_SLOW 70
 #define MAX_LATE 6
 
@@ -103,7 +109,7 @@ struct trans {
 	struct emit e;
 	unsigned word;		/* EM_W in 64-bit code, else 0: width of addresses and stack */
 	bool in_rax, in_efl;	/* where the guest's flags are */
-	struct slow slow[MAX_SLOW];
+	struct slow slow[MAX_SLOW * 2];
 	unsigned nslow;
 	struct reload reload[MAX_SLOW];
 	unsigned nreload;
@@ -114,6 +120,13 @@ struct trans {
 	const struct plan *p, *plan;
 	unsigned at, nplan;	/* the current uop, how many there are */
 	struct window win;
+	struct mem_use access[MAX_SLOW];
+	/* jit_loop.c */
+	struct jit_loop *loop;	/* NULL: not one */
+	bool quick;		/* emitting the version without checks */
+	int8_t group[MAX_SLOW];
+	uint8_t *back, *to_head, *try_it;	/* the way back: code, jumps to the head, to it */
+	const uint8_t *done;	/* the jump out of the loop */
 };
 
 /* Host register of a guest register, NO_REG if it lives in memory. */
@@ -174,7 +187,8 @@ void jit_win_open(struct trans *t, unsigned gpr, int32_t lo, int32_t hi, bool wr
 bool jit_win_plan(const struct trans *t, unsigned gpr, int32_t *lo, int32_t *hi, bool *write);
 void jit_win_pass(struct trans *t, const struct uop *u);
 
-/* jit_block.c: ways out */
+/* jit_block.c */
+void jit_emit_one(struct trans *t, const struct plan *p, unsigned i);
 void jit_exit(struct trans *t, enum jit_exit how, const void *arg);
 void jit_emit_side(struct trans *t, const struct uop *u);	/* the interpreter goes on here */
 
@@ -187,9 +201,17 @@ uint8_t *jit_emit_probe(struct emit *e);
 void jit_emit_page(struct emit *e, int reg, int32_t to);
 
 /* jit_live.c */
+/* Bits of fpu_live that tell whether all of @need is there. */
+unsigned jit_tell(unsigned need);
 void jit_need_live(struct trans *t, unsigned need, const struct uop *u);
 void jit_live_again(struct trans *t, unsigned need);
 void jit_emit_reload(struct trans *t, const struct reload *r);
+
+/* jit_loop.c */
+void jit_plan_loop(struct trans *t, const struct plan *p, unsigned n);
+uint8_t *jit_loop_back(struct trans *t, uint8_t *site);
+void jit_emit_loop(struct trans *t, const struct plan *p, unsigned n);
+struct hop jit_group_operand(struct trans *t, const struct uop *u, unsigned group);
 
 /* jit_sse.c */
 /* What must be live for a native form of @u (0: none), and whether it may fault; its flags. */

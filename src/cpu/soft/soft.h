@@ -220,6 +220,11 @@ struct soft {
 	struct gm_block *rmw_block;	/* code page that soft_rmw_ptr() gave out */
 	uint64_t rmw_off;
 
+	/* jit_loop.c: host - linear of each group, value of the register that ends the run ... */
+	uint64_t loop_delta[8], loop_limit;
+	uint64_t loop_left;	/* ... and when the loop was left before that */
+	struct jit_loop *loop_last;
+
 	/* XSAVE image, standard format: guest XMM at 160 and the upper halves of YMM at 576,
 	 * 16 bytes a register, in place; x87/MMX/MXCSR as fpu.c keeps them */
 	uint8_t fx[832] __attribute__((aligned(64)));
