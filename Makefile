@@ -115,6 +115,11 @@ test:
 	$(Q)+$(MAKE) --no-print-directory all tests
 	$(Q)B=$(B) scripts/run-tests $(B)/test-logs $(TESTS) $(SYSTESTS)
 
+# Whole systems, half an hour and more: memtest86+, iPXE, Xen, installers, reboots.
+test-guests: all
+	$(Q)scripts/deps guests
+	$(Q)B=$(B) TEST_LIMIT=3600 scripts/run-tests $(B)/guest-logs $(sort $(wildcard tests/guests/test_*.sh))
+
 # Fuzzing: FUZZ_TIME seconds for each target, then the CPU against this computer's
 # own with another random seed: HV_DIFF_CASES, HV_DIFF_SEED choose.
 fuzz: $(B)/tests/engine/test_soft_diff

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A run and how it ends; see session.h. */
 #include "session.h"
+#include "diagnose.h"
 #include "expect.h"
 #include <errno.h>
 #include <signal.h>
@@ -14,6 +15,8 @@
 
 #define NEWS_MAX (256u << 10)		/* output kept until the main thread looks */
 #define SHUTDOWN_LIMIT_NS (60ull * 1000000000)
+#define LOOKS 4u
+#define LOOK_FIRST_NS (6ull * 1000000000)
 #define RESET_LOOP_NS (10ull * 1000000000)
 
 struct session {
@@ -26,6 +29,9 @@ struct session {
 	sigset_t old_mask;
 	uint64_t deadline, shutdown_deadline;	/* host ns; 0: none */
 	uint64_t triple_at[3];
+	uint64_t look_at;		/* when to look whether the start gets anywhere */
+	unsigned looks;
+	const char *diagnosis;		/* said last */
 	bool script_done, over;
 	int exit_code;
 	char message[1024];
@@ -107,6 +113,7 @@ struct session *session_new(struct vm *vm, const struct config *cfg, struct char
 	pthread_mutex_init(&s->lock, NULL);
 	s->out = hv_zalloc(NEWS_MAX);
 	s->expect = expect_new(cfg, e);
+	s->look_at = host_now_ns() + LOOK_FIRST_NS;
 	if (!s->expect || !open_fds(s, e)) {
 		session_free(s);
 		return NULL;
@@ -165,8 +172,9 @@ static uint64_t next_deadline(const struct session *s)
 {
 	uint64_t a = s->deadline ? s->deadline : UINT64_MAX;
 	uint64_t b = s->shutdown_deadline ? s->shutdown_deadline : UINT64_MAX;
+	uint64_t c = s->look_at ? s->look_at : UINT64_MAX;
 
-	return MIN(a, b);
+	return MIN(MIN(a, b), c);
 }
 
 int session_timeout_ms(const struct session *s)
@@ -309,10 +317,25 @@ static void handle_signals(struct session *s)
 		end(s, 128 + (int)si.ssi_signo, "stopped by signal %u", si.ssi_signo);
 }
 
+/* A few looks in the first minute and a half, each twice as long after the last. */
+static void look(struct session *s)
+{
+	const char *say = diagnose(s->vm, s->cfg, expect_tail(s->expect, 20));
+
+	s->look_at = ++s->looks < LOOKS ? host_now_ns() + (LOOK_FIRST_NS << s->looks) : 0;
+	if (say && say != s->diagnosis)
+		log_warn("this start gets nowhere: %s", say);
+	s->diagnosis = say;
+}
+
 static void handle_deadlines(struct session *s)
 {
 	uint64_t now = host_now_ns();
 
+	if (s->look_at && now >= s->look_at)
+		look(s);
+	if (s->deadline && now >= s->deadline && s->look_at)
+		look(s);
 	if (s->deadline && now >= s->deadline)
 		end(s, HV_EXIT_TIMEOUT, s->script_done ? "--timeout ran out%s" :
 		    "--timeout ran out while waiting for %s",

@@ -112,7 +112,7 @@ static void test_firmware_map(void **st)
 	assert_true(gm_write_le32(m.vm->mem, GPA(MiB(64) - 4), 7));
 	assert_false(gm_read_le32(m.vm->mem, GPA(MiB(64)), &v));
 	assert_int_equal(cfg_rd(m.vm, CHIPSET_IDE_DEVFN, 0), 0x70108086);
-	assert_int_equal(cfg_rd(m.vm, PCI_DEVFN(2, 0), 0), 0x11111234);
+	assert_int_equal(cfg_rd(m.vm, PCI_DEVFN(2, 0), 0), 0x10501af4);	/* virtio-vga */
 	assert_int_equal(cfg_rd(m.vm, PCI_DEVFN(3, 0), 0) & 0xffff, 0x1af4);
 	close_machine(&m);
 }

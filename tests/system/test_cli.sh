@@ -41,6 +41,24 @@ bad 40 '\377\377\377\377\377\377\0\0' "qcow2 L1 outside the file"
 bad 72 '\200\0\0\0\0\0\0\0' "qcow2 unknown incompatible feature"
 bad 32 '\0\0\0\2' "qcow2 LUKS encryption"
 
+# ---- starts that get nowhere: the reason and what to do ----
+truncate -s 8M "$tmp/blank.img"
+run "blank disk" 124 "no bootable device" $HVRUN --display none --serial null --net none \
+	--engine soft --timeout 12s "$tmp/blank.img"
+printf '\372\364\353\376' >"$tmp/halt.img"	# cli; hlt; jmp
+truncate -s 510 "$tmp/halt.img"
+printf '\125\252' >>"$tmp/halt.img"
+truncate -s 1M "$tmp/halt.img"
+run "halted for good" 124 "halted with interrupts off" $HVRUN --display none --serial null \
+	--net none --engine soft --timeout 12s "$tmp/halt.img"
+if [ -s "$(dirname "$0")/../../build/guest/vmlinuz" ]; then
+	k="$(dirname "$0")/../../build/guest/vmlinuz"
+	run "kernel without a root device" 124 "found no root file system" $HVRUN --display none \
+		--net none --engine soft --timeout 15s --kernel "$k" --append "console=ttyS0"
+	run "kernel without a console" 124 "add console=ttyS0" $HVRUN --display none --net none \
+		--engine soft --timeout 12s --kernel "$k" --append "quiet"
+fi
+
 run "impossible memory" 64 "impossible" $HVRUN $N -m 1 "$tmp/good.qcow2"
 run "more memory than the host has" 9 "more than this computer has" \
 	$HVRUN $N -m 500G "$tmp/good.qcow2"
