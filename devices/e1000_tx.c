@@ -121,7 +121,8 @@ static bool context_ok(const struct e1000 *s)
 {
 	const struct e1000_ctx *c = &s->ctx;
 
-	return c->mss >= 32 && c->hdrlen >= 14 && c->hdrlen < s->tx_len && c->ipcss + 8 <= c->hdrlen &&
+	return c->mss >= 32 && c->hdrlen >= 14 && c->hdrlen < s->tx_len &&
+	       c->ipcss + 8 <= c->hdrlen &&
 	       c->tucss + (c->cmd & CTX_TCP ? 14 : 8) <= c->hdrlen && c->tucso + 2 <= c->hdrlen &&
 	       c->ipcso + 2 <= c->hdrlen;
 }

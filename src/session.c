@@ -43,6 +43,9 @@ struct session {
 	size_t out_len;
 	unsigned events;		/* bit per enum vm_event */
 	unsigned debug_value;
+	bool watching;			/* keep the end of what COM1 says, for look() */
+	size_t tail_len;
+	char tail[4096];
 };
 
 static void news(struct session *s)
@@ -55,12 +58,36 @@ static void news(struct session *s)
 		s->wakeup(s->wakeup_opaque);
 }
 
+/* The last 2 to 4 KiB of COM1, as text.  Under lock. */
+static void keep_tail(struct session *s, const uint8_t *buf, size_t len)
+{
+	size_t half = sizeof(s->tail) / 2;
+
+	if (len > half) {
+		buf += len - half;
+		len = half;
+	}
+	if (s->tail_len + len >= sizeof(s->tail)) {
+		memmove(s->tail, s->tail + s->tail_len - half, half);
+		s->tail_len = half;
+	}
+	for (size_t i = 0; i < len; i++)
+		s->tail[s->tail_len++] = buf[i] ? (char)buf[i] : ' ';
+	s->tail[s->tail_len] = 0;
+}
+
 /* Loop or vCPU thread, dev_lock held. */
 static void on_output(void *opaque, const uint8_t *buf, size_t len)
 {
 	struct session *s = opaque;
 
 	pthread_mutex_lock(&s->lock);
+	if (s->watching)
+		keep_tail(s, buf, len);
+	if (!s->cfg->nsteps && !s->cfg->nfail_on) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
 	if (len > NEWS_MAX - s->out_len)
 		len = NEWS_MAX - s->out_len;
 	memcpy(s->out + s->out_len, buf, len);
@@ -122,7 +149,8 @@ struct session *session_new(struct vm *vm, const struct config *cfg, struct char
 	vm->notify_opaque = s;
 	vm->reset_stops = cfg->reset_exits;
 	s->script_done = !cfg->nsteps;
-	if (console && (cfg->nsteps || cfg->nfail_on)) {
+	if (console) {
+		s->watching = true;
 		s->tap = (struct char_tap){ .output = on_output, .opaque = s };
 		chardev_add_tap(console, &s->tap);
 	}
@@ -320,9 +348,15 @@ static void handle_signals(struct session *s)
 /* A few looks in the first minute and a half, each twice as long after the last. */
 static void look(struct session *s)
 {
-	const char *say = diagnose(s->vm, s->cfg, expect_tail(s->expect, 20));
+	char tail[sizeof(s->tail)];
+	const char *say;
 
 	s->look_at = ++s->looks < LOOKS ? host_now_ns() + (LOOK_FIRST_NS << s->looks) : 0;
+	pthread_mutex_lock(&s->lock);
+	memcpy(tail, s->tail, s->tail_len + 1);
+	s->watching = s->look_at != 0;
+	pthread_mutex_unlock(&s->lock);
+	say = diagnose(s->vm, s->cfg, tail);
 	if (say && say != s->diagnosis)
 		log_warn("this start gets nowhere: %s", say);
 	s->diagnosis = say;

@@ -55,8 +55,6 @@ if [ -s "$(dirname "$0")/../../build/guest/vmlinuz" ]; then
 	k="$(dirname "$0")/../../build/guest/vmlinuz"
 	run "kernel without a root device" 124 "found no root file system" $HVRUN --display none \
 		--net none --engine soft --timeout 15s --kernel "$k" --append "console=ttyS0"
-	run "kernel without a console" 124 "add console=ttyS0" $HVRUN --display none --net none \
-		--engine soft --timeout 12s --kernel "$k" --append "quiet"
 fi
 
 run "impossible memory" 64 "impossible" $HVRUN $N -m 1 "$tmp/good.qcow2"
