@@ -76,8 +76,8 @@ static void known(const struct diff_case *c, struct diff_out *h, struct diff_out
 		g->error = h->error;
 	}
 	/* A target that is not canonical: checked before or after the push. */
-	if (!strcmp(r->mnem, "call") && (h->vector == EXC_PF || h->vector == EXC_SS) &&
-	    g->vector == EXC_GP) {
+	if (!strcmp(r->mnem, "call") && g->vector == EXC_GP &&
+	    (h->vector == EXC_PF || h->vector == EXC_SS || h->vector == EXC_AC)) {
 		g->vector = h->vector;
 		g->error = h->error;
 		g->cr2 = h->cr2;

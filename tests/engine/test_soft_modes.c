@@ -521,6 +521,25 @@ static void test_ltr(void **state)
 }
 
 /* ---- CPUID ----------------------------------------------- */
+/* XCR0's components and the sizes of the XSAVE area (Intel SDM vol. 1, 13.2). */
+static void check_leaf_d(void)
+{
+	uint64_t mask = soft_xcr0_mask();
+	uint32_t r[4];
+
+	s->xcr0 = 3;
+	soft_cpuid(s, 0xd, 0, r);
+	assert_true(r[0] == mask && r[1] == 576 && r[2] == (mask & 4 ? 832u : 576u) && !r[3]);
+	soft_cpuid(s, 0xd, 1, r);
+	assert_int_equal(r[0], 7);			/* XSAVEOPT, XSAVEC, XGETBV 1; no XSAVES */
+	soft_cpuid(s, 0xd, 2, r);
+	assert_true(r[0] == (mask & 4 ? 256u : 0) && r[1] == (mask & 4 ? 576u : 0));
+	s->xcr0 = mask;
+	soft_cpuid(s, 0xd, 0, r);
+	assert_int_equal(r[1], mask & 4 ? 832 : 576);
+	s->xcr0 = 1;
+}
+
 /* x86-64-v2 at least; what is beyond is said only if the instructions exist. */
 static void test_cpuid(void **state)
 {
@@ -555,8 +574,8 @@ static void test_cpuid(void **state)
 	assert_int_equal(r[3] & 0x42000000, 0);		/* no FFXSR */
 	soft_cpuid(s, 0x80000008, 0, r);
 	assert_int_equal(r[0], PHYS_BITS | 48 << 8);
-	soft_cpuid(s, 0xd, 1, r);
-	assert_int_equal(r[0] & ~7u, 0);		/* no XSAVES */
+	assert_int_equal(r[1], 1);			/* CLZERO */
+	check_leaf_d();
 	soft_cpuid(s, 0x7fffffff, 0, r);
 	assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
 }

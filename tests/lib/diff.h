@@ -42,7 +42,7 @@ struct diff_case {
 	struct diff_state in;
 	uint64_t target;		/* of the last instruction's memory operand */
 	bool wide;			/* an operand of more parts than one */
-	unsigned mem_len, seg;		/* seg: SEG_FS, SEG_GS or SEG_NUM */
+	unsigned mem_len, seg;		/* seg: SEG_FS, SEG_GS of any instruction, or SEG_NUM */
 	struct diff_patch patch[10];
 	unsigned npatch;
 };

@@ -505,7 +505,7 @@ static void state_operand(struct gen *g)
 		}
 		if (g_pct(g, 10))
 			p->b[26 + g_below(g, 2)] |= (uint8_t)(1 << g_below(g, 8)) & (uint8_t)~2;
-	} else if (is(g, "ldmxcsr")) {
+	} else if (strstr(g->row->mnem, "ldmxcsr")) {
 		memcpy(&v, fx + 24, 4);
 		if (g_pct(g, 10))
 			v |= 1u << g_below(g, 32);
@@ -548,8 +548,8 @@ static void special(struct gen *g)
 	}
 	if (starts(g, "xsave"))
 		patch64(g, g->target + 512, g_pct(g, 50) ? 7 : 0, 8);
-	else if (is(g, "fxrstor") || is(g, "xrstor") || is(g, "ldmxcsr") || is(g, "fldcw") ||
-		 is(g, "fldenv") || is(g, "frstor"))
+	else if (is(g, "fxrstor") || is(g, "xrstor") || strstr(r->mnem, "ldmxcsr") ||
+		 is(g, "fldcw") || is(g, "fldenv") || is(g, "frstor"))
 		state_operand(g);
 	else if (r->map == M1 && r->opcode == 0x62 && g_pct(g, 60))
 		patch64(g, g->target, (uint64_t)100 << 32 | (g_rnd(g) & 0x80000000), 8);
@@ -657,7 +657,8 @@ static void emit(struct gen *g, unsigned row)
 	}
 	c->mem_len = g->mem_len;
 	c->wide |= g->mem_len == 10 || g->mem_len == 14 || g->mem_len > 16;
-	c->seg = g->seg;
+	if (g->seg != SEG_NUM)
+		c->seg = g->seg;
 	c->target = g->target;
 	c->rows[c->nrows++] = row;
 	c->undef_fault = c->undef;
@@ -777,6 +778,7 @@ void diff_generate(struct diff_case *c, uint64_t seed, uint64_t n, int row)
 
 	c->npatch = c->nrows = c->len = 0;
 	c->wide = false;
+	c->seg = SEG_NUM;
 	c->undef = 0;
 	(void)g_rnd(&g);
 	c->bits = g_pct(&g, 85) ? 64 : 32;
