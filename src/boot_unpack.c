@@ -159,6 +159,7 @@ bool boot_unpack(const uint8_t *in, size_t n, struct boot_buf *out, struct err *
 		out->data = NULL;
 		return err_set(e, HV_EXIT_HOST, "no memory to decompress the kernel");
 	}
+	madvise(out->data, OUT_MAX, MADV_HUGEPAGE);	/* fewer page faults */
 	out->mapped = OUT_MAX;
 	got = u->run(in, n, out->data, OUT_MAX);
 	if (got < 0) {

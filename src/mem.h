@@ -2,7 +2,8 @@
 /*
  * Guest physical memory: RAM, ROM and video memory as the guest sees it.
  *
- * A gm_block is host memory (memfd-backed, mapped for the life of the VM).
+ * A gm_block is host memory (private, in huge pages where there are; mapped for the
+ * life of the VM).
  * A gm_slot shows a part of a block at a guest physical address.  Slots
  * never overlap: i440FX PAM switching re-points a slot from ROM to RAM
  * instead of stacking priorities.

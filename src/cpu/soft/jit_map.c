@@ -35,7 +35,8 @@ void soft_jit_map_block(const struct soft *s, const struct block *b)
 {
 	const struct soft_jit *j = s->jit;
 
-	fprintf(j->map, "%llx %llx %u", (unsigned long long)(uintptr_t)(b->jit->poll - j->rw + j->rx),
+	fprintf(j->map, "%llx %llx %u",
+		(unsigned long long)(uintptr_t)(b->jit->poll - j->rw + j->rx),
 		(unsigned long long)s->gpr[GPR_RIP], b->mode & MODE_CS64 ? 64 : 32);
 	put_hex(j->map, b->copy, b->bytes);
 	put_hex(j->map, b->jit->poll, b->jit->len);
