@@ -13,6 +13,7 @@
 #include "aml.h"
 #include "chipset.h"
 #include "fwcfg.h"
+#include "pvpanic.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -226,6 +227,20 @@ static void dsdt_isa_row(struct aml *a, const struct isa_row *row)
 	aml_end(a, d);
 }
 
+static void dsdt_pvpanic(struct aml *a)
+{
+	size_t d = aml_device(a, "PEVT"), r;
+
+	aml_name(a, "_HID");
+	aml_string(a, "QEMU0001");	/* the id that drivers look for */
+	aml_name(a, "_CRS");
+	r = aml_res_begin(a);
+	aml_res_io(a, PVPANIC_PORT, 1);
+	aml_res_end(a, r);
+	aml_name_int(a, "_STA", 0x0f);
+	aml_end(a, d);
+}
+
 static void dsdt_isa(struct aml *a, const struct acpi_config *cfg)
 {
 	size_t d = aml_device(a, "ISA_");
@@ -239,6 +254,7 @@ static void dsdt_isa(struct aml *a, const struct acpi_config *cfg)
 	for (unsigned i = 0; i < ARRAY_SIZE(isa_rows); i++)
 		if (!isa_rows[i].com || cfg->com_ports >> (isa_rows[i].com - 1) & 1)
 			dsdt_isa_row(a, &isa_rows[i]);
+	dsdt_pvpanic(a);
 	aml_end(a, d);
 }
 

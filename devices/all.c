@@ -15,6 +15,7 @@
 #include "ns16550.h"
 #include "nvme.h"
 #include "pflash.h"
+#include "pvpanic.h"
 #include "vga.h"
 #include "virtio/scsi.h"
 #include "virtio/virtio.h"
@@ -23,7 +24,7 @@ const struct device_ops *const all_device_ops[] = {
 	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops, &nvme_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
-	&pflash_ops, &e1000_ops,
+	&pflash_ops, &e1000_ops, &pvpanic_ops,
 	&virtio_blk_ops, &virtio_scsi_ops, &virtio_net_ops, &virtio_rng_ops, &virtio_vga_ops,
 	&virtio_keyboard_ops, &virtio_tablet_ops, &virtio_balloon_ops,
 	NULL

@@ -23,6 +23,7 @@
 #include "ioapic.h"
 #include "mc146818.h"
 #include "ns16550.h"
+#include "pvpanic.h"
 #include "vga.h"
 #include "virtio/virtio.h"
 #include "../src/block.h"
@@ -231,8 +232,10 @@ static bool add_isa(struct pc *pc, struct err *e)
 
 static bool add_debug_ports(struct pc *pc, struct err *e)
 {
-	struct device *d;
+	struct device *d = device_create(pc->dev.vm, &pvpanic_ops, "pvpanic");
 
+	if (!device_realize(d, e))
+		return false;
 	if (pc->cfg->debugcon) {
 		d = device_create(pc->dev.vm, &debugcon_ops, "debugcon");
 		debugcon_wire(d, DEBUGCON_PORT, pc->cfg->debugcon);
