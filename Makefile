@@ -137,6 +137,17 @@ check-kvm: all
 	$(Q)+$(MAKE) --no-print-directory $(KVMTESTS) $(B)/tests/guest/test_guests
 	$(Q)B=$(B) scripts/run-tests $(B)/kvm-logs $(KVMTESTS) $(B)/tests/guest/test_guests
 
+# The image tests with large numbers (an hour or more): DISK_ROUNDS=10 for a tenth.
+DISK_TESTS := qcow2_random:50 formats_random:50 qcow2_tool:5 qcow2_hostile:20 qcow2_kill:5 \
+	power_loss:100
+test-disks: all
+	$(Q)+$(MAKE) --no-print-directory $(foreach t,$(DISK_TESTS),\
+		$(B)/tests/images/test_$(firstword $(subst :, ,$(t))))
+	$(Q)for t in $(DISK_TESTS); do \
+		HV_TEST_ROUNDS=$$(($${t#*:} * $${DISK_ROUNDS:-100})) TEST_LIMIT=7200 \
+			scripts/run-tests $(B)/disk-logs $(B)/tests/images/test_$${t%:*} || exit 1; \
+	done
+
 demo:
 	$(Q)scripts/deps
 	$(Q)+$(MAKE) --no-print-directory all
@@ -166,5 +177,5 @@ clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
-.PHONY: all bench-guest tests test fuzz check check-kvm demo lint bench install clean
+.PHONY: all bench-guest tests test test-disks fuzz check check-kvm demo lint bench install clean
 .SECONDARY:

@@ -254,12 +254,12 @@ static void rounds(unsigned def, bool by_qemu)
 
 static void test_made_by_us(void **state)
 {
-	rounds(5 * ARRAY_SIZE(ours), false);
+	rounds(3 * ARRAY_SIZE(ours), false);
 }
 
 static void test_made_by_qemu(void **state)
 {
-	rounds(4 * ARRAY_SIZE(theirs), true);
+	rounds(3 * ARRAY_SIZE(theirs), true);
 }
 
 /* Overlays: what is below shows until written; the base never changes. */
@@ -296,7 +296,7 @@ static void test_overlays(void **state)
 		{ "vhdx", "vhdx", "", true },
 	};
 	const char *env = getenv("HV_TEST_ROUNDS");
-	unsigned long n = env && *env ? strtoul(env, NULL, 0) / 4 : 10;
+	unsigned long n = env && *env ? strtoul(env, NULL, 0) / 4 : 6;
 
 	it_skip_without("qemu-img");
 	for (unsigned long i = 0; i < n * ARRAY_SIZE(shapes); i++)
@@ -480,7 +480,7 @@ static long peak_rss(void)
 static void test_hostile(void **state)
 {
 	const char *env = getenv("HV_TEST_ROUNDS"), *first = getenv("HV_TEST_SEED");
-	unsigned long n = env && *env ? strtoul(env, NULL, 0) : 1500;
+	unsigned long n = env && *env ? strtoul(env, NULL, 0) : 1000;
 	unsigned long seed = first && *first ? strtoul(first, NULL, 0) : 1;
 	unsigned opened = 0;
 	long before;

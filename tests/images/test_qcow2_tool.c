@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define DEFAULT_ROUNDS 60
+#define DEFAULT_ROUNDS 42
 #define MAX_SIZE (8u << 20)
 #define SNAPS 3
 
