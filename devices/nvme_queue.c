@@ -197,6 +197,7 @@ void nvme_run(struct nvme *n)
 	n->stalled = false;
 	for (unsigned i = 0; i < NVME_QUEUES; i++)
 		more |= serve(n, i);
+	block_poll(n->block);
 	nvme_interrupts(n);
 	if (more)
 		loop_post(n->pci.dev.vm->loop, &n->work);
@@ -215,6 +216,7 @@ static void sq_doorbell(struct nvme *n, unsigned i, uint32_t val)
 	q->tail = val;
 	if (serve(n, i))
 		loop_post(n->pci.dev.vm->loop, &n->work);
+	block_poll(n->block);
 	nvme_interrupts(n);
 }
 

@@ -155,5 +155,6 @@ const struct block_format raw_format = {
 	.open = raw_open,
 	.io = raw_io,
 	.close = raw_close,
+	.plain = true,
 	.tool = &raw_tool,
 };

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests from controllers to worker threads and back.
+ * Requests from controllers to the image and back.
  *
- * Each block has its own small pool, started on demand.  A worker takes the
- * oldest request, performs it on the image and puts it on the done list; the
- * first of a batch posts one piece of work to the loop, which calls every
- * done() that has gathered by then.  Requests are not ordered against each
- * other, as on real disks with a queue; a flush covers what was completed
- * before it was submitted.
+ * A read that the page cache can serve is copied at once (RWF_NOWAIT); other
+ * transfers on disks whose bytes are a file's go to io_uring (aio.h), and
+ * everything else, and what did not go through whole there, to a small pool
+ * of threads, started on demand.  Completions gather on the done list; the
+ * loop thread, or the controller at the end of its own submission
+ * (block_poll()), calls every done() that is due, then the batch's end.
+ * Requests are not ordered against each other, as on real disks with a
+ * queue; a flush covers what was completed before it was submitted.
  *
  * Limits (iops, bps) hold requests back in the queue; a drain lifts them.
- *
- * NOTYET(block): pausing the machine on ENOSPC/EIO; errors go to the guest.
  */
+#include "aio.h"
 #include "block.h"
 #include "clock.h"
 #include "image.h"
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 
 #define BLOCK_WORKERS 4
+#define INLINE_MAX (1u << 20)	/* longest read that is copied at once */
 #define BURST_NS 50000000ull	/* what a limit lets through at once after a pause */
 
 struct req_list {
@@ -43,15 +45,22 @@ struct block {
 	struct block_options opt;	/* likewise, after block_set_options() */
 	struct loop *loop;
 	struct loop_work work;
+	/* under dev_lock */
+	struct aio *aio;		/* NULL: threads only */
+	void (*batch_end)(void *opaque);
+	void *batch_opaque;
+	bool delivering;
+	void (*on_stop)(void *opaque, struct block *b, enum block_op op, int error); /* immutable */
+	void *stop_opaque;
 	pthread_mutex_t lock;		/* protects everything below */
 	pthread_cond_t more, quiet;
-	struct req_list queue, done;
+	struct req_list queue, done, stopped;
 	unsigned busy;			/* queued or with a worker */
 	unsigned idle, nthreads;
-	void (*batch_end)(void *opaque);	/* under dev_lock */
-	void *batch_opaque;
 	unsigned draining;		/* limits do not count */
 	struct limit iops, bps;
+	unsigned retrying;		/* requests that were kept and are tried again */
+	bool stop_told;			/* on_stop has heard of an error since the last retry */
 	bool posted, quit, closed;
 	pthread_t threads[BLOCK_WORKERS];
 };
@@ -82,20 +91,72 @@ static struct block_req *list_take(struct req_list *l)
 	return r;
 }
 
-static void finish(struct block *b, struct block_req *r, int error, bool counted)
+/* Under b->lock: one request less with the workers. */
+static void not_busy(struct block *b, struct block_req *r)
 {
-	bool post;
+	if (r->retried)
+		b->retrying--;
+	r->retried = false;
+	if (--b->busy == 0)
+		pthread_cond_broadcast(&b->quiet);
+}
 
-	pthread_mutex_lock(&b->lock);
+/* Under b->lock: to the done list; true: the loop must be told. */
+static bool add_done(struct block *b, struct block_req *r, int error)
+{
+	bool post = !b->posted;
+
 	r->error = error;
 	list_add(&b->done, r);
-	post = !b->posted;
 	b->posted = true;
-	if (counted && --b->busy == 0)
-		pthread_cond_broadcast(&b->quiet);
+	return post;
+}
+
+/* A completion outside of the workers, under dev_lock. */
+static void finish_here(struct block *b, struct block_req *r, int error)
+{
+	bool post = false;
+
+	pthread_mutex_lock(&b->lock);
+	if (b->batch_end) {	/* block_poll() follows */
+		r->error = error;
+		list_add(&b->done, r);
+	} else {
+		post = add_done(b, r, error);
+	}
 	pthread_mutex_unlock(&b->lock);
 	if (post)
 		loop_post(b->loop, &b->work);
+}
+
+/* Is this error one that stops the machine rather than going to the guest? */
+static bool holds(const struct block *b, const struct block_req *r, int error)
+{
+	bool report = r->op == BLOCK_READ ? b->opt.report_read : b->opt.report_write;
+
+	return error && b->on_stop && !report && !b->draining && error != EINVAL &&
+	       error != EROFS && error != ENOTSUP;
+}
+
+static void worker_done(struct block *b, struct block_req *r, int error)
+{
+	enum block_op op = r->op;
+	bool post = false, tell = false;
+
+	pthread_mutex_lock(&b->lock);
+	not_busy(b, r);
+	if (holds(b, r, error)) {
+		list_add(&b->stopped, r);
+		tell = !b->stop_told;
+		b->stop_told = true;
+	} else {
+		post = add_done(b, r, error);
+	}
+	pthread_mutex_unlock(&b->lock);
+	if (post)
+		loop_post(b->loop, &b->work);
+	if (tell)
+		b->on_stop(b->stop_opaque, b, op, error);
 }
 
 static int perform(struct block *b, const struct block_req *r)
@@ -163,7 +224,7 @@ static void *worker(void *arg)
 			continue;
 		}
 		pthread_mutex_unlock(&b->lock);
-		finish(b, r, perform(b, r), true);
+		worker_done(b, r, perform(b, r));
 		pthread_mutex_lock(&b->lock);
 	}
 	pthread_mutex_unlock(&b->lock);
@@ -189,25 +250,87 @@ static int start_worker(struct block *b)
 /* Deliver completions, one at a time so that a done() may drain or submit. */
 static void deliver(struct block *b)
 {
+	bool outer = b->delivering;
 	struct block_req *r;
-	bool any = false;
+	unsigned n;
 
-	pthread_mutex_lock(&b->lock);
-	while ((r = list_take(&b->done)) != NULL) {
-		pthread_mutex_unlock(&b->lock);
-		r->done(r, r->error);
-		any = true;
+	b->delivering = true;
+	do {
+		n = 0;
 		pthread_mutex_lock(&b->lock);
-	}
-	pthread_mutex_unlock(&b->lock);
-	if (any && b->batch_end)
-		b->batch_end(b->batch_opaque);
+		while ((r = list_take(&b->done)) != NULL) {
+			pthread_mutex_unlock(&b->lock);
+			r->done(r, r->error);
+			n++;
+			pthread_mutex_lock(&b->lock);
+		}
+		pthread_mutex_unlock(&b->lock);
+		if (n && b->batch_end)
+			b->batch_end(b->batch_opaque);
+	} while (n);
+	b->delivering = outer;
+	if (b->aio)
+		aio_submit(b->aio);
+}
+
+static void deliver_work(void *opaque)
+{
+	deliver(opaque);
 }
 
 void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque)
 {
 	b->batch_end = end;
 	b->batch_opaque = opaque;
+}
+
+void block_poll(struct block *b)
+{
+	if (b->aio)
+		aio_reap(b->aio, false);
+	if (!b->delivering)
+		deliver(b);
+}
+
+/* ---- Errors that stop the machine ---- */
+
+void block_on_stop(struct block *b, void (*stop)(void *opaque, struct block *b, enum block_op op,
+						 int error), void *opaque)
+{
+	b->on_stop = stop;
+	b->stop_opaque = opaque;
+}
+
+/* Under b->lock. */
+static void requeue_stopped(struct block *b)
+{
+	struct block_req *r;
+
+	while ((r = list_take(&b->stopped)) != NULL) {
+		r->retried = true;
+		b->retrying++;
+		b->busy++;
+		list_add(&b->queue, r);
+	}
+	b->stop_told = false;
+	pthread_cond_broadcast(&b->more);
+}
+
+void block_retry(struct block *b)
+{
+	pthread_mutex_lock(&b->lock);
+	requeue_stopped(b);
+	pthread_mutex_unlock(&b->lock);
+}
+
+bool block_held(struct block *b)
+{
+	bool held;
+
+	pthread_mutex_lock(&b->lock);
+	held = b->stopped.head || b->retrying;
+	pthread_mutex_unlock(&b->lock);
+	return held;
 }
 
 static void block_free(struct block *b)
@@ -250,12 +373,15 @@ static struct block *block_new(struct image *im, struct loop *loop)
 	pthread_cond_init(&b->quiet, NULL);
 	list_init(&b->queue);
 	list_init(&b->done);
+	list_init(&b->stopped);
 	b->info.size = im->size;
 	b->info.readonly = im->flags & BLOCK_RDONLY;
 	b->info.format = im->flags & BLOCK_THROWAWAY ? im->backing->fmt->name : im->fmt->name;
 	snprintf(b->info.path, sizeof(b->info.path), "%s", im->path);
 	return b;
 }
+
+static void aio_done(void *opaque, void *tag, int result);
 
 struct block *block_open(const char *path, const char *format, unsigned flags,
 			 struct loop *loop, struct err *e)
@@ -276,6 +402,8 @@ struct block *block_open(const char *path, const char *format, unsigned flags,
 		block_free(b);
 		return NULL;
 	}
+	if (im->fmt->plain && !(flags & BLOCK_THREADS))
+		b->aio = aio_new(loop, aio_done, deliver_work, b);
 	return b;
 }
 
@@ -330,15 +458,8 @@ static int check_request(const struct block *b, const struct block_req *r)
 	return 0;
 }
 
-void block_submit(struct block *b, struct block_req *r)
+static void to_workers(struct block *b, struct block_req *r)
 {
-	int err = check_request(b, r);
-
-	r->block = b;
-	if (err) {
-		finish(b, r, err, false);
-		return;
-	}
 	pthread_mutex_lock(&b->lock);
 	list_add(&b->queue, r);
 	b->busy++;
@@ -349,22 +470,83 @@ void block_submit(struct block *b, struct block_req *r)
 	pthread_mutex_unlock(&b->lock);
 }
 
+/* A transfer that was cut short, or failed, is done again by a thread, which has the last word. */
+static void aio_done(void *opaque, void *tag, int result)
+{
+	struct block *b = opaque;
+	struct block_req *r = tag;
+
+	if (result < 0 || (uint64_t)result != r->len) {
+		to_workers(b, r);
+		return;
+	}
+	pthread_mutex_lock(&b->lock);
+	r->error = 0;
+	list_add(&b->done, r);		/* aio_reap()'s callers deliver */
+	pthread_mutex_unlock(&b->lock);
+}
+
+static bool limited(const struct block *b)
+{
+	return b->opt.iops || b->opt.bps;
+}
+
+static bool cached_read(struct block *b, const struct block_req *r)
+{
+	return r->op == BLOCK_READ && r->len <= INLINE_MAX && !limited(b) &&
+	       image_read_now(b->im, r->off, r->len, r->iov, r->niov) == 0;
+}
+
+/* What a thread would do beyond the transfer itself stays with the threads. */
+static bool to_ring(struct block *b, struct block_req *r)
+{
+	struct hostfile *f = &b->im->file;
+	bool write = r->op == BLOCK_WRITE;
+
+	if (!b->aio || (r->op != BLOCK_READ && !write) || !r->len || limited(b) ||
+	    hostfile_fault || (write && (b->opt.cache == BLOCK_CACHE_WRITETHROUGH ||
+					 (b->im->guard && r->off < IMAGE_HEAD) ||
+					 atomic_load(&f->sync_failed))))
+		return false;
+	if (!aio_queue(b->aio, write, hf_transfer_fd(f, r->iov, r->niov, r->off), r->iov, r->niov,
+		       r->off, r))
+		return false;
+	if (!b->batch_end)
+		aio_submit(b->aio);
+	return true;
+}
+
+void block_submit(struct block *b, struct block_req *r)
+{
+	int err = check_request(b, r);
+
+	r->block = b;
+	r->retried = false;
+	if (err || cached_read(b, r))
+		finish_here(b, r, err);
+	else if (!to_ring(b, r))
+		to_workers(b, r);
+}
+
 void block_drain(struct block *b)
 {
 	bool again;
 
 	do {
+		while (b->aio && aio_busy(b->aio))
+			aio_reap(b->aio, true);
 		pthread_mutex_lock(&b->lock);
 		b->draining++;
-		pthread_cond_broadcast(&b->more);
+		requeue_stopped(b);
 		while (b->busy)
 			pthread_cond_wait(&b->quiet, &b->lock);
 		b->draining--;
 		pthread_mutex_unlock(&b->lock);
 		deliver(b);
 		pthread_mutex_lock(&b->lock);
-		again = b->busy || b->done.head;
+		again = b->busy || b->done.head || b->stopped.head;
 		pthread_mutex_unlock(&b->lock);
+		again |= b->aio && aio_busy(b->aio);
 	} while (again);
 }
 
@@ -381,6 +563,7 @@ void block_close(struct block *b)
 	pthread_mutex_unlock(&b->lock);
 	for (unsigned i = 0; i < b->nthreads; i++)
 		pthread_join(b->threads[i], NULL);
+	aio_free(b->aio);
 	image_close(b->im);
 	/* A notice still in the loop's queue points at b: then the loop frees it. */
 	pthread_mutex_lock(&b->lock);

@@ -33,8 +33,9 @@ struct block_req {
 	void (*done)(struct block_req *r, int error);
 	void *opaque;
 	struct block *block;	/* set by block_submit() */
-	struct block_req *next;	/* block layer only */
-	int error;		/* block layer only */
+	struct block_req *next;	/* block layer only, as what follows */
+	int error;
+	bool retried;
 };
 
 enum block_flags {
@@ -42,6 +43,7 @@ enum block_flags {
 	BLOCK_DISCARD_ON = 1 << 1,	/* act on discards (free space); else they do nothing */
 	BLOCK_NO_LOCK = 1 << 2,		/* tests only */
 	BLOCK_THROWAWAY = 1 << 3,	/* --discard: writes go to an unlinked overlay */
+	BLOCK_THREADS = 1 << 4,		/* tests only: as on a host without io_uring */
 };
 
 #define BLOCK_SECTOR 512u
@@ -53,6 +55,8 @@ enum block_cache { BLOCK_CACHE_WRITEBACK, BLOCK_CACHE_NONE, BLOCK_CACHE_WRITETHR
 struct block_options {
 	enum block_cache cache;
 	uint64_t iops, bps;	/* limits a second over all requests; 0: none */
+	/* Host errors go to the guest; else block_on_stop() hears of them. */
+	bool report_read, report_write;
 };
 
 struct block_info {
@@ -83,8 +87,25 @@ const struct block_info *block_info(const struct block *b);
  * this call.  A discard is advice: it may change nothing.
  */
 void block_submit(struct block *b, struct block_req *r);
-/* @end is called (as done() is) after the done() calls of a batch: interrupts go there. */
+/*
+ * @end is called (as done() is) after the done() calls of a batch: interrupts
+ * go there.  Who sets it calls block_poll() after it has submitted something:
+ * that starts the batch, and calls done() for what is complete already.
+ */
 void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque);
+void block_poll(struct block *b);	/* under dev_lock */
+
+/*
+ * When the host cannot serve a request (disk full, I/O error) it is kept, and
+ * @stop hears of the first one: on any thread, no locks held; it may only
+ * record and signal.  block_retry() tries them all again; block_held() tells
+ * whether any is still kept or being tried.  A drain gives the errors to the
+ * guest.  Without @stop errors go to the guest at once.
+ */
+void block_on_stop(struct block *b, void (*stop)(void *opaque, struct block *b, enum block_op op,
+						 int error), void *opaque);
+void block_retry(struct block *b);
+bool block_held(struct block *b);
 /*
  * Finish everything in flight (reset, snapshot, close): under dev_lock,
  * which is kept; the remaining done() calls are made on this thread.

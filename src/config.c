@@ -234,7 +234,9 @@ const struct option_row config_options[] = {
 	  "if=virtio|scsi|nvme|ahci|ide (controller), format=raw|qcow2 (default: by content, "
 	  "once), cache=writeback|none|writethrough (none: past the host's page cache), "
 	  "discard=on|off (give freed space back, default on), readonly=on|off, serial=TEXT, "
-	  "iops=N and bps=SIZE (limits a second).",
+	  "iops=N and bps=SIZE (limits a second), werror=stop|report and rerror=stop|report (what "
+	  "a full or failing host disk does: pause the guest until it works again, the default, or "
+	  "give the guest an I/O error).",
 	  .parse = opt_disk },
 	{ "cdrom", 0, "FILE[,if=ide|ahci|scsi]",
 	  "Insert an ISO image into a CD drive; may be repeated.",

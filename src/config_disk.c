@@ -114,18 +114,40 @@ static bool key_bps(struct cfg_disk *d, char *v, struct err *e)
 	       USAGE(e, "--disk bps=%s: write bytes a second, for example 20M", v);
 }
 
+static bool key_error(const char *key, const char *v, bool *report, struct err *e)
+{
+	static const char *const names[] = { "stop", "report", NULL };
+	unsigned n = 0;
+
+	if (!choice(key, v, names, &n, e))
+		return false;
+	*report = n;
+	return true;
+}
+
+static bool key_werror(struct cfg_disk *d, char *v, struct err *e)
+{
+	return key_error("werror", v, &d->io.report_write, e);
+}
+
+static bool key_rerror(struct cfg_disk *d, char *v, struct err *e)
+{
+	return key_error("rerror", v, &d->io.report_read, e);
+}
+
 static const struct disk_key {
 	const char *name;
 	bool (*parse)(struct cfg_disk *d, char *v, struct err *e);
 } keys[] = {
 	{ "if", key_if }, { "format", key_format }, { "cache", key_cache },
 	{ "discard", key_discard }, { "readonly", key_readonly }, { "serial", key_serial },
-	{ "iops", key_iops }, { "bps", key_bps },
+	{ "iops", key_iops }, { "bps", key_bps }, { "werror", key_werror },
+	{ "rerror", key_rerror },
 };
 
 static bool disk_key(struct cfg_disk *d, char *field, struct err *e)
 {
-	char known[128] = "", *v = strchr(field, '=');
+	char known[160] = "", *v = strchr(field, '=');
 
 	if (!v)
 		return USAGE(e,

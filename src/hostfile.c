@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,6 +201,17 @@ int hf_preadv(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64
 		pos += (uint64_t)r;
 	}
 	return 0;
+}
+
+int hf_read_now(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off,
+		uint64_t len)
+{
+	ssize_t r;
+
+	if (hostfile_fault || f->direct_fd >= 0 || niov > IOV_MAX || off > INT64_MAX)
+		return EAGAIN;
+	r = preadv2(f->fd, iov, (int)niov, (off_t)off, RWF_NOWAIT);
+	return r >= 0 && (uint64_t)r == len ? 0 : EAGAIN;
 }
 
 int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off)

@@ -40,6 +40,9 @@ int hf_open_direct(struct hostfile *f);
 int hf_transfer_fd(const struct hostfile *f, const struct iovec *v, unsigned n, uint64_t off);
 int hf_size(struct hostfile *f, uint64_t *size);
 int hf_preadv(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off);
+/* From the page cache or not at all: 0 or EAGAIN. */
+int hf_read_now(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off,
+		uint64_t len);
 int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off);
 int hf_pread(struct hostfile *f, void *buf, size_t len, uint64_t off);
 int hf_pwrite(struct hostfile *f, const void *buf, size_t len, uint64_t off);

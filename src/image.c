@@ -167,6 +167,14 @@ int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 	return im->fmt->io(im, op, off, len, iov, niov);
 }
 
+int image_read_now(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
+		   unsigned niov)
+{
+	if (im->fmt->plain)
+		return hf_read_now(&im->file, iov, niov, off, len);
+	return im->fmt->read_now ? im->fmt->read_now(im, off, len, iov, niov) : EAGAIN;
+}
+
 int image_read(struct image *im, uint64_t off, void *buf, size_t len)
 {
 	size_t n = off >= im->size ? 0 : MIN(len, im->size - off);

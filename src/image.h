@@ -47,6 +47,13 @@ struct block_format {
 		  const struct iovec *iov, unsigned niov);
 	void (*close)(struct image *im);	/* flushes caches; may block */
 	const struct image_tool *tool;		/* imgtool.h; NULL: I/O only */
+	bool plain;	/* byte n of the disk is byte n of im->file */
+	/*
+	 * Any thread: a read that needs neither waiting nor the disk; 0, or EAGAIN:
+	 * io() must do it.  NULL: never.
+	 */
+	int (*read_now)(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
+			unsigned niov);
 };
 
 /* Table of the formats, NULL-terminated, raw last; in images/all.c. */
@@ -68,6 +75,9 @@ struct image *image_open(const char *path, const char *format, unsigned flags, s
 void image_close(struct image *im);
 int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 	     const struct iovec *iov, unsigned niov);
+/* Without waiting: 0, or EAGAIN (nothing can be said about the buffer then). */
+int image_read_now(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
+		   unsigned niov);
 /* Read for an image above: zeros past the end. */
 int image_read(struct image *im, uint64_t off, void *buf, size_t len);
 

@@ -9,6 +9,7 @@
 #include "boot.h"
 #include "chardev.h"
 #include "config.h"
+#include "diskhold.h"
 #include "cpu/vcpu.h"
 #include "display.h"
 #include "firmware.h"
@@ -30,6 +31,7 @@ struct app {
 	struct net *net;
 	struct firmware firmware;
 	struct session *session;
+	struct disk_hold *hold;
 	struct window *window;
 };
 
@@ -110,6 +112,7 @@ static enum pc_disk_if disk_bus(const struct cfg_disk *d)
 
 static bool open_disks(struct app *a, struct err *e)
 {
+	a->hold = disk_hold_new(a->vm);
 	for (unsigned i = 0; i < a->cfg.ndisks; i++) {
 		struct cfg_disk *d = &a->cfg.disks[i];
 		struct pc_disk *p = &a->pc.disks[i];
@@ -120,6 +123,7 @@ static bool open_disks(struct app *a, struct err *e)
 		a->blocks[i] = block_open(d->path, d->format, flags, a->vm->loop, e);
 		if (!a->blocks[i] || !block_set_options(a->blocks[i], &d->io, e))
 			return false;
+		disk_hold_add(a->hold, a->blocks[i]);
 		p->block = a->blocks[i];
 		p->bus = disk_bus(d);
 		p->cdrom = d->cdrom;
@@ -231,6 +235,7 @@ static bool set_up(struct app *a, struct err *e)
 	a->session = session_new(a->vm, c, a->serial[0], e);
 	if (!a->session)
 		return false;
+	session_set_disks(a->session, a->hold);
 	if (c->display == DISPLAY_WINDOW) {
 		a->window = window_open(a->vm, c, title(c), e);
 		if (!a->window)
@@ -287,6 +292,7 @@ static void tear_down(struct app *a)
 	if (a->net)
 		net_close(a->net);
 	vm_free(a->vm);
+	disk_hold_free(a->hold);
 	session_free(a->session);
 	config_free(&a->cfg);
 }

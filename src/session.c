@@ -2,6 +2,7 @@
 /* A run and how it ends; see session.h. */
 #include "session.h"
 #include "diagnose.h"
+#include "diskhold.h"
 #include "expect.h"
 #include <errno.h>
 #include <signal.h>
@@ -25,6 +26,7 @@ struct session {
 	struct chardev *console;
 	struct char_tap tap;
 	struct expect *expect;
+	struct disk_hold *disks;	/* NULL: none */
 	int ep, news_fd, sig_fd;
 	sigset_t old_mask;
 	uint64_t deadline, shutdown_deadline;	/* host ns; 0: none */
@@ -205,13 +207,25 @@ static uint64_t next_deadline(const struct session *s)
 	return MIN(MIN(a, b), c);
 }
 
+static void disk_news(void *opaque)
+{
+	news(opaque);
+}
+
+void session_set_disks(struct session *s, struct disk_hold *h)
+{
+	s->disks = h;
+	disk_hold_set_wakeup(h, disk_news, s);
+}
+
 int session_timeout_ms(const struct session *s)
 {
 	uint64_t now = host_now_ns(), at = next_deadline(s);
+	int disk = s->disks ? disk_hold_timeout_ms(s->disks) : -1, ms = -1;
 
-	if (at == UINT64_MAX)
-		return -1;
-	return at <= now ? 0 : (int)MIN((at - now) / 1000000 + 1, 1000000000u);
+	if (at != UINT64_MAX)
+		ms = at <= now ? 0 : (int)MIN((at - now) / 1000000 + 1, 1000000000u);
+	return disk < 0 ? ms : ms < 0 ? disk : MIN(ms, disk);
 }
 
 static void end(struct session *s, int exit_code, const char *fmt, ...) HV_PRINTF(3, 4);
@@ -388,6 +402,8 @@ bool session_step(struct session *s)
 	handle_events(s);
 	handle_signals(s);
 	handle_deadlines(s);
+	if (s->disks && !s->over)
+		disk_hold_step(s->disks);
 	if (!s->over)
 		return true;
 	if (s->exit_code == HV_EXIT_EXPECT || s->exit_code == HV_EXIT_TIMEOUT) {

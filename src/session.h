@@ -15,6 +15,7 @@
 #include "vm.h"
 
 struct session;
+struct disk_hold;
 
 /*
  * Before vm_start(): hooks vm->notify and taps @console (COM1's back end; may
@@ -24,6 +25,9 @@ struct session;
 struct session *session_new(struct vm *vm, const struct config *cfg, struct chardev *console,
 			    struct err *e);
 void session_free(struct session *s);
+
+/* Before vm_start(): work off @h with the rest of the news. */
+void session_set_disks(struct session *s, struct disk_hold *h);
 
 int session_fd(const struct session *s);
 /* Milliseconds until session_step() must be called again; -1: only on news. */

@@ -359,6 +359,7 @@ static void blk_kick(struct virtio_dev *v, unsigned q)
 		serve(b, q);
 		n++;
 	}
+	block_poll(b->block);
 	virtio_flush(v, q);
 	if (n == VIRTIO_KICK_BUDGET)
 		virtio_requeue(v, q);

@@ -479,6 +479,9 @@ static void scsi_kick(struct virtio_dev *v, unsigned q)
 			serve(s, q);
 		n++;
 	}
+	for (unsigned i = 0; i < VIRTIO_SCSI_TARGETS; i++)
+		if (s->target[i].used && block_of(&s->target[i]))
+			block_poll(block_of(&s->target[i]));
 	flush_queues(s);
 	if (n == VIRTIO_KICK_BUDGET)
 		virtio_requeue(v, q);

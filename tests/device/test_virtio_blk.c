@@ -104,6 +104,10 @@ void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque)
 	batch_opaque = opaque;
 }
 
+void block_poll(struct block *b)
+{
+}
+
 /* --- guest side --- */
 
 static struct vm *vm;

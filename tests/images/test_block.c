@@ -375,6 +375,119 @@ static void test_direct(void **state)
 		direct_mix(it_path("d.qcow2"), "qcow2");
 }
 
+static atomic_int no_space, told;
+
+static int full(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
+{
+	return op == HF_WRITE && no_space ? ENOSPC : 0;
+}
+
+static void on_stop(void *opaque, struct block *b, enum block_op op, int error)
+{
+	assert_int_equal(error, ENOSPC);
+	told++;
+}
+
+/* A full disk: the request is kept, tried again, and in the end done; a drain gives it up. */
+static void test_held(void **state)
+{
+	uint8_t buf[2][512] = { { 1 }, { 2 } }, back[512];
+	struct iovec v[2] = { { buf[0], 512 }, { buf[1], 512 } };
+	struct block_req r[2];
+	struct result res = { -1, 0, NULL };
+	struct fixture x;
+
+	setup(&x, raw_file(8192), NULL, 0);
+	block_on_stop(x.b, on_stop, NULL);
+	no_space = 1;
+	told = 0;
+	hostfile_fault = full;
+	for (unsigned i = 0; i < 2; i++) {
+		r[i] = (struct block_req){ .op = BLOCK_WRITE, .off = 512 * i, .len = 512,
+					   .iov = &v[i], .niov = 1, .done = done, .opaque = &res };
+		submit(&x, &r[i]);
+	}
+	while (!told)
+		loop_poll(x.loop, 1);
+	block_retry(x.b);		/* still full */
+	assert_true(block_held(x.b));
+	while (told < 2)
+		loop_poll(x.loop, 1);
+	assert_int_equal(res.calls, 0);
+	no_space = 0;
+	while (block_held(x.b)) {
+		block_retry(x.b);
+		loop_poll(x.loop, 1);
+	}
+	while (res.calls < 2)
+		loop_poll(x.loop, 1);
+	assert_int_equal(res.error, 0);
+	v[0].iov_base = back;
+	r[0].op = BLOCK_READ, r[0].off = 512;
+	submit(&x, &r[0]);
+	drain(&x);
+	assert_memory_equal(back, buf[1], 512);
+	no_space = 1;
+	r[1].off = 1024;
+	submit(&x, &r[1]);
+	drain(&x);
+	assert_int_equal(res.calls, 4);
+	assert_int_equal(res.error, ENOSPC);
+	hostfile_fault = NULL;
+	teardown(&x);
+}
+
+/* Many transfers at once, by the ring and (as where there is none) by threads only. */
+static void mixed(unsigned flags)
+{
+	enum { N = 64, LEN = 3072 };
+	static uint8_t w[N][LEN], g[N][LEN];
+	static struct iovec v[N][3];
+	static struct block_req r[N];
+	struct result res = { 0 };
+	struct fixture x;
+
+	setup(&x, raw_file(N * LEN + 100), "raw", flags);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; i < N; i++) {
+			uint8_t *p = pass ? g[i] : w[i];
+
+			if (!pass)
+				memset(p, (int)(i * 7 + 1), LEN);
+			v[i][0] = (struct iovec){ p, 100 };
+			v[i][1] = (struct iovec){ p + 100, 1000 };
+			v[i][2] = (struct iovec){ p + 1100, LEN - 1100 };
+			r[i] = (struct block_req){ .op = pass ? BLOCK_READ : BLOCK_WRITE,
+						   .off = i * LEN, .len = LEN, .iov = v[i],
+						   .niov = 3, .done = done, .opaque = &res };
+			submit(&x, &r[i]);
+		}
+		if (pass)
+			drain(&x);
+		while (res.calls < N)
+			loop_poll(x.loop, 100);
+		assert_int_equal(res.calls, N);
+		res.calls = 0;
+	}
+	assert_memory_equal(w, g, sizeof(w));
+	/* The last, incomplete sector: a short read that is done again. */
+	r[0].off = N * LEN, r[0].len = 512;
+	v[0][2].iov_len = 512;
+	v[0][0].iov_len = v[0][1].iov_len = 0;
+	memset(g[0] + 1100, 0xff, 512);
+	submit(&x, &r[0]);
+	drain(&x);
+	assert_int_equal(res.error, 0);
+	assert_int_equal(g[0][1100 + 100], 0);
+	teardown(&x);
+}
+
+static void test_ring(void **state)
+{
+	mixed(0);
+	mixed(BLOCK_THREADS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +499,8 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_writethrough),
 		cmocka_unit_test(test_direct),
+		cmocka_unit_test(test_held),
+		cmocka_unit_test(test_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

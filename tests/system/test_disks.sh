@@ -78,6 +78,45 @@ for c in ${TRIMS:-$controllers}; do
 		not_ok "$c: freed space is given back" "$before blocks before, $after after"
 done
 
+# A full host disk: the guest waits, sees no error, and goes on when there is space.
+mkdir "$tmp/small"
+if mount -t tmpfs -o size=24m hvrun-test "$tmp/small" 2>/dev/null; then
+	for fmt in raw qcow2; do
+		rm -f "$tmp/small"/*
+		mount -o remount,size=24m "$tmp/small"
+		qemu-img create -q -f $fmt "$tmp/small/d.img" 96M
+		rm -f "$tmp/raw.img"
+		truncate -s 96M "$tmp/raw.img"
+		mkfs.ext4 -q -F -E nodiscard "$tmp/raw.img"
+		[ $fmt = raw ] && cp --sparse=always "$tmp/raw.img" "$tmp/small/d.img" ||
+			qemu-img convert -q -O qcow2 "$tmp/raw.img" "$tmp/small/d.img"
+		(
+			n=0
+			until grep -q "guest is paused" "$tmp/out" 2>/dev/null || [ $n -gt 100 ]; do
+				sleep 1
+				n=$((n + 1))
+			done
+			sleep 3
+			mount -o remount,size=200m "$tmp/small"
+		) &
+		rm -f "$tmp/out"
+		guest "host disk full ($fmt): the guest goes on" "--disk $tmp/small/d.img" \
+			"mount -t ext4 /dev/vda /mnt && dd if=/dev/urandom of=/mnt/a bs=1M count=40 \
+2>/dev/null && sync && sha256sum /mnt/a >/tmp/s && echo 3 >/proc/sys/vm/drop_caches && \
+sha256sum -c /tmp/s && umount /mnt"
+		grep -q "no space is left" "$tmp/out" && grep -q "goes on$" "$tmp/out" &&
+			ok "host disk full ($fmt): it was told" ||
+			not_ok "host disk full ($fmt): it was told" "$(tail -n 3 "$tmp/out")"
+		wait
+		qemu-img convert -q -O raw "$tmp/small/d.img" "$tmp/raw.img"
+		e2fsck -fn "$tmp/raw.img" >"$tmp/fsck" 2>&1 && ok "host disk full ($fmt): fsck" ||
+			not_ok "host disk full ($fmt): fsck" "$(tail -n 3 "$tmp/fsck")"
+	done
+	umount "$tmp/small"
+else
+	skip "host disk full" "mounting a small tmpfs needs root"
+fi
+
 # CD drives: content, and firmware that starts from them.
 cat >"$tmp/boot.s" <<'EOS'
 	.code16

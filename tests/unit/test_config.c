@@ -104,6 +104,7 @@ static void test_refused(void **st)
 		{ "--disk|a.img,discard=maybe", "discard=on" },
 		{ "--disk|a.img,iops=0", "iops" },
 		{ "--disk|a.img,bps=fast", "20M" },
+		{ "--disk|a.img,werror=panic", "report" },
 		{ "--disk|a.img,serial=123456789012345678901", "20 characters" },
 		{ "--cdrom|a.iso,if=virtio", "CD" },
 		{ "--cdrom|a.iso,readonly=off", "read-only" },

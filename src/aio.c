@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Asynchronous file I/O by io_uring; see aio.h. */
+#include "aio.h"
+#include "loop.h"
+#include <errno.h>
+#include <limits.h>
+#include <liburing.h>
+#include <stdlib.h>
+
+#define RING_ENTRIES 256u
+
+struct aio {
+	struct io_uring ring;
+	struct loop *loop;
+	struct loop_fd fd;
+	void (*done)(void *opaque, void *tag, int result);
+	void (*idle)(void *opaque);
+	void *opaque;
+	unsigned busy, prepared;
+};
+
+/* The ring's descriptor is readable while completions wait. */
+static void ring_ready(void *opaque, unsigned events)
+{
+	struct aio *a = opaque;
+
+	if (aio_reap(a, false))
+		a->idle(a->opaque);
+}
+
+struct aio *aio_new(struct loop *loop, void (*done)(void *opaque, void *tag, int result),
+		    void (*idle)(void *opaque), void *opaque)
+{
+	struct aio *a = hv_zalloc(sizeof(*a));
+
+	a->loop = loop;
+	a->done = done;
+	a->idle = idle;
+	a->opaque = opaque;
+	/* Refused by seccomp or sysctl, or an old kernel: threads do it. */
+	if (io_uring_queue_init(RING_ENTRIES, &a->ring, IORING_SETUP_CLAMP) < 0) {
+		free(a);
+		return NULL;
+	}
+	a->fd = (struct loop_fd){ .fd = a->ring.ring_fd, .events = LOOP_IN, .fn = ring_ready,
+				  .opaque = a };
+	if (!loop_add_fd(loop, &a->fd, NULL)) {
+		io_uring_queue_exit(&a->ring);
+		free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void aio_free(struct aio *a)
+{
+	if (!a)
+		return;
+	HV_BUG_ON(a->busy);
+	loop_del_fd(a->loop, &a->fd);
+	io_uring_queue_exit(&a->ring);
+	free(a);
+}
+
+bool aio_queue(struct aio *a, bool write, int fd, const struct iovec *iov, unsigned niov,
+	       uint64_t off, void *tag)
+{
+	struct io_uring_sqe *e;
+
+	if (niov > IOV_MAX || a->busy >= RING_ENTRIES)
+		return false;
+	e = io_uring_get_sqe(&a->ring);
+	if (!e)
+		return false;
+	if (write)
+		io_uring_prep_writev(e, fd, iov, niov, off);
+	else
+		io_uring_prep_readv(e, fd, iov, niov, off);
+	io_uring_sqe_set_data(e, tag);
+	a->busy++;
+	a->prepared++;
+	return true;
+}
+
+void aio_submit(struct aio *a)
+{
+	/* What the kernel does not take now (EBUSY, EAGAIN) goes with the next call. */
+	while (a->prepared) {
+		int r = io_uring_submit(&a->ring);
+
+		if (r == -EINTR)
+			continue;
+		if (r <= 0)
+			break;
+		a->prepared -= MIN((unsigned)r, a->prepared);
+	}
+}
+
+unsigned aio_reap(struct aio *a, bool wait)
+{
+	struct io_uring_cqe *c;
+	unsigned n = 0;
+
+	aio_submit(a);
+	if (wait && a->busy)
+		while (io_uring_wait_cqe(&a->ring, &c) == -EINTR)
+			;
+	while (io_uring_peek_cqe(&a->ring, &c) == 0) {
+		void *tag = io_uring_cqe_get_data(c);
+		int result = c->res;
+
+		io_uring_cqe_seen(&a->ring, c);
+		a->busy--;
+		n++;
+		a->done(a->opaque, tag, result);
+	}
+	return n;
+}
+
+unsigned aio_busy(const struct aio *a)
+{
+	return a->busy;
+}
