@@ -220,7 +220,8 @@ static void test_hostile(void **st)
 			uint64_t d = dg_random(&seed);
 
 			put(RING + 16 * i, d & 1 ? d >> 20 : TABLE,
-			    d & 2 ? d >> 8 & 0xff0 : d >> 40, d >> 5 & (d & 4 ? 7 : 0xffff), d >> 30 & (d & 8 ? 0xffff : 0x8083));
+			    d & 2 ? d >> 8 & 0xff0 : d >> 40, d >> 5 & (d & 4 ? 7 : 0xffff),
+			    d >> 30 & (d & 8 ? 0xffff : 0x8083));
 			put(TABLE + 16 * (d >> 60), d, d >> 44, 0, d >> 24 & 7);
 		}
 		while (n < SIZE && virtq_pop(&q, &e)) {
