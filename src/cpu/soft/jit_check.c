@@ -3,8 +3,8 @@
  * Emitted code is decoded again and judged, in test builds and under verify:
  * only user-level opcodes; the host's stack pointer only for
  * calls and return frames; no segment registers; memory only in struct soft
- * ([rbp + disp]) or through an address that was checked ([r14], [r15], alone
- * or with another register); direct jumps only to an instruction of the block
+ * ([rbp + disp]) or through an address that was checked ([r14], [r15], rax,
+ * alone or with another register); direct jumps only to an instruction of the block
  * or into the stubs, indirect ones only through struct soft.
  */
 #include "jit.h"
@@ -85,7 +85,7 @@ static bool names_rsp(const struct uop *u)
 
 static bool scratch(unsigned gpr)
 {
-	return gpr == H_T0 || gpr == H_T1;
+	return gpr == H_T0 || gpr == H_T1 || gpr == H_FLAGS;
 }
 
 /* Return frames: lea rsp, [rsp + n]; mov rsp, [rbp + n]; cmp rsp, [rbp + n]; cmp r14, [rsp + 8]. */

@@ -55,6 +55,20 @@ static bool string_map(unsigned map)
 	return map == M3A || map == V3A;
 }
 
+/* A vector instruction with a general register as operand. */
+static bool names_gpr(const struct uop *u)
+{
+	const struct optable_info *inf = &soft_optable_info[u->row];
+
+	for (unsigned i = 0; i < inf->n; i++) {
+		unsigned k = inf->opd[i].kind;
+
+		if (k == K_G || k == K_B || ((k == K_E || k == K_R) && u->flags & UOP_MOD3))
+			return true;
+	}
+	return false;
+}
+
 /* General registers that @u may change. */
 static uint32_t changes(const struct uop *u, const struct plan *p)
 {
@@ -382,12 +396,65 @@ static void emit_limit(struct trans *t, uint8_t **tail)
 	*tail = em_jcc(&t->e, 4);
 }
 
+/* @u uses none of rax, T0 and T1 but for the address of its operand, and cannot leave the loop. */
+static bool plain(const struct trans *t, const struct plan *p, unsigned i)
+{
+	const struct uop *u = &t->b->u[i];
+	uop_fn fn = soft_optable[u->row].fn;
+	bool mem = t->access[i].n != 0;
+
+	if (mem && t->group[i] < 0)
+		return false;
+	if (p->kind == JK_GENERIC)
+		return !jit_is_high(p->r, u) && (mem || home(u->rm) >= 0) &&
+		       (p->r->ext != NO_REG || home(u->reg) >= 0) && !(u->reg & 7 && u->osize == 1);
+	if (p->kind == JK_SSE || p->kind == JK_VEX)
+		return p->need && !changes(u, p) && !names_gpr(u);
+	return p->kind == JK_NOP || (p->kind == JK_X87 && fn != h_fldcw && fn != h_ldmxcsr &&
+				     fn != h_fnstsw_ax);
+}
+
+/*
+ * In a loop of plain instructions the deltas stay in registers: T1, rax, and
+ * T0 where no address must be computed in it.
+ */
+static void place_deltas(struct trans *t, const struct plan *p, unsigned n)
+{
+	static const int8_t pool[] = { H_T1, H_FLAGS, H_T0 };
+	unsigned have = t->s->vfy ? 2 : 3;	/* emit_count() uses T0 */
+	bool computed = false;
+
+	memset(t->delta_in, -1, sizeof(t->delta_in));
+	for (unsigned i = 0; i + 1 < n; i++) {
+		const struct uop *u = &t->b->u[i];
+		bool direct = u->base == GPR_RIP || (u->base < 16 && jit_home[u->base] >= 0);
+
+		if (!plain(t, &p[i], i))
+			return;
+		if (t->group[i] >= 0 && (!direct || u->index != GPR_ZERO))
+			computed = true;
+		if (t->group[i] >= 0 && !direct && u->index != GPR_ZERO &&
+		    (u->index >= 16 || jit_home[u->index] < 0))
+			return;		/* T1 is needed for the address, too */
+	}
+	if (computed && t->loop->ngroups > 2)
+		return;
+	if (computed || t->loop->ngroups > have)
+		have = 2;
+	for (unsigned g = 0; g < have && g < t->loop->ngroups; g++) {
+		t->delta_in[g] = pool[g];
+		em_load(&t->e, pool[g], hop_mem(H_STATE, STATE(loop_delta) + 8 * (int32_t)g));
+	}
+}
+
 static void emit_quick(struct trans *t, const struct plan *p, unsigned n, unsigned setter)
 {
 	struct emit *e = &t->e;
-	uint8_t *top = e->p, *tail = NULL;
+	uint8_t *top, *tail = NULL;
 	unsigned cc = soft_optable[t->b->u[n - 1].row].opcode & 15;
 
+	place_deltas(t, p, n);
+	top = e->p;
 	if (t->s->vfy)
 		emit_count(t);
 	t->quick = true;
@@ -455,6 +522,18 @@ void jit_emit_loop(struct trans *t, const struct plan *p, unsigned n)
 	emit_quick(t, p, n, (unsigned)setter);
 }
 
+static struct hop held_operand(struct trans *t, const struct uop *u, int delta)
+{
+	int base = u->base < 16 ? jit_home[u->base] : NO_REG;
+
+	if (u->base == GPR_RIP)
+		return hop_mem(delta, (int32_t)u->disp);
+	if (base >= 0 && u->index == GPR_ZERO)
+		return hop_sib(base, delta, 0, (int32_t)u->disp);
+	jit_lea(t, u, false);
+	return hop_sib(H_T0, delta, 0, 0);
+}
+
 /* Where a checked operand is on the host.  Touches no flags. */
 struct hop jit_group_operand(struct trans *t, const struct uop *u, unsigned group)
 {
@@ -463,6 +542,8 @@ struct hop jit_group_operand(struct trans *t, const struct uop *u, unsigned grou
 	struct emit *e = &t->e;
 
 	t->scratch = H_T1;
+	if (t->delta_in[group] >= 0)
+		return held_operand(t, u, t->delta_in[group]);
 	if (u->base == GPR_RIP) {
 		em_load(e, H_T0, delta);
 		return hop_mem(H_T0, (int32_t)u->disp);

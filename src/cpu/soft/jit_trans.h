@@ -125,6 +125,7 @@ struct trans {
 	struct jit_loop *loop;	/* NULL: not one */
 	bool quick;		/* emitting the version without checks */
 	int8_t group[MAX_SLOW];
+	int8_t delta_in[8];	/* register that holds the delta of a group all the time, or -1 */
 	uint8_t *back, *to_head, *try_it;	/* the way back: code, jumps to the head, to it */
 	const uint8_t *done;	/* the jump out of the loop */
 };
