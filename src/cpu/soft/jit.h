@@ -68,6 +68,7 @@ struct jit_group {
 	uint8_t base, index, scale;
 	uint8_t align;		/* ... and aligned so at arel */
 	bool write;
+	bool fixed;		/* base stays: its value is part of the delta */
 	uint16_t span;
 	int32_t lo, arel;	/* as the registers are at the start of an iteration */
 	int32_t step;		/* of the address from one iteration to the next */

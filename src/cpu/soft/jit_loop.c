@@ -148,6 +148,11 @@ static bool steady(const struct reg_use *r, unsigned gpr)
 	return gpr >= 16 || (!r[gpr].other && r[gpr].width != 4);
 }
 
+static bool changed(const struct reg_use *r, unsigned gpr)
+{
+	return gpr >= 18 || (gpr < 16 && r[gpr].width) || gpr == GPR_RIP;
+}
+
 static int64_t step_of(const struct reg_use *r, unsigned gpr)
 {
 	return gpr < 16 ? r[gpr].step : 0;
@@ -170,7 +175,7 @@ static bool join(struct jit_group *g, int64_t rel, const struct mem_use *a)
 }
 
 static int find_group(struct jit_loop *l, const struct uop *u, int64_t step, int64_t rel,
-		      const struct mem_use *a)
+		      const struct mem_use *a, bool base_step)
 {
 	struct jit_group *g;
 
@@ -186,6 +191,7 @@ static int find_group(struct jit_loop *l, const struct uop *u, int64_t step, int
 	*g = (struct jit_group){ .base = u->base, .index = u->index, .scale = u->scale,
 				 .align = 1, .lo = (int32_t)rel, .span = a->size,
 				 .step = (int32_t)step };
+	g->fixed = !base_step && u->index < 16 && jit_home[u->index] >= 0;
 	join(g, rel, a);
 	return (int)l->ngroups - 1;
 }
@@ -210,7 +216,8 @@ static void make_groups(struct trans *t, const struct plan *p, unsigned n)
 		if (step > MAX_STEP || step < -MAX_STEP || rel != (int32_t)rel ||
 		    (a->aligned && step & (a->size - 1)))
 			continue;
-		t->group[i] = (int8_t)find_group(t->loop, u, step, rel, a);
+		t->group[i] = (int8_t)find_group(t->loop, u, step, rel, a,
+						  changed(all, u->base));
 	}
 }
 
@@ -238,6 +245,8 @@ group_times(struct soft *s, const struct jit_loop *l, unsigned i)
 	s->loop_delta[i] = e->delta;
 	if (g->base == GPR_RIP)
 		s->loop_delta[i] += lin - (uint64_t)(int64_t)g->lo;
+	if (g->fixed)
+		s->loop_delta[i] += s->gpr[g->base];
 	if (g->step > 0)
 		return (4096 - off - g->span) / (unsigned)g->step + 1;
 	return g->step < 0 ? off / (unsigned)-g->step + 1 : MAX_TIMES;
@@ -428,9 +437,12 @@ static void place_deltas(struct trans *t, const struct plan *p, unsigned n)
 	for (unsigned i = 0; i + 1 < n; i++) {
 		const struct uop *u = &t->b->u[i];
 		bool direct = u->base == GPR_RIP || (u->base < 16 && jit_home[u->base] >= 0);
+		bool fixed = t->group[i] >= 0 && t->loop->g[t->group[i]].fixed;
 
 		if (!plain(t, &p[i], i))
 			return;
+		if (fixed)
+			continue;
 		if (t->group[i] >= 0 && (!direct || u->index != GPR_ZERO))
 			computed = true;
 		if (t->group[i] >= 0 && !direct && u->index != GPR_ZERO &&
@@ -522,10 +534,12 @@ void jit_emit_loop(struct trans *t, const struct plan *p, unsigned n)
 	emit_quick(t, p, n, (unsigned)setter);
 }
 
-static struct hop held_operand(struct trans *t, const struct uop *u, int delta)
+static struct hop held_operand(struct trans *t, const struct uop *u, int delta, bool fixed)
 {
 	int base = u->base < 16 ? jit_home[u->base] : NO_REG;
 
+	if (fixed)
+		return hop_sib(delta, jit_home[u->index], u->scale, (int32_t)u->disp);
 	if (u->base == GPR_RIP)
 		return hop_mem(delta, (int32_t)u->disp);
 	if (base >= 0 && u->index == GPR_ZERO)
@@ -543,7 +557,11 @@ struct hop jit_group_operand(struct trans *t, const struct uop *u, unsigned grou
 
 	t->scratch = H_T1;
 	if (t->delta_in[group] >= 0)
-		return held_operand(t, u, t->delta_in[group]);
+		return held_operand(t, u, t->delta_in[group], t->loop->g[group].fixed);
+	if (t->loop->g[group].fixed) {
+		em_load(e, H_T0, delta);
+		return held_operand(t, u, H_T0, true);
+	}
 	if (u->base == GPR_RIP) {
 		em_load(e, H_T0, delta);
 		return hop_mem(H_T0, (int32_t)u->disp);
