@@ -710,12 +710,14 @@ static bool fpu_row(unsigned row)
 {
 	const struct optable_row *r = &soft_optable[row];
 	static const char *const never[] = { "fxsave", "fxrstor", "fnstenv", "fldenv", "fnsave",
-					     "frstor", "maskmovq", "maskmovdqu" };
+					     "frstor", "maskmovq", "maskmovdqu",
+					     "vmaskmovdqu" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
-		if (!strcmp(never[i], r->mnem))
+		if (!strcmp(never[i], r->mnem) || r->attr & A_IS4)
 			return false;
-	return soft_optable_info[row].attr & (A_FPU | A_SSE | A_MMX) || !strcmp(r->mnem, "fwait");
+	return soft_optable_info[row].attr & (A_FPU | A_SSE | A_MMX | A_AVX) ||
+	       !strcmp(r->mnem, "fwait");
 }
 
 /* Stores x87 instruction and data pointers, of which the translator keeps no account. */
