@@ -498,7 +498,7 @@ static void state_operand(struct gen *g)
 				p->b[520] = (uint8_t)(p->b[512] | g_below(g, 8));
 				p->b[527] = 0x80;
 				if (g_pct(g, 10))
-					p->b[520 + g_below(g, 56)] ^= (uint8_t)(1 << g_below(g, 8));
+					p->b[521 + g_below(g, 55)] ^= (uint8_t)(4 << g_below(g, 6));
 			} else if (g_pct(g, 10))
 				p->b[514 + 8 * g_below(g, 3) + g_below(g, 5)] |=
 					(uint8_t)(8 << g_below(g, 5));

@@ -22,7 +22,8 @@
 	asm volatile(".pushsection soft_stubs,\"ax\",@progbits\n.balign 8\n" #label ":\n" \
 		     ".set stub_i, 0\n.rept %c[count]\n" \
 		     ".byte 0xc4, %c[b1], %c[b2], %c[op], %c[modrm]\n" \
-		     ".if %c[tail] == 1\n.byte stub_i\n.elseif %c[tail] == 2\n.byte 0x30\n.endif\n" \
+		     ".if %c[tail] == 1\n.byte stub_i\n" \
+		     ".elseif %c[tail] == 2\n.byte 0x30\n.endif\n" \
 		     "ret\n.balign 8\n.set stub_i, stub_i + 1\n.endr\n.popsection\n" \
 		     : \
 		     : [count] "i"(COUNT(attr, l)), [b1] "i"(BYTE1(map)), \

@@ -517,7 +517,8 @@ static int decode(struct dec *d, unsigned off, struct uop *u)
 				   (d->rex & REX_W ? UOP_REXW : 0)),
 	};
 	if (d->map >= V0F)
-		u->vex = (d->vex_v & (d->mode & MODE_CS64 ? 15 : 7)) | (d->vex_l && !(inf->attr & A_LIG) ? VEX_L : 0) |
+		u->vex = (d->vex_v & (d->mode & MODE_CS64 ? 15 : 7)) |
+			 (d->vex_l && !(inf->attr & A_LIG) ? VEX_L : 0) |
 			 (d->vex_w ? VEX_W : 0);
 	if (inf->attr & A_MODRM)
 		get_modrm(d, inf, u);
