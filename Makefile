@@ -127,6 +127,12 @@ fuzz: $(B)/tests/engine/test_soft_diff
 	$(Q)scripts/run-fuzz build/fuzz $${FUZZ_TIME:-60}
 	$(Q)HV_DIFF_SEED=$${HV_DIFF_SEED:-random} HV_DIFF_CASES=$${HV_DIFF_CASES:-30000000} $<
 
+# Hours: the software CPU in lockstep and under load; T= chooses parts, MINUTES= bounds each.
+test-long: $(B)/tests/engine/test_soft_diff
+	$(Q)scripts/deps test
+	$(Q)+$(MAKE) --no-print-directory all
+	$(Q)B=$(B) T="$(T)" MINUTES="$(or $(MINUTES),30)" scripts/test-long
+
 # Under a minute, no KVM, no display, no guests.
 check: all
 	$(Q)+$(MAKE) --no-print-directory $(QUICK)
@@ -177,5 +183,5 @@ clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
-.PHONY: all bench-guest tests test test-disks fuzz check check-kvm demo lint bench install clean
+.PHONY: all bench-guest tests test test-long test-disks fuzz check check-kvm demo lint bench install clean
 .SECONDARY:
