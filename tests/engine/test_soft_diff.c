@@ -311,11 +311,14 @@ static bool ours(const struct diff_out *g)
 {
 	unsigned char v;
 
-	for (uint64_t at = g->cr2 & ~0xfffull; at <= ((g->cr2 + 576) & ~0xfffull); at += 0x1000)
+	for (unsigned page = 0; page < 2; page++) {
+		uint64_t at = (g->cr2 & ~0xfffull) + page * 0x1000;
+
 		if (g->vector == EXC_PF && at < 1ull << 47 &&
 		    (at < DIFF_CODE || at >= DIFF_DATA + DIFF_DATA_LEN) &&
 		    !mincore((void *)(uintptr_t)at, 1, &v))
 			return true;
+	}
 	return false;
 }
 

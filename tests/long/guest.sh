@@ -5,14 +5,16 @@
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root
 cd /long || exit 1
 case "$1" in
-compile)	# JOBS [forever]: build and test every package in /long/src, from scratch
-	jobs=$2
+compile)	# JOBS once|forever [PACKAGE...]: build and test what is in /long/src, from scratch
+	jobs=$2 often=$3
+	shift 3
+	[ $# != 0 ] || set -- $(ls /long/src)
 	while :; do
 		rm -rf /long/work
 		mkdir /long/work
-		for d in /long/src/*; do
-			p=$(basename "$d")
-			cp -r "$d" /long/work/ && cd "/long/work/$p" || exit 1
+		for p; do
+			d=/long/src/$p
+			cp -a "$d" /long/work/ && cd "/long/work/$p" || exit 1
 			echo "long: begin $p"
 			CC=/long/cc ./configure >/long/work/log 2>&1 || {
 				tail -n 20 /long/work/log
@@ -26,7 +28,7 @@ compile)	# JOBS [forever]: build and test every package in /long/src, from scrat
 			grep '^long: \|^# [A-Z]*: \|\*\*\*' /long/work/log
 			echo "long: result $p check $rc"
 		done
-		[ "${3:-}" = forever ] || break
+		[ "$often" = forever ] || break
 	done
 	;;
 stress)		# SECONDS CPUS
@@ -55,4 +57,4 @@ litmus)		# SECONDS
 	/long/litmus "$2" | sed 's/^/long: /'
 	;;
 esac
-echo "long: end $1"
+echo "long: end"
