@@ -545,6 +545,15 @@ static uint32_t flags_used(const struct uop *u)
 	return r->fout && r->fin & ~FL_CF && strchr("rs", r->mnem[0]) ? 0 : r->fin;
 }
 
+/* SDM vol. 2, SHLD and SHRD: counts above the operand size leave the result undefined. */
+static bool undefined_result(const struct uop *u)
+{
+	const struct optable_row *r = &soft_optable[u->row];
+
+	return u->osize == 2 && (!strcmp(r->mnem, "shld") || !strcmp(r->mnem, "shrd")) &&
+	       (strstr(r->operands, "CL") || (u->imm8 & 31) > 16);
+}
+
 bool soft_verify_stops(const struct uop *u, bool callout, uint32_t *undef)
 {
 	const struct optable_row *r = &soft_optable[u->row];
@@ -553,7 +562,7 @@ bool soft_verify_stops(const struct uop *u, bool callout, uint32_t *undef)
 
 	if (!u->len)
 		return false;
-	if (once || flags_used(u) & *undef)
+	if (once || undefined_result(u) || flags_used(u) & *undef)
 		return true;
 	step_undef(u, undef);
 	return false;
