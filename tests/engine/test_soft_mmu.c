@@ -388,6 +388,62 @@ static void test_drop_large(void **state)
 	}
 }
 
+static void load_cr3(unsigned pcid, bool keep)
+{
+	s->gpr[R_RAX] = (s->cr3 & ~0xfffull) | pcid | (uint64_t)keep << 63;
+	EXEC(0x0f, 0x22, 0xd8);				/* mov cr3, rax */
+}
+
+static void invpcid(unsigned type, unsigned pcid, uint64_t lin)
+{
+	sys_put(&t, SVM_DATA, pcid, 8);
+	sys_put(&t, SVM_DATA + 8, lin, 8);
+	s->gpr[R_RBX] = SVM_DATA;
+	s->gpr[R_RAX] = type;
+	EXEC(0x66, 0x0f, 0x38, 0x82, 0x03);		/* invpcid rax, [rbx] */
+}
+
+/* Translations of another PCID stay until somebody drops them (SDM vol. 3, 4.10.4). */
+static void test_pcid(void **state)
+{
+	const struct kind *k = &kinds[0];
+
+	for (unsigned how = 0; how < 8; how++) {
+		const struct access a = { 0 };
+
+		start(k);
+		set_regs(k, &a);
+		s->cr4 |= CR4_PGE | CR4_PCIDE;
+		invpcid(2, 0, 0);
+		sys_put(&t, 0x200000, 0x11111111, 4);
+		sys_put(&t, 0x201000, 0x22222222, 4);
+		load_cr3(1, false);
+		map64(k, 0x200067);
+		assert_true(soft_ld_as(s, NULL, k->lin, 4, true) == 0x11111111);
+		load_cr3(2, true);
+		map64(k, 0x201067);
+		assert_true(soft_ld_as(s, NULL, k->lin, 4, true) == 0x22222222);
+		if (how < 4) {
+			invpcid(how, 1, k->lin);
+		} else if (how == 4) {
+			load_cr3(1, false);
+		} else if (how == 5) {			/* nothing, and nothing of another */
+			invpcid(0, 2, k->lin);
+			invpcid(0, 1, k->lin + 0x1000);
+			invpcid(1, 2, 0);
+		} else if (how == 6) {			/* more spaces than are kept */
+			for (unsigned i = 3; i < 12; i++)
+				load_cr3(i, true);
+		} else {
+			s->gpr[R_RAX] = s->cr4 & ~CR4_PGE;
+			EXEC(0x0f, 0x22, 0xe0);		/* mov cr4, rax */
+		}
+		load_cr3(1, true);
+		assert_int_equal(soft_ld_as(s, NULL, k->lin, 4, true),
+				 how == 5 ? 0x11111111 : 0x22222222);
+	}
+}
+
 /* Code whose page is remapped, with INVLPG between. */
 static void test_drop_code(void **state)
 {
@@ -540,6 +596,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reserved, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop_large, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pcid, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop_code, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pdpte, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pse36, setup, teardown),

@@ -199,7 +199,7 @@ static HN(h_too_long)
 }
 
 /* Privilege and FPU availability, in front of instructions that need a look. */
-static HN(h_guard)
+HN(soft_h_guard)
 {
 	uint32_t attr = soft_optable_info[u->row].attr;
 	bool ts = s->cr0 & 8, em = s->cr0 & 4;
@@ -245,7 +245,7 @@ static void add_guard(struct builder *w, const struct uop *u)
 	if (!(attr & A_PRIV) && !(attr & A_AVX && w->mode & MODE_AVX_OFF) &&
 	    !(attr & (A_FPU | A_SSE | A_MMX) && w->mode & MODE_FPU_OFF))
 		return;
-	g.fn = h_guard;
+	g.fn = soft_h_guard;
 	g.len = 0;
 	add_uop(w, &g);
 }

@@ -33,14 +33,14 @@ const int8_t jit_home[16] = {
 };
 
 /* ---- flags ------------------------------------------------------------------- */
-static void flags_in(struct soft *s)
+void soft_jit_flags_in(struct soft *s)
 {
 	uint32_t fl = soft_arith(s);
 
 	s->jit_flags = (fl & 0xd5) << 8 | fl >> 11;
 }
 
-static void flags_out(struct soft *s)
+void soft_jit_flags_out(struct soft *s)
 {
 	uint64_t v = s->jit_flags;
 
@@ -67,7 +67,7 @@ static bool run_callout(struct soft *s, const struct jit_callout *c)
 	s->cur = c->b;
 	s->gpr[GPR_RIP] = block_rip(s, c->b);
 	s->jit_cut = false;
-	flags_out(s);
+	soft_jit_flags_out(s);
 	if (!c->u.fn(s, &c->u))
 		return true;
 	/* Return frames are good for one key only. */
@@ -76,7 +76,7 @@ static bool run_callout(struct soft *s, const struct jit_callout *c)
 		return true;
 	}
 	if (c->sets_flags)
-		flags_in(s);
+		soft_jit_flags_in(s);
 	return false;
 }
 
@@ -213,6 +213,9 @@ static void make_stubs(struct soft_jit *j)
 	make_exit(&e, j, &bare);
 	j->callout = e.p;
 	make_callout(&e, j, bare);
+	j->tail = e.p;
+	spill(&e, j);
+	jit_make_tail(&e, bare);
 	j->lookup = e.p;
 	make_lookup(&e, j);
 	em_fix(underflow, make_underflow(&e, j->lookup));
@@ -245,14 +248,14 @@ enum jit_exit soft_jit_run(struct soft *s, struct block *b)
 	enum jit_exit how;
 
 	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
-	flags_in(s);
+	soft_jit_flags_in(s);
 	how = (enum jit_exit)s->jit->enter(s, b->jit_entry);
 	if (how == JX_WINDOW) {
 		s->jit_arg = (uintptr_t)((const struct jit_window *)(uintptr_t)s->jit_arg)->u;
 		how = JX_UOP;
 	}
 	if (how != JX_LEAVE) {
-		flags_out(s);
+		soft_jit_flags_out(s);
 		s->rip = exit_rip(s, how);
 	}
 	return how;
@@ -269,11 +272,11 @@ static HN(h_jit)
 	if (unlikely(s->vfy))
 		return soft_verify_unit(s);
 	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
-	flags_in(s);
+	soft_jit_flags_in(s);
 	how = s->jit->enter(s, b->jit_entry);
 	if (how == JX_LEAVE)
 		return NULL;
-	flags_out(s);
+	soft_jit_flags_out(s);
 	switch (how) {
 	case JX_GOTO:
 		return soft_jit_go_rip(s);

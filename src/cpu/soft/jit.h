@@ -94,7 +94,8 @@ struct soft_jit {
 	uint64_t (*enter)(struct soft *s, const void *code);
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
 	uint8_t *fpu_load, *fpu_store, *loop_try;
-	uint8_t *missed, *missed_call;
+	uint8_t *missed, *missed_call, *tail;
+	ptrdiff_t past_poll;	/* from a block's poll to its check */
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
 	FILE *map;			/* for profiling, or NULL */
@@ -121,7 +122,13 @@ uint8_t *jit_make_load(struct emit *e);
 uint8_t *jit_make_store(struct emit *e);
 void jit_emit_store(struct emit *e, const uint8_t *store);
 extern bool jit_x87_possible;	/* the host can */
-/* jit_flow.c: after JX_GOTO, JX_LINK */
+void soft_jit_flags_in(struct soft *s);	/* between jit_flags and the interpreter's form */
+void soft_jit_flags_out(struct soft *s);
+
+/* jit_flow.c: where an indirect jump to @rip would be kept */
+struct jit_target *soft_jit_slot(struct soft *s, uint64_t rip);
+void soft_jit_learn(struct soft *s, uint64_t rip, const struct block *b);
+/* After JX_GOTO, JX_LINK */
 const struct uop *soft_jit_go_rip(struct soft *s);
 const struct uop *soft_jit_go_link(struct soft *s, struct jit_link *l);
 const struct uop *soft_jit_go_window(struct soft *s, const struct jit_window *w);
@@ -153,5 +160,6 @@ void soft_jit_rows_init(void);
 /* block.c */
 void *soft_arena_alloc(struct soft *s, size_t n);	/* NULL: full */
 const struct uop *soft_h_continue(struct soft *s, const struct uop *u);
+const struct uop *soft_h_guard(struct soft *s, const struct uop *u);
 
 #endif

@@ -152,16 +152,19 @@ static bool plan_fpu(struct plan *p, const struct block *b, const struct uop *u)
 	return !(b->mode & MODE_FPU_OFF) && (jit_sse_plan(u, p) || jit_x87_plan(u, p));
 }
 
-static void plan_one(struct plan *p, const struct block *b, unsigned i)
+static void plan_one(struct plan *p, const struct block *b, unsigned i, bool verify)
 {
 	const struct uop *u = &b->u[i];
 	bool native = u->len != 0;
 
 	*p = (struct plan){ .kind = JK_CALLOUT, .faults = true, .may = ALL };
-	if (u->len == 0 && ends(b, i)) {
+	if (u->len == 0) {
 		uop_fn fn = i ? u->fn : b->fn0;
 
-		p->kind = fn == soft_h_continue ? JK_CONT : JK_SIDE;
+		if (ends(b, i))
+			p->kind = fn == soft_h_continue ? JK_CONT : JK_SIDE;
+		else if (fn == soft_h_guard && soft_optable_info[u->row].attr & A_PRIV)
+			p->kind = b->mode & MODE_CPL3 ? JK_SIDE : JK_GUARD;
 		return;
 	}
 	p->r = native ? jit_row_of(u->row) : NULL;
@@ -178,13 +181,13 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i)
 	} else if (native && plan_fpu(p, b, u)) {
 		;
 	} else if (native && soft_optable_info[u->row].attr & A_END) {
-		p->kind = JK_SIDE;
+		p->kind = verify ? JK_SIDE : JK_TAIL;
 	}
 }
 
 static bool last_kind(unsigned kind)
 {
-	return kind == JK_SIDE || kind == JK_CONT || kind >= JK_BRANCHES;
+	return kind == JK_SIDE || kind == JK_CONT || kind == JK_TAIL || kind >= JK_BRANCHES;
 }
 
 /* Number of uops to emit. */
@@ -196,7 +199,7 @@ static unsigned make_plan(struct plan *p, const struct block *b, bool verify, un
 
 	*native = 0;
 	while (n < b->nuops) {
-		plan_one(&p[n], b, n);
+		plan_one(&p[n], b, n, verify);
 		if (verify && soft_verify_stops(&b->u[n], p[n].kind == JK_CALLOUT, &undef))
 			p[n] = (struct plan){ .kind = JK_SIDE, .faults = true, .may = ALL };
 		*native += p[n].kind != JK_CALLOUT && p[n].kind != JK_SIDE && p[n].kind != JK_CONT;
@@ -235,7 +238,7 @@ void jit_emit_side(struct trans *t, const struct uop *u)
 }
 
 /* ---- handlers --------------------------------------------------------------------------- */
-static const struct jit_callout *make_callout(struct trans *t, const struct uop *u)
+const struct jit_callout *jit_make_callout(struct trans *t, const struct uop *u)
 {
 	struct jit_callout *c = soft_arena_alloc(t->s, sizeof(*c));
 
@@ -257,7 +260,7 @@ static const struct jit_callout *make_callout(struct trans *t, const struct uop 
 
 static void emit_callout(struct trans *t, const struct uop *u)
 {
-	em_mov_imm64(&t->e, H_T1, (uintptr_t)make_callout(t, u));
+	em_mov_imm64(&t->e, H_T1, (uintptr_t)jit_make_callout(t, u));
 	em_fix(em_call(&t->e), t->s->jit->callout);
 }
 
@@ -313,6 +316,9 @@ static void emit_head(struct trans *t, uint8_t **stale)
 static void emit_native(struct trans *t, const struct uop *u)
 {
 	switch (t->p->kind) {
+	case JK_GUARD:
+		jit_emit_guard(t);
+		break;
 	case JK_SSE:
 		jit_emit_sse(t, u);
 		break;

@@ -271,6 +271,9 @@ void jit_emit_end(struct trans *t, const struct uop *u)
 		emit_link(t, a, (int64_t)u->imm);
 		emit_link(t, b, next);
 		break;
+	case JK_TAIL:
+		jit_emit_tail(t, u);
+		break;
 	case JK_CALL:
 		emit_call(t, u);
 		break;

@@ -11,7 +11,8 @@
  * it vouches for changes it.  Two sums with different keys are equal with a
  * probability of 2^-64.
  *
- * Keys of CPL 0 survive a CR3 load as long as they vouch for global pages only.
+ * Keys of CPL 3 belong to an address space (tlb_flush.c); those of CPL 0 survive
+ * a CR3 load as long as they vouch for global pages only.
  */
 #include "jit.h"
 #include "sys_int.h"
@@ -27,22 +28,60 @@ static uint64_t draw(struct soft *s)
 	return z ^ z >> 31;
 }
 
+static bool of_user(unsigned class)
+{
+	return class >> 2 & 1;
+}
+
+/* @who: a space, TLB_SPACES: the kernel. */
 static void renew(struct soft *s, unsigned who)
 {
 	if (!s->jit)
 		return;
-	for (unsigned i = 0; i < JIT_CLASSES; i++)
-		if ((i >> 2 & 1) == who)
-			s->jit_keys[i] = draw(s);
 	memset(&s->jit_exec[who], 0, sizeof(s->jit_exec[who]));
+	if (who < TLB_SPACES && who != s->space) {
+		memset(s->jit_kept[who], 0, sizeof(s->jit_kept[who]));
+		return;
+	}
+	for (unsigned i = 0; i < JIT_CLASSES; i++)
+		if (of_user(i) == (who < TLB_SPACES))
+			s->jit_keys[i] = draw(s);
 	soft_jit_new_mode(s);
+}
+
+static void renew_kernel_if_local(struct soft *s)
+{
+	if (s->jit_exec[TLB_SPACES].local)
+		renew(s, TLB_SPACES);
 }
 
 void soft_jit_unmap(struct soft *s, bool keep_global)
 {
-	renew(s, JIT_USER);
-	if (!keep_global || s->jit_exec[JIT_KERN].local)
-		renew(s, JIT_KERN);
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		renew(s, i);
+	if (keep_global)
+		renew_kernel_if_local(s);
+	else
+		renew(s, TLB_SPACES);
+}
+
+void soft_jit_unmap_space(struct soft *s, unsigned space)
+{
+	renew(s, space);
+	if (space == s->space)
+		renew_kernel_if_local(s);
+}
+
+void soft_jit_switch(struct soft *s, unsigned from, unsigned to)
+{
+	if (!s->jit)
+		return;
+	memcpy(s->jit_kept[from], s->jit_keys, sizeof(s->jit_keys));
+	for (unsigned i = 0; i < JIT_CLASSES; i++)
+		if (of_user(i))
+			s->jit_keys[i] = s->jit_kept[to][i] ? s->jit_kept[to][i] : draw(s);
+	renew_kernel_if_local(s);
+	soft_jit_new_mode(s);
 }
 
 static unsigned page_bit(uint64_t lin)
@@ -54,7 +93,7 @@ void soft_jit_unmap_page(struct soft *s, uint64_t lin)
 {
 	unsigned b = page_bit(lin);
 
-	for (unsigned who = 0; who < 2; who++)
+	for (unsigned who = 0; who <= TLB_SPACES; who++)
 		if (s->jit_exec[who].page[b >> 6] >> (b & 63) & 1 ||
 		    s->jit_exec[who].large >> (lin >> 30 & 63) & 1)
 			renew(s, who);
@@ -63,7 +102,7 @@ void soft_jit_unmap_page(struct soft *s, uint64_t lin)
 /* The key in force vouches for the page at @rip from now on. */
 static void vouch(struct soft *s, uint64_t rip)
 {
-	unsigned who = s->mode & MODE_CPL3 ? JIT_USER : JIT_KERN, b = page_bit(rip);
+	unsigned who = s->mode & MODE_CPL3 ? s->space : TLB_SPACES, b = page_bit(rip);
 	unsigned i = rip >> 12 & (TLB_SIZE - 1), t = soft_tlb_table(s);
 	bool here = s->tlbs[t][i].tag_x == (rip & ~0xfffull);
 
@@ -75,11 +114,15 @@ static void vouch(struct soft *s, uint64_t rip)
 }
 
 /* ---- indirect jumps ---------------------------------------------------------------- */
-static void learn(struct soft *s, uint64_t rip, const struct block *b)
+struct jit_target *soft_jit_slot(struct soft *s, uint64_t rip)
+{
+	return &s->jit_tab[(uint32_t)rip * JT_HASH >> (32 - JT_BITS)];
+}
+
+void soft_jit_learn(struct soft *s, uint64_t rip, const struct block *b)
 {
 	vouch(s, rip);
-	s->jit_tab[(uint32_t)rip * JT_HASH >> (32 - JT_BITS)] =
-		(struct jit_target){ rip + s->jit_key, b->jit_entry };
+	*soft_jit_slot(s, rip) = (struct jit_target){ rip + s->jit_key, b->jit_entry };
 }
 
 const struct uop *soft_jit_go_rip(struct soft *s)
@@ -93,7 +136,7 @@ const struct uop *soft_jit_go_rip(struct soft *s)
 	u = soft_goto_uop(s, &b);
 	if (!u || flushes != s->blocks->flushes || !b->jit_entry)
 		return u;
-	learn(s, rip, b);
+	soft_jit_learn(s, rip, b);
 	return u;
 }
 
@@ -158,7 +201,7 @@ void soft_jit_arrived(struct soft *s, enum jit_exit how, const struct block *b)
 	if (how == JX_LINK)
 		try_link(s, (struct jit_link *)(uintptr_t)s->jit_arg, b);
 	else if (how == JX_GOTO)
-		learn(s, s->gpr[GPR_RIP], b);
+		soft_jit_learn(s, s->gpr[GPR_RIP], b);
 }
 
 /* ---- windows ----------------------------------------------------------------------------- */

@@ -493,6 +493,10 @@ void jit_emit_uop(struct trans *t, const struct uop *u)
 	case JK_CLI:
 		gen_cli(t);
 		break;
+	case JK_SYS:
+	case JK_AC:
+		jit_emit_sys(t, u);
+		break;
 	case JK_CARRY:
 		gen_carry(t, u);
 		break;

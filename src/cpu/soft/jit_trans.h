@@ -9,14 +9,16 @@
 enum jit_kind {
 	JK_CALLOUT,	/* its handler */
 	JK_SIDE,	/* the interpreter goes on here */
+	JK_TAIL,	/* its handler, which ends the block */
+	JK_GUARD,	/* is the next instruction allowed? */
 	JK_CONT,	/* end of the block without a branch */
 	JK_GENERIC,	/* struct jit_row says all */
 	JK_NOP, JK_PAUSE, JK_MOV_IMM, JK_LEA, JK_PUSH, JK_PUSH_I, JK_POP, JK_LEAVE, JK_BSWAP,
 	JK_CBW,
-	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SSE, JK_X87,
+	JK_CWD, JK_MUL, JK_CMPXCHG, JK_CARRY, JK_SYS, JK_SSE, JK_X87,
 	JK_VEX,
 	/* From here on: may fault. */
-	JK_DIV, JK_IDIV, JK_CLI, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
+	JK_DIV, JK_IDIV, JK_CLI, JK_AC, JK_PUSHF, JK_PUSH_M, JK_MOVS, JK_STOS, JK_LODS,
 	JK_BRANCHES,	/* from here on: ends the block */
 	JK_JCC = JK_BRANCHES, JK_JMP, JK_CALL, JK_CALL_E, JK_JMP_E, JK_RET,
 };
@@ -192,6 +194,14 @@ void jit_win_pass(struct trans *t, const struct uop *u);
 void jit_emit_one(struct trans *t, const struct plan *p, unsigned i);
 void jit_exit(struct trans *t, enum jit_exit how, const void *arg);
 void jit_emit_side(struct trans *t, const struct uop *u);	/* the interpreter goes on here */
+
+const struct jit_callout *jit_make_callout(struct trans *t, const struct uop *u);
+
+/* jit_sys.c */
+void jit_make_tail(struct emit *e, const uint8_t *bare);
+void jit_emit_tail(struct trans *t, const struct uop *u);
+void jit_emit_guard(struct trans *t);
+void jit_emit_sys(struct trans *t, const struct uop *u);
 
 /* jit_ends.c */
 void jit_emit_end(struct trans *t, const struct uop *u);

@@ -84,7 +84,7 @@ uint64_t soft_mmu_read_phys(struct soft *s, uint64_t phys, unsigned size)
 
 bool soft_mmu_allowed(const struct soft *s, uint64_t perm, enum soft_access acc, unsigned table)
 {
-	if (table == TLB_USER) {
+	if (TLB_IS_USER(table)) {
 		if (!(perm & PTE_US))
 			return false;
 		return acc == ACC_R || (acc == ACC_W ? perm & PTE_RW : !(perm & PTE_NX));
@@ -100,7 +100,7 @@ static uint32_t fault_code(const struct soft *s, enum soft_access acc, unsigned 
 {
 	uint32_t c = acc == ACC_W ? PF_W : 0;
 
-	if (table == TLB_USER)
+	if (TLB_IS_USER(table))
 		c |= PF_U;
 	if (acc == ACC_X && ((s->cr4 & CR4_SMEP) ||
 			     ((s->cr4 & CR4_PAE) && (s->efer & EFER_NXE))))
@@ -233,7 +233,7 @@ bool soft_mmu_walk(struct soft *s, uint64_t lin, enum soft_access acc, unsigned 
 
 	if (!(s->cr0 & CR0_PG)) {
 		w->phys = a20(s, lin);
-		w->perm = PTE_RW | PTE_D | (table == TLB_USER ? PTE_US : 0);
+		w->perm = PTE_RW | PTE_D | (TLB_IS_USER(table) ? PTE_US : 0);
 		w->global = w->large = false;
 		return true;
 	}

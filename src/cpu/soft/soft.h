@@ -102,12 +102,17 @@ struct jit_target {
 };
 #define JT_BITS 13
 #define JIT_CLASSES 16	/* modes that translated code runs in */
-enum { JIT_KERN, JIT_USER };
 #define TLB_BITS 11
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_NONE UINT64_MAX
-/* Which table is in force: user, kernel with SMAP in force (AC=0), kernel otherwise. */
-enum { TLB_USER, TLB_KERN, TLB_KERN_AC, TLB_TABLES };
+/*
+ * Which table is in force: user (one for each address space that is kept),
+ * kernel with SMAP in force (AC=0), kernel otherwise.
+ */
+#define TLB_SPACES 6
+enum { TLB_KERN = TLB_SPACES, TLB_KERN_AC, TLB_TABLES };
+#define TLB_IS_USER(table) ((table) < TLB_SPACES)
+#define PCID_NONE 0xffff
 
 /* ---- lazy flags ------------------------------------------------------- */
 
@@ -214,6 +219,10 @@ struct soft {
 	_Atomic uint32_t in_guest;
 	uint64_t tlb_used[TLB_TABLES][TLB_SIZE / 64], tlb_global[TLB_TABLES][TLB_SIZE / 64];
 	uint64_t tlb_large[TLB_TABLES][TLB_SIZE / 64];	/* pieces of pages above 4 KiB */
+	uint64_t tlb_gib;		/* hash of the GiBs with such pieces */
+	unsigned space;			/* whose user table is in force */
+	uint16_t space_pcid[TLB_SPACES];	/* PCID_NONE: nobody's */
+	uint32_t space_used[TLB_SPACES], space_clock;
 	_Atomic uint32_t a20_off;	/* any thread; MODE_A20_OFF follows */
 	struct { struct gm_block *block; uint64_t off; } dirty_tags[64];
 	unsigned n_dirty_tags;	/* write tags handed out for dirty-logged pages */
@@ -233,11 +242,12 @@ struct soft {
 
 	/* jit_flow.c: what was learnt about executable pages, by rights */
 	uint64_t jit_keys[JIT_CLASSES], jit_seed;
+	uint64_t jit_kept[TLB_SPACES][JIT_CLASSES];	/* keys of spaces not in force; 0: none */
 	struct {
 		uint64_t page[64];	/* hash of the pages that keys vouch for */
 		uint64_t large;		/* the same for large ones, by GiB */
 		bool local;		/* one of them was not global */
-	} jit_exec[2];
+	} jit_exec[TLB_SPACES + 1];	/* users', the kernel's */
 	struct jit_target jit_tab[1 << JT_BITS];
 
 	/* pending fault, set by soft_fault() */
@@ -298,6 +308,8 @@ void soft_update_mode(struct soft *s);
 /* ---- jit_flow.c ----------------------------------------------------------- */
 /* Translations were dropped: of every page (but global ones), of the page at @lin. */
 void soft_jit_unmap(struct soft *s, bool keep_global);
+void soft_jit_unmap_space(struct soft *s, unsigned space);
+void soft_jit_switch(struct soft *s, unsigned from, unsigned to);	/* address spaces */
 void soft_jit_unmap_page(struct soft *s, uint64_t lin);
 /* s->mode changed. */
 static inline void soft_jit_new_mode(struct soft *s)
@@ -369,8 +381,13 @@ uint64_t soft_sys_ld(struct soft *s, const struct uop *u, uint64_t lin, unsigned
 void soft_sys_st(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, uint64_t v);
 /* Translate for instruction fetch; faults; false in *ram: not RAM/ROM (fetch from MMIO). */
 void soft_fetch_page(struct soft *s, uint64_t lin, struct gm_page *out, bool *ram);
+void soft_tlb_init(struct soft *s);
 void soft_tlb_flush(struct soft *s, bool keep_global);
 void soft_tlb_flush_page(struct soft *s, uint64_t lin);
+/* Address spaces: what a PCID stands for, all but global; one page of it; go to another. */
+void soft_tlb_flush_pcid(struct soft *s, unsigned pcid);
+void soft_tlb_flush_pcid_page(struct soft *s, unsigned pcid, uint64_t lin);
+void soft_tlb_load_pcid(struct soft *s, unsigned pcid, bool keep);
 /* cpu_ops.set_a20. */
 void soft_set_a20(struct vm *vm, bool pass);
 /* CR4.DE: I/O breakpoints. */

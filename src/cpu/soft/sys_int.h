@@ -109,7 +109,6 @@ uint64_t soft_mmu_read_phys(struct soft *s, uint64_t phys, unsigned size);
 /* ---- tlb.c ---- */
 void soft_sys_probe_write(struct soft *s, const struct uop *u, uint64_t lin, unsigned len);
 void soft_tlb_select(struct soft *s);	/* point s->tlb to the table in force */
-void soft_tlb_reset(struct soft *s);
 /* Explicit accesses with the rights of the privilege level about to be entered. */
 uint64_t soft_ld_as(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, bool user);
 void soft_st_as(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, uint64_t v,

@@ -100,12 +100,11 @@ bool soft_set_cr0(struct soft *s, uint64_t v)
 	return true;
 }
 
-/* With PCIDs the TLB is dropped all the same, unless bit 63 asks to keep it. */
 bool soft_set_cr3(struct soft *s, uint64_t v)
 {
-	bool keep = v >> 63 && s->cr4 & CR4_PCIDE, same;
+	bool pcids = s->cr4 & CR4_PCIDE, keep = pcids && v >> 63;
 
-	if (s->cr4 & CR4_PCIDE)
+	if (pcids)
 		v &= ~(1ull << 63);
 	if (soft_lma(s) && v >> PHYS_BITS)
 		return false;
@@ -113,10 +112,8 @@ bool soft_set_cr3(struct soft *s, uint64_t v)
 		v = (uint32_t)v;
 	if (s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !soft_lma(s) && !soft_mmu_load_pdptes(s, v))
 		return false;
-	same = s->cr3 == v;
 	s->cr3 = v;
-	if (!(keep && same))
-		soft_tlb_flush(s, s->cr4 & CR4_PGE);
+	soft_tlb_load_pcid(s, pcids ? v & 0xfff : 0, keep);
 	return true;
 }
 
@@ -861,7 +858,7 @@ const struct uop *op_invlpg(struct soft *s, const struct uop *u)
 	return uop_leave(s, u);
 }
 
-/* Types 0-3; the TLB holds one address space, so all but "one address" drop everything. */
+/* SDM vol. 2 INVPCID: one address, one PCID, everything, everything but global. */
 const struct uop *op_invpcid(struct soft *s, const struct uop *u)
 {
 	uint64_t type = gpr_get(s, u->reg, native_size(s));
@@ -875,9 +872,11 @@ const struct uop *op_invpcid(struct soft *s, const struct uop *u)
 	    (type == 0 && !canonical(ld_le64(d + 8))))
 		gp0(s, u);
 	if (type == 0)
-		soft_tlb_flush_page(s, ld_le64(d + 8));
+		soft_tlb_flush_pcid_page(s, (unsigned)ld_le64(d), ld_le64(d + 8));
+	else if (type == 1)
+		soft_tlb_flush_pcid(s, (unsigned)ld_le64(d));
 	else
-		soft_tlb_flush(s, type == 1 || type == 3);
+		soft_tlb_flush(s, type == 3);
 	return uop_leave(s, u);
 }
 
@@ -978,7 +977,7 @@ void soft_sys_reset(struct soft *s, bool init_only)
 	if (init_only)
 		return;
 	s->kernel_gs_base = 0;
-	soft_tlb_reset(s);
+	soft_tlb_flush(s, false);
 	s->xcr0 = 1;
 	s->pat = 0x0007040600070406ull;
 	s->misc_enable = 1;

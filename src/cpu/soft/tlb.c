@@ -29,7 +29,7 @@ static struct soft_tlbe empty_tlb[TLB_SIZE] = {
 unsigned soft_tlb_table(const struct soft *s)
 {
 	if (s->cpl == 3)
-		return TLB_USER;
+		return s->space;
 	return (s->cr4 & CR4_SMAP) && !(s->eflags & FL_AC) ? TLB_KERN : TLB_KERN_AC;
 }
 
@@ -60,88 +60,6 @@ void soft_tlb_select(struct soft *s)
 		s->tlb = empty_tlb;
 	else
 		s->tlb = s->tlbs[soft_tlb_table(s)];
-}
-
-/* ---- flush ---------------------------------------------------------------- */
-
-static void clear_entries(struct soft *s, unsigned t, unsigned word, uint64_t bits)
-{
-	s->tlb_used[t][word] &= ~bits;
-	s->tlb_global[t][word] &= ~bits;
-	s->tlb_large[t][word] &= ~bits;
-	for (; bits; bits &= bits - 1) {
-		struct soft_tlbe *e = &s->tlbs[t][word * 64 + __builtin_ctzll(bits)];
-
-		e->tag_r = e->tag_w = e->tag_x = TLB_NONE;
-	}
-}
-
-/* Pages written through tags since they were marked: mark them again before the tags go. */
-static void flush_dirty_tags(struct soft *s)
-{
-	for (unsigned i = 0; i < s->n_dirty_tags; i++)
-		gm_mark_dirty(s->dirty_tags[i].block, s->dirty_tags[i].off);
-	s->n_dirty_tags = 0;
-}
-
-void soft_tlb_flush(struct soft *s, bool keep_global)
-{
-	soft_jit_unmap(s, keep_global);
-	for (unsigned t = 0; t < TLB_TABLES; t++)
-		for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
-			uint64_t bits = s->tlb_used[t][w];
-
-			if (keep_global)
-				bits &= ~s->tlb_global[t][w];
-			clear_entries(s, t, w, bits);
-		}
-	if (!keep_global)
-		flush_dirty_tags(s);
-}
-
-static uint64_t entry_page(const struct soft_tlbe *e)
-{
-	return e->tag_r != TLB_NONE ? e->tag_r : e->tag_x != TLB_NONE ? e->tag_x : e->tag_w;
-}
-
-/* A large page is kept in pieces of 4 KiB; any address in it drops them all. */
-static void flush_large(struct soft *s, uint64_t lin)
-{
-	for (unsigned t = 0; t < TLB_TABLES; t++)
-		for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
-			uint64_t drop = 0;
-
-			for (uint64_t b = s->tlb_large[t][w]; b; b &= b - 1) {
-				unsigned i = (unsigned)__builtin_ctzll(b);
-
-				if (!((entry_page(&s->tlbs[t][w * 64 + i]) ^ lin) >> 30))
-					drop |= 1ull << i;
-			}
-			if (drop)
-				clear_entries(s, t, w, drop);
-		}
-}
-
-void soft_tlb_flush_page(struct soft *s, uint64_t lin)
-{
-	unsigned i = lin >> 12 & (TLB_SIZE - 1);
-
-	soft_jit_unmap_page(s, lin);
-	flush_large(s, lin);
-	for (unsigned t = 0; t < TLB_TABLES; t++)
-		clear_entries(s, t, i / 64, 1ull << (i & 63));
-}
-
-void soft_tlb_reset(struct soft *s)
-{
-	for (unsigned t = 0; t < TLB_TABLES; t++)
-		for (unsigned i = 0; i < TLB_SIZE; i++)
-			s->tlbs[t][i] = empty_tlb[0];
-	memset(s->tlb_used, 0, sizeof(s->tlb_used));
-	memset(s->tlb_global, 0, sizeof(s->tlb_global));
-	memset(s->tlb_large, 0, sizeof(s->tlb_large));
-	flush_dirty_tags(s);
-	soft_jit_unmap(s, false);
 }
 
 /* ---- other threads -------------------------------------------------------- */
@@ -346,10 +264,12 @@ static void tlb_fill(struct soft *s, uint64_t lin, unsigned table, enum soft_acc
 		s->tlb_global[table][i / 64] |= bit;
 	else
 		s->tlb_global[table][i / 64] &= ~bit;
-	if (w->large)
+	if (w->large) {
 		s->tlb_large[table][i / 64] |= bit;
-	else
+		s->tlb_gib |= 1ull << (lin >> 30 & 63);
+	} else {
 		s->tlb_large[table][i / 64] &= ~bit;
+	}
 }
 
 static bool is_apic_page(struct soft *s, uint64_t phys)
@@ -716,7 +636,7 @@ void soft_rmw_done(struct soft *s, const struct uop *u, unsigned size)
 uint64_t soft_ld_as(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, bool user)
 {
 	uint64_t v = 0;
-	unsigned t = user ? TLB_USER : (s->eflags & FL_AC) ? TLB_KERN_AC : sys_table(s);
+	unsigned t = user ? s->space : (s->eflags & FL_AC) ? TLB_KERN_AC : sys_table(s);
 
 	ld_table(s, u, lin_wrap(s, lin), &v, size, t);
 	return v;
@@ -725,7 +645,7 @@ uint64_t soft_ld_as(struct soft *s, const struct uop *u, uint64_t lin, unsigned 
 void soft_st_as(struct soft *s, const struct uop *u, uint64_t lin, unsigned size, uint64_t v,
 		bool user)
 {
-	unsigned t = user ? TLB_USER : (s->eflags & FL_AC) ? TLB_KERN_AC : sys_table(s);
+	unsigned t = user ? s->space : (s->eflags & FL_AC) ? TLB_KERN_AC : sys_table(s);
 
 	st_table(s, u, lin_wrap(s, lin), &v, size, t);
 }
