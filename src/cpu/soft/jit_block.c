@@ -181,7 +181,8 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i, bool ver
 	} else if (native && plan_fpu(p, b, u)) {
 		;
 	} else if (native && soft_optable_info[u->row].attr & A_END) {
-		p->kind = verify ? JK_SIDE : JK_TAIL;
+		/* LOOP, JCXZ and odd forms of branches go on through the link behind their uop. */
+		p->kind = verify || soft_optable_info[u->row].attr & A_F64 ? JK_SIDE : JK_TAIL;
 	}
 }
 
