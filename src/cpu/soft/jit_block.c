@@ -301,6 +301,7 @@ static void emit_head(struct trans *t, uint8_t **stale)
 	em8(e, 0);
 	stale[0] = em_jcc(e, 5);
 	j->check = e->p;
+	t->s->jit->past_poll = j->check - j->poll;
 	em_mov_imm64(e, H_T0, (uintptr_t)t->b->genp);
 	em_op(e, 0, 0x81, 7, hop_mem(H_T0, 0));
 	j->gen = e->p;

@@ -351,7 +351,8 @@ void jit_plan_loop(struct trans *t, const struct plan *p, unsigned n)
 	if (p[n - 1].kind != JK_JCC || jcc->imm || !t->word || n < 2 || n > MAX_SLOW / 2)
 		return;
 	for (unsigned i = 0; i < n; i++) {
-		if (p[i].kind == JK_CALLOUT)
+		if (p[i].kind == JK_CALLOUT || p[i].kind == JK_GUARD || p[i].kind == JK_SYS ||
+		    p[i].kind == JK_AC)
 			return;
 		loop.live |= (uint8_t)jit_tell(p[i].need);
 	}
