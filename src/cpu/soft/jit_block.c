@@ -163,7 +163,7 @@ static void plan_one(struct plan *p, const struct block *b, unsigned i, bool ver
 
 		if (ends(b, i))
 			p->kind = fn == soft_h_continue ? JK_CONT : JK_SIDE;
-		else if (fn == soft_h_guard && soft_optable_info[u->row].attr & A_PRIV)
+		else if (!verify && fn == soft_h_guard && soft_optable_info[u->row].attr & A_PRIV)
 			p->kind = b->mode & MODE_CPL3 ? JK_SIDE : JK_GUARD;
 		return;
 	}
