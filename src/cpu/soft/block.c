@@ -465,10 +465,16 @@ static struct block *block_nowhere(struct soft *s, uint32_t mode)
 
 static struct block *hash_find(struct soft *s, const uint8_t *host, uint32_t mode)
 {
-	struct block *b = *bucket(s->blocks, host, mode);
+	struct block **head = bucket(s->blocks, host, mode), **at = head, *b;
 
-	while (b && (b->host != host || b->mode != mode))
-		b = b->hash_next;
+	while ((b = *at) && (b->host != host || b->mode != mode))
+		at = &b->hash_next;
+	/* What is wanted now will be again: each block passed on the way is a cache miss. */
+	if (b && at != head) {
+		*at = b->hash_next;
+		b->hash_next = *head;
+		*head = b;
+	}
 	return b;
 }
 
