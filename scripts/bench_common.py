@@ -33,20 +33,17 @@ def until(proc, mark, limit):
     return None
 
 
-def waited(pid, main=False):
-    """Seconds that the busiest thread of @pid (the guest's processor) waited for a processor
-    of this computer; with @main also the first thread."""
-    best, first = (0, 0), 0
+def waited(pid):
+    """Seconds that the busiest thread of @pid, the guest's processor, waited for one of ours."""
+    best = (0, 0)
     try:
         for task in os.listdir(f'/proc/{pid}/task'):
             with open(f'/proc/{pid}/task/{task}/schedstat') as f:
                 ran, wait = map(int, f.read().split()[:2])
             best = max(best, (ran, wait))
-            if int(task) == pid:
-                first = wait
     except OSError:
         pass
-    return (best[1] + (first if main and first != best[1] else 0)) / 1e9
+    return best[1] / 1e9
 
 
 def once(argv, mark, limit):
@@ -55,7 +52,7 @@ def once(argv, mark, limit):
     start = time.monotonic()
     p = spawn(argv)
     took = until(p, mark, limit)
-    took = None if took is None else time.monotonic() - start - waited(p.pid, True)
+    took = None if took is None else time.monotonic() - start - waited(p.pid)
     p.kill()
     p.wait()
     return took

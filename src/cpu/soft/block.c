@@ -24,17 +24,28 @@
 
 static _Atomic uint32_t never_gen = 1;	/* blocks compare with 0 */
 
+static void free_crossings(struct block_cache *c)
+{
+	free(c->crossing);
+	for (unsigned i = 0; i < CROSSINGS; i++)
+		free(c->crossings[i].b);
+}
+
 bool soft_blocks_init(struct soft *s)
 {
 	struct block_cache *c = hv_zalloc(sizeof(*c));
 
 	c->hash = hv_zalloc(sizeof(*c->hash) << HASH_BITS);
 	c->crossing = hv_zalloc(sizeof(struct block) + MAX_UOPS * sizeof(struct uop));
+	for (unsigned i = 0; i < CROSSINGS; i++) {
+		c->crossings[i].lin = 1;
+		c->crossings[i].b = hv_zalloc(sizeof(struct block) + MAX_UOPS * sizeof(struct uop));
+	}
 	c->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (c->arena == MAP_FAILED) {
 		free(c->hash);
-		free(c->crossing);
+		free_crossings(c);
 		free(c);
 		return false;
 	}
@@ -48,7 +59,7 @@ void soft_blocks_free(struct soft *s)
 		return;
 	munmap(s->blocks->arena, ARENA_SIZE);
 	free(s->blocks->hash);
-	free(s->blocks->crossing);
+	free_crossings(s->blocks);
 	free(s->blocks);
 	s->blocks = NULL;
 }
@@ -379,19 +390,27 @@ static uint64_t lin_of(const struct soft *s, uint64_t rip)
 }
 
 /*
- * One instruction over two pages, decoded each time: no marks are needed.
+ * One instruction over two pages: no marks, its bytes are compared each time.
  */
+static struct crossing *crossing_slot(struct soft *s, uint64_t lin)
+{
+	return &s->blocks->crossings[lin >> 12 & (CROSSINGS - 1)];
+}
+
 static struct block *build_crossing(struct soft *s, uint32_t mode, const struct gm_page *pg,
 				    uint64_t lin)
 {
 	unsigned n1 = 4096 - (lin & 4095), n2 = 15 - n1;
 	struct builder w = { .s = s, .mode = mode, .single = true };
+	struct crossing *c;
 	struct gm_page pg2;
 	uint8_t bytes[16];
 	bool ram;
 
 	soft_fetch_page(s, lin + n1, &pg2, &ram);
-	w.b = s->blocks->crossing;
+	c = crossing_slot(s, lin);
+	c->lin = 1;
+	w.b = c->b;
 	*w.b = (struct block){ .genp = &never_gen, .mode = mode, .transient = true };
 	memcpy(bytes, pg->host + (lin & 4095), n1);
 	if (ram)
@@ -401,7 +420,30 @@ static struct block *build_crossing(struct soft *s, uint32_t mode, const struct 
 	w.host = bytes;
 	build_page(&w, 15);
 	finish(&w);
+	if (ram) {
+		memcpy(c->bytes, bytes, 15);
+		c->lin = lin;
+	}
 	return w.b;
+}
+
+/* The same again: both pages still mapped, the same bytes in them. */
+static struct block *crossing_known(struct soft *s, uint32_t mode, uint64_t lin)
+{
+	const struct crossing *c = crossing_slot(s, lin);
+	unsigned n1 = 4096 - (lin & 4095);
+	const struct soft_tlbe *e1 = &s->tlb[lin >> 12 & (TLB_SIZE - 1)];
+	const struct soft_tlbe *e2 = &s->tlb[(lin + n1) >> 12 & (TLB_SIZE - 1)];
+
+	if (n1 > 14 || c->lin != lin || c->b->mode != mode || c->b->cut ||
+	    !(mode & MODE_CS64) || mode & (MODE_TF | MODE_CODE_BP))
+		return NULL;
+	if (e1->tag_x != (lin & ~0xfffull) || e2->tag_x != lin + n1)
+		return NULL;
+	if (memcmp(c->bytes, (const void *)(uintptr_t)(lin + e1->delta), n1) ||
+	    memcmp(c->bytes + n1, (const void *)(uintptr_t)(lin + n1 + e2->delta), 15 - n1))
+		return NULL;
+	return c->b;
 }
 
 static struct block *build(struct soft *s, uint32_t mode, const struct gm_page *pg, uint64_t lin)
@@ -507,7 +549,7 @@ struct block *soft_block_get(struct soft *s, uint32_t mode)
 	struct gm_page pg;
 	bool ram;
 
-	if (b)
+	if (b || (b = crossing_known(s, mode, lin)))
 		return b;
 	check_limit(s);
 	soft_fetch_page(s, lin, &pg, &ram);

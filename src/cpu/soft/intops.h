@@ -312,13 +312,21 @@ struct jc_entry {
 	uint32_t mode, pad;
 	struct block *b;
 };
+#define CROSSINGS 16u
+/* An instruction over two pages; lin = 1: none. */
+struct crossing {
+	uint64_t lin;
+	uint8_t bytes[16];
+	struct block *b;
+};
 struct block_cache {
 	struct jc_entry jc[1 << JC_BITS];
 	struct block **hash;
 	uint8_t *arena;
 	size_t used;
 	unsigned flushes;
-	struct block *crossing;		/* the one transient block */
+	struct block *crossing;		/* for what is no RAM */
+	struct crossing crossings[CROSSINGS];
 };
 
 static inline struct jc_entry *jc_slot(struct soft *s, uint64_t rip)
