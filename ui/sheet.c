@@ -61,7 +61,8 @@ static void build_close(struct window *w, struct panel *p)
 	button(p, ACT_CANCEL, _("Cancel"));
 }
 
-static void build_sure(struct window *w, struct panel *p, const char *title, enum action yes, const char *text)
+static void build_sure(struct window *w, struct panel *p, const char *title, enum action yes,
+		       const char *text)
 {
 	panel_add(p, W_TITLE, 0, title);
 	add_lines(w, p, _("What the guest has not written to its disks yet is lost."));

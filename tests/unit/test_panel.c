@@ -172,7 +172,8 @@ static void test_strip(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layout), cmocka_unit_test(test_narrow), cmocka_unit_test(test_keyboard),
+		cmocka_unit_test(test_layout), cmocka_unit_test(test_narrow),
+		cmocka_unit_test(test_keyboard),
 		cmocka_unit_test(test_mouse), cmocka_unit_test(test_bad_text),
 		cmocka_unit_test(test_strip),
 	};
