@@ -54,7 +54,7 @@ const struct state_field snap_cpu_fields[] = {
 #define CR4_PAE 0x20ull
 #define EFER_LME 0x100ull
 #define EFER_LMA 0x400ull
-#define EFER_KNOWN 0xd01ull
+#define EFER_KNOWN 0x200d01ull
 #define MXCSR_OFF 24
 #define MXCSR_KNOWN 0xffffu
 #define XSTATE_BV_OFF 512

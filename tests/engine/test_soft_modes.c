@@ -240,9 +240,9 @@ static void test_msr(void **state)
 		assert_int_equal(wrmsr(small[i], 0xffffffff), -1);
 		assert_int_equal(wrmsr(small[i], 0x100000000), EXC_GP);
 	}
-	for (unsigned b = 0; b < 64; b++)	/* EFER: SCE, NXE; LME as it is, LMA kept */
+	for (unsigned b = 0; b < 64; b++)	/* EFER: SCE, NXE, AIBRSE; LME as it is, LMA kept */
 		assert_int_equal(wrmsr(0xc0000080, EFER_LME | EFER_LMA | 1ull << b),
-				 b == 0 || b == 8 || b == 10 || b == 11 ? -1 : EXC_GP);
+				 b == 0 || b == 8 || b == 10 || b == 11 || b == 21 ? -1 : EXC_GP);
 	assert_int_equal(wrmsr(0xc0000080, 0), EXC_GP);		/* LME off under paging */
 	for (unsigned v = 0; v < 256; v++) {
 		bool ok = v < 8 && v != 2 && v != 3;
@@ -561,8 +561,8 @@ static void test_cpuid(void **state)
 	assert_int_equal(r[2] >> 27 & 1, 1);
 	soft_cpuid(s, 7, 0, r);
 	/* nothing of RTM, AVX-512 */
-	assert_int_equal(r[1] & ~(0x1c0683u | 1 << 3 | 1 << 5 | 1 << 8 | 1 << 23 | 1 << 24 | 1 << 29),
-			 0);
+	assert_int_equal(r[1] & ~(0x1c0683u | 1 << 3 | 1 << 5 | 1 << 8 | 1 << 23 | 1 << 24 |
+				  1 << 29), 0);
 	assert_int_equal(r[1] >> 5 & 1, soft_has_feat(F_AVX2));
 	assert_int_equal(r[2] & ~0x400600u, 0);	/* VAES and its like; no UMIP, PKU, LA57 */
 	soft_cpuid(s, 7, 1, r);

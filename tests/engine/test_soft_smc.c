@@ -101,8 +101,10 @@ CODE(mixed, "64",
      "	xor	%eax, %eax\n	mov	$2000, %ecx\n	jmp	1f\n"
      "8:	.quad	0, 0\n"
      "1:	incl	8b(%rip)\n	mov	%rcx, 8b+8(%rip)\n	call	2f\n"
-     "	dec	%ecx\n	jnz	1b\n	mov	8b(%rip), %edx\n	add	%edx, %eax\n	hlt\n"
-     "2:	mov	8b+8(%rip), %edx\n	add	%edx, %eax\n	push	%rax\n	pop	9f(%rip)\n"
+     "	dec	%ecx\n	jnz	1b\n	mov	8b(%rip), %edx\n	add	%edx, %eax\n"
+     "	hlt\n"
+     "2:	mov	8b+8(%rip), %edx\n	add	%edx, %eax\n	push	%rax\n"
+     "	pop	9f(%rip)\n"
      "	mov	9f(%rip), %eax\n	ret\n"
      "9:	.quad	0\n");
 
@@ -118,9 +120,11 @@ CODE(label, "64",
      "	mov	3f(%rip), %r8\n	mov	4f(%rip), %r9\n"
      "1:	call	2f\n	call	2f\n"
      "	test	$3, %cl\n	jnz	5f\n	xchg	%r8, %r9\n	mov	%r8, 2f(%rip)\n"
-     "5:	dec	%ecx\n	jnz	1b\n	shl	$32, %rbx\n	or	%rbx, %rax\n	hlt\n"
+     "5:	dec	%ecx\n	jnz	1b\n	shl	$32, %rbx\n	or	%rbx, %rax\n"
+     "	hlt\n"
      "	.balign 8\n"
-     "3:	.byte	0x0f, 0x1f, 0x44, 0x00, 0x00, 0xff, 0xc0, 0xc3\n"	/* nop; inc eax; ret */
+     /* nop; inc eax; ret */
+     "3:	.byte	0x0f, 0x1f, 0x44, 0x00, 0x00, 0xff, 0xc0, 0xc3\n"
      "4:	.byte	0xe9, 3, 0, 0, 0, 0xff, 0xc0, 0xc3\n"		/* jmp +3 */
      "2:	.byte	0x0f, 0x1f, 0x44, 0x00, 0x00, 0xff, 0xc0, 0xc3\n"
      "	inc	%ebx\n	ret\n");
@@ -142,7 +146,8 @@ CODE(compiler, "64",
      "1:	mov	$0xb8, %dl\n	mov	%dl, (%rdi)\n	mov	%ecx, 1(%rdi)\n"
      "	movl	$0xc3d00148, 5(%rdi)\n"			/* add rax, rdx; ret */
      "	mov	%rax, %rdx\n	call	*%rdi\n"
-     "	add	$37, %rdi\n	cmp	$0x41f00, %rdi\n	jb	2f\n	mov	$0x40000, %edi\n"
+     "	add	$37, %rdi\n	cmp	$0x41f00, %rdi\n	jb	2f\n"
+     "	mov	$0x40000, %edi\n"
      "2:	dec	%ecx\n	jnz	1b\n	hlt\n");
 
 static void test_compiler(void **state)
@@ -153,7 +158,8 @@ static void test_compiler(void **state)
 
 /* Two addresses of one page: executed through one, written through the other. */
 CODE(alias, "64",
-     "	xor	%eax, %eax\n	mov	$200, %ecx\n	mov	$0x811000, %ebx\n	mov	$0x11000, %esi\n"
+     "	xor	%eax, %eax\n	mov	$200, %ecx\n	mov	$0x811000, %ebx\n"
+     "	mov	$0x11000, %esi\n"
      "	mov	$0xc3, %dl\n	movb	$0xba, (%rsi)\n	movb	%dl, 5(%rsi)\n"
      "1:	mov	%ecx, 1(%rbx)\n	call	*%rsi\n	add	%edx, %eax\n"
      "	mov	%ecx, 1(%rsi)\n	call	*%rbx\n	add	%edx, %eax\n"
@@ -168,10 +174,12 @@ static void test_alias(void **state)
 
 /* One address, two pages by turns: INVLPG, and CR3 loads. */
 CODE(remap, "64",
-     "	xor	%eax, %eax\n	mov	$100, %ecx\n	mov	$0x3028, %ebx\n	mov	$0xa11000, %esi\n"
+     "	xor	%eax, %eax\n	mov	$100, %ecx\n	mov	$0x3028, %ebx\n"
+     "	mov	$0xa11000, %esi\n"
      "	movl	$0x1b8, 0x11000\n	movw	$0xc300, 0x11004\n"
      "	movl	$0x100b8, 0x211000\n	movw	$0xc300, 0x211004\n	xor	%edi, %edi\n"
-     "1:	movq	$0x87, (%rbx)\n	invlpg	0xa00000\n	call	*%rsi\n	add	%rax, %rdi\n"
+     "1:	movq	$0x87, (%rbx)\n	invlpg	0xa00000\n	call	*%rsi\n"
+     "	add	%rax, %rdi\n"
      "	movq	$0x200087, (%rbx)\n	mov	%cr3, %rdx\n	mov	%rdx, %cr3\n"
      "	call	*%rsi\n	add	%rax, %rdi\n"
      "	dec	%ecx\n	jnz	1b\n	mov	%rdi, %rax\n	hlt\n");

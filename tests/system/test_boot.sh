@@ -51,13 +51,14 @@ for n in 1 2; do
 		--expect "hvrun# " --send 'poweroff -f\n' --then keep
 done
 
-python3 -m http.server --bind 127.0.0.1 --directory "$G" 18473 >/dev/null 2>&1 &
+port=$((20000 + $$ % 10000))
+python3 -m http.server --bind 127.0.0.1 --directory "$G" $port >/dev/null 2>&1 &
 pids="$pids $!"
 sum=$(sha256sum <"$G/initrd.gz" | cut -c 1-64)
 LIMIT=120 expect_exit "file fetched over NAT arrives whole" 0 "$sum" $HVRUN --engine soft \
 	--display none --kernel "$G/vmlinuz" --initrd "$G/initrd.gz" --append "console=ttyS0 quiet" \
 	--timeout 100s --expect "hvrun# " \
-	--send 'wget -q -O - http://10.0.2.2:18473/initrd.gz | sha256sum\n' --expect "$sum"
+	--send 'wget -q -O - http://10.0.2.2:'$port'/initrd.gz | sha256sum\n' --expect "$sum"
 
 "$here/scripts/make-demo-disk" "$here/build/demo.img"
 LIMIT=120 expect_exit "demo disk: SeaBIOS, SYSLINUX, kernel, prompt" 0 "hvrun-guest ready" \

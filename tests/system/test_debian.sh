@@ -26,7 +26,8 @@ fsck_partition() {	# of a raw image
 # ---- raw, serial ------------------------------------------------------------
 head -c 3000000 /dev/urandom >"$tmp/payload"
 sum=$(sha256sum <"$tmp/payload" | cut -c 1-64)
-python3 -m http.server --bind 127.0.0.1 --directory "$tmp" 18474 >/dev/null 2>&1 &
+port=$((20000 + $$ % 10000))
+python3 -m http.server --bind 127.0.0.1 --directory "$tmp" $port >/dev/null 2>&1 &
 pids="$pids $!"
 cp --sparse=always "$img" "$tmp/debian.img"
 LIMIT=700 expect_exit "raw disk: login, fetch, write 200 MB, power off" 0 "Power down" $HVRUN \
@@ -34,7 +35,7 @@ LIMIT=700 expect_exit "raw disk: login, fetch, write 200 MB, power off" 0 "Power
 	--fail-on "emergency mode" \
 	--expect "GRUB" --expect "login: " --send 'root\n' --expect "Password: " --send 'hvrun\n' \
 	--expect '# ' --send 'PS1=; stty -echo; echo in\n' --expect 'in' \
-	--send 'n=0; until curl -sf http://10.0.2.2:18474/payload | sha256sum | grep '"$sum"'; do n=$((n+1)); [ $n -lt 30 ] || break; sleep 1; done\n' \
+	--send 'n=0; until curl -sf http://10.0.2.2:'$port'/payload | sha256sum | grep '"$sum"'; do n=$((n+1)); [ $n -lt 30 ] || break; sleep 1; done\n' \
 	--expect "$sum" \
 	--send 'dd if=/dev/urandom of=/root/big bs=1M count=200 status=none; sha256sum /root/big >/root/sum; sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum -c /root/sum\n' \
 	--expect "/root/big: OK" --send 'rm /root/big; poweroff\n' --then keep "$tmp/debian.img"

@@ -309,7 +309,8 @@ static void extended(struct soft *s, uint32_t leaf, uint32_t out[4])
 		out[ECX] = id_bits(s) << 12 | (s->vcpu->vm->ncpus - 1);
 		break;
 	case 0x80000021:
-		out[EAX] = 1u << 2 | 1u << 6;	/* LFENCE serialises, null selector clears base */
+		/* LFENCE serialises, null selector clears base, automatic IBRS */
+		out[EAX] = 1u << 2 | 1u << 6 | 1u << 8;
 		break;
 	default:
 		break;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* SSE2 to SSE4.2 and SHA integer arithmetic on XMM registers (Intel SDM vol. 2), by host instruction. */
+/*
+ * SSE2 to SSE4.2 and SHA integer arithmetic on XMM registers (Intel SDM
+ * vol. 2), by host instruction.
+ */
 #include "fpu.h"
 
 #define X_BIN(name, src) \

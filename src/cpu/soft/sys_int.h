@@ -41,6 +41,7 @@
 #define EFER_LME 0x100ull
 #define EFER_LMA 0x400ull
 #define EFER_NXE 0x800ull
+#define EFER_AIBRSE 0x200000ull	/* APM vol. 2, 3.1.7 */
 
 #define DR6_BS 0x4000u
 #define DR6_BD 0x2000u

@@ -11,7 +11,8 @@
 	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | \
 	 CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | \
 	 CR4_SMAP)
-#define EFER_ALLOWED (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
+/* Automatic IBRS may be set: nothing is speculated on the guest's behalf across privilege. */
+#define EFER_ALLOWED (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_AIBRSE)
 
 static HV_NORETURN void gp0(struct soft *s, const struct uop *u)
 {
