@@ -118,7 +118,8 @@ test:
 # Whole systems, half an hour and more: memtest86+, iPXE, Xen, installers, reboots.
 test-guests: all
 	$(Q)scripts/deps guests
-	$(Q)B=$(B) TEST_LIMIT=3600 scripts/run-tests $(B)/guest-logs $(sort $(wildcard tests/guests/test_*.sh))
+	$(Q)B=$(B) LONG=1 TEST_LIMIT=3600 scripts/run-tests $(B)/guest-logs \
+		$(sort $(wildcard tests/guests/test_*.sh)) tests/system/test_disks.sh
 
 # Fuzzing: FUZZ_TIME seconds for each target, then the CPU against this computer's
 # own with another random seed: HV_DIFF_CASES, HV_DIFF_SEED choose.

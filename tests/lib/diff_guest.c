@@ -203,7 +203,7 @@ void diff_guest_run(const struct diff_case *c, struct diff_out *out)
 {
 	struct vcpu *v = vm->cpus[0];
 	size_t off = c->in.rip - DIFF_CODE, n = MIN(c->len, 0x1000 - off);
-	static uint8_t int3[64];
+	static uint8_t int3[sizeof(c->code)];
 	enum vcpu_exit why;
 
 	memset(int3, 0xcc, sizeof(int3));

@@ -179,7 +179,11 @@ for c in $controllers; do
 		--disk "$tmp/empty.img,if=virtio"
 done
 
-# A whole Debian with the drivers of all controllers.
+# A whole Debian with the drivers of all controllers: long, with `make test-guests`.
+if [ -z "${LONG:-}" ]; then
+	skip "Debian disk on each controller" "long; LONG=1 runs it"
+	exit 0
+fi
 img=$here/build/debian-full.img
 if [ ! -s "$img" ] && [ "$(id -u)" = 0 ]; then
 	KERNEL=linux-image-amd64 SIZE_MIB=2300 "$here/scripts/make-debian-disk" "$img"
