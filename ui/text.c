@@ -32,8 +32,11 @@ void text_open(void)
 {
 	char dir[PATH_MAX + 32];
 
-	setlocale(LC_ALL, "");
-	setlocale(LC_NUMERIC, "C");	/* what programs read keeps its point */
+	/*
+	 * Texts only: numbers keep their point, and libX11 writes no window
+	 * names that other programs cannot read in locales it does not know.
+	 */
+	setlocale(LC_MESSAGES, "");
 	if (find_catalogues(dir, sizeof(dir)))
 		bindtextdomain("hvrun", dir);
 	bind_textdomain_codeset("hvrun", "UTF-8");

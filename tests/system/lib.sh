@@ -32,3 +32,20 @@ expect_exit() {
 	fi
 	ok "$name"
 }
+
+# start_x: a virtual X server with a window manager that is ready (DISPLAY is set).
+start_x() {
+	Xvfb -displayfd 3 -screen 0 1280x800x24 -nolisten tcp 3>"$tmp/display" >/dev/null 2>&1 &
+	pids="$pids $!"
+	n=0
+	until [ -s "$tmp/display" ] || [ $n -gt 50 ]; do n=$((n + 1)); sleep 0.2; done
+	DISPLAY=:$(cat "$tmp/display")
+	export DISPLAY LIBGL_ALWAYS_SOFTWARE=1
+	unset WAYLAND_DISPLAY
+	openbox >/dev/null 2>&1 &
+	pids="$pids $!"
+	# A window that appears while the manager starts may never be told that it is there.
+	n=0
+	until xdotool get_desktop >/dev/null 2>&1 || [ $n -gt 50 ]; do n=$((n + 1)); sleep 0.2; done
+	sleep 1
+}

@@ -48,14 +48,7 @@ if ! command -v Xvfb >/dev/null; then
 	skip "Debian in the window" "no Xvfb"
 	exit 0
 fi
-Xvfb -displayfd 3 -screen 0 1280x800x24 -nolisten tcp 3>"$tmp/display" >/dev/null 2>&1 &
-pids="$pids $!"
-for i in 1 2 3 4 5 6 7 8 9 10; do [ -s "$tmp/display" ] && break; sleep 0.3; done
-DISPLAY=:$(cat "$tmp/display")
-export DISPLAY LIBGL_ALWAYS_SOFTWARE=1
-openbox >/dev/null 2>&1 &
-pids="$pids $!"
-unset WAYLAND_DISPLAY
+start_x
 $HVRUN --engine soft --display window -m 1G --serial "file:$tmp/serial" --timeout 680s \
 	--screenshot-at-exit "$shots/debian-last.png" "$tmp/debian.qcow2" >"$tmp/window.log" 2>&1 &
 vm=$!
@@ -71,7 +64,7 @@ wait_for() {
 }
 if wait_for "login:" 400; then
 	ok "qcow2 disk in the window: login appears"
-	import -window root "$shots/debian-login.png"
+	timeout 20 import -window root "$shots/debian-login.png"
 	win=$(xdotool search --onlyvisible --name hvrun | head -n 1)
 	xdotool windowfocus "$win"
 	sleep 3
@@ -83,14 +76,14 @@ if wait_for "login:" 400; then
 	if wait_for "Typed-42" 60; then ok "logged in by typed keys"; else
 		not_ok "logged in by typed keys" "$(tail -n 5 "$tmp/window.log")"; fi
 	sleep 2
-	import -window root "$shots/debian-typed.png"
+	timeout 20 import -window root "$shots/debian-typed.png"
 	xdotool type --delay 120 'poweroff'; xdotool key Return
 	wait $vm
 	rc=$?
 	[ $rc = 0 ] && ok "power-off closes the window" || not_ok "power-off closes the window" \
 		"status $rc" "$(cat "$tmp/window.log")"
 else
-	import -window root "$shots/debian-failed.png"
+	timeout 20 import -window root "$shots/debian-failed.png"
 	not_ok "qcow2 disk in the window: login appears" "$(tail -n 5 "$tmp/serial")" \
 		"$(cat "$tmp/window.log")"
 	kill $vm

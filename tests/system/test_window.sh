@@ -17,14 +17,7 @@ if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
 	skip "the window" "no Xvfb or xdotool"
 	exit 0
 fi
-Xvfb -displayfd 3 -screen 0 1280x800x24 -nolisten tcp 3>"$tmp/display" >/dev/null 2>&1 &
-pids="$pids $!"
-for i in 1 2 3 4 5 6 7 8 9 10; do [ -s "$tmp/display" ] && break; sleep 0.3; done
-DISPLAY=:$(cat "$tmp/display")
-export DISPLAY LIBGL_ALWAYS_SOFTWARE=1
-unset WAYLAND_DISPLAY
-openbox >/dev/null 2>&1 &
-pids="$pids $!"
+start_x
 
 # start NAME: a guest that counts on its serial line; vm=pid, serial=file
 start() {
@@ -47,13 +40,20 @@ within() {
 		sleep 0.2
 	done
 }
-win() { xdotool search --onlyvisible --name "$1 .*hvrun" 2>/dev/null | head -n 1; }
+win() {
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		id=$(xdotool search --onlyvisible --name "$1 .*hvrun" 2>/dev/null | head -n 1)
+		[ -z "$id" ] || break
+		sleep 0.5
+	done
+	echo "${id:-none}"
+}
 focus() { xdotool windowactivate --sync "$(win "$1")" 2>/dev/null; }
 host() { xdotool keydown Control_R; xdotool key "$1"; xdotool keyup Control_R; }
 titled() { xdotool search --onlyvisible --name "$1" >/dev/null 2>&1; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
 size() { xdotool getwindowgeometry "$(win "$1")" | sed -n 's/.*Geometry: //p'; }
-picture() { import -window "$(win "$1")" "$shots/window-$2.png"; }
+picture() { timeout 20 import -window "$(win "$1")" "$shots/window-$2.png"; }
 # differ A B: the pictures are not the same
 differ() { [ "$(compare -metric AE "$shots/window-$1.png" "$shots/window-$2.png" null: 2>&1)" != 0 ]; }
 check() { name=$1; shift; if "$@"; then ok "$name"; else not_ok "$name" "$(cat "$tmp"/*.log)"; fi; }
