@@ -122,3 +122,4 @@ a=$(wc -c <"$tmp/one.serial")
 check "and the guest runs on" within 20 sh -c "[ \$(wc -c <'$tmp/one.serial') -gt $a ]"
 kill $vm1
 wait $vm1
+exit 0
