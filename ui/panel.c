@@ -267,7 +267,6 @@ static void draw(struct panel *p, const struct look *l)
 		frame(p->s, all, px(l, 1), C_EDGE);
 	for (unsigned i = 0; i < p->n; i++)
 		draw_widget(p, l, i);
-	p->changed = true;
 }
 
 void panel_end(struct panel *p, struct font *f, double scale, int min_w)
@@ -277,14 +276,6 @@ void panel_end(struct panel *p, struct font *f, double scale, int min_w)
 	keep_focus(p);
 	if (make_surface(p, p->kind == PANEL_STRIP ? layout_strip(p, &l, MAX(min_w, 1)) :
 			    layout_column(p, &l, min_w)))
-		draw(p, &l);
-}
-
-void panel_redraw(struct panel *p, struct font *f, double scale)
-{
-	struct look l = look_of(f, scale);
-
-	if (p->s)
 		draw(p, &l);
 }
 

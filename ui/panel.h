@@ -50,7 +50,6 @@ struct panel {
 	int max_w;		/* buttons go below each other rather than wider; 0: no limit */
 	SDL_Surface *s;		/* ARGB8888; NULL before the first panel_end() */
 	bool stacked;		/* the buttons are a column */
-	bool changed;		/* @s was drawn anew: the owner clears it */
 };
 
 /* Values that panel_key() and panel_mouse() return besides widget ids (> 0). */
@@ -67,7 +66,5 @@ int panel_key(struct panel *p, SDL_Keycode key, SDL_Keymod mod);
 /* The pointer at window position @x, @y (drawable pixels); @press: button went down. */
 int panel_mouse(struct panel *p, int x, int y, bool press);
 bool panel_contains(const struct panel *p, int x, int y);
-/* Draw again after the focus moved. */
-void panel_redraw(struct panel *p, struct font *f, double scale);
 
 #endif

@@ -292,13 +292,14 @@ static void follow_cursor(struct window *w)
 	SDL_Surface *s = NULL;
 	uint32_t argb[CURSOR_DIM * CURSOR_DIM] = { 0 };
 	unsigned hot_x = 0, hot_y = 0;
+	bool own;
 
 	vm_lock(w->vm);
 	if (!display_cursor(w->vm->display, &w->cursor_serial, &c)) {
 		vm_unlock(w->vm);
 		return;
 	}
-	w->guest_cursor = c != NULL;
+	own = c != NULL;
 	if (c) {
 		if (c->visible)
 			memcpy(argb, c->argb, sizeof(argb));
@@ -306,7 +307,7 @@ static void follow_cursor(struct window *w)
 		hot_y = c->hot_y;
 	}
 	vm_unlock(w->vm);
-	if (w->guest_cursor)
+	if (own)
 		s = SDL_CreateRGBSurfaceWithFormatFrom(argb, CURSOR_DIM, CURSOR_DIM, 32,
 						       CURSOR_DIM * 4, SDL_PIXELFORMAT_ARGB8888);
 	if (w->cursor)

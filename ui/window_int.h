@@ -85,7 +85,6 @@ struct window {
 	Uint64 resize_at;	/* SDL ticks when the guest is told of the window's size, 0: not */
 	unsigned cursor_serial;
 	SDL_Cursor *cursor;	/* the guest's pointer */
-	bool guest_cursor;	/* the guest has given one */
 	int strip_was;		/* window_strip_height() when the window was sized */
 	unsigned close_asked;	/* without a font: times */
 	enum scale_mode mode;

@@ -14,7 +14,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -469,14 +468,6 @@ static void one_mutation(uint64_t seed, unsigned *opened)
 	alarm(0);
 }
 
-static long peak_rss(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return u.ru_maxrss;
-}
-
 static void test_hostile(void **state)
 {
 	const char *env = getenv("HV_TEST_ROUNDS"), *first = getenv("HV_TEST_SEED");
@@ -497,13 +488,13 @@ static void test_hostile(void **state)
 					theirs[i].opts, name, theirs[i].qemu, name),
 				 0);
 	}
-	before = peak_rss();
+	before = it_peak_rss();
 	for (unsigned long i = 0; i < n; i++)
 		one_mutation(seed + i, &opened);
 	print_message("%lu images, %u opened, peak memory +%ld KiB\n", n, opened,
-		      peak_rss() - before);
+		      it_peak_rss() - before);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	assert_true(peak_rss() - before <= 64 * 1024);
+	assert_true(it_peak_rss() - before <= 64 * 1024);
 #endif
 	assert_true(n < 100 || (opened > n / 20 && opened < n - n / 20));
 }

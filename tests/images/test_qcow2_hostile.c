@@ -14,7 +14,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -174,14 +173,6 @@ static void one_mutation(uint64_t seed, const struct seed_image *seeds, unsigned
 	alarm(0);
 }
 
-static long peak_rss(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return u.ru_maxrss;
-}
-
 static void test_mutations(void **state)
 {
 	const char *env = getenv("HV_TEST_ROUNDS"), *first = getenv("HV_TEST_SEED");
@@ -195,13 +186,13 @@ static void test_mutations(void **state)
 	log_open("/dev/null");
 	for (unsigned i = 0; i < ARRAY_SIZE(recipes); i++)
 		seeds[i] = make_seed(i);
-	before = peak_rss();
+	before = it_peak_rss();
 	for (unsigned long i = 0; i < rounds; i++)
 		one_mutation(seed + i, seeds, &opened);
 	print_message("%lu images, %u opened, peak memory +%ld KiB\n", rounds, opened,
-		      peak_rss() - before);
+		      it_peak_rss() - before);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)	/* their own memory */
-	assert_true(peak_rss() - before <= MAX_RSS_GROWTH_KIB);
+	assert_true(it_peak_rss() - before <= MAX_RSS_GROWTH_KIB);
 #endif
 	/* the mutations are neither all fatal nor all harmless */
 	assert_true(rounds < 100 || (opened > rounds / 20 && opened < rounds - rounds / 20));

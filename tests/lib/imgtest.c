@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -141,4 +142,12 @@ struct image *it_open(const char *path, const char *fmt, unsigned flags)
 	if (!im)
 		fail_msg("%s", e.msg);
 	return im;
+}
+
+long it_peak_rss(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return u.ru_maxrss;
 }

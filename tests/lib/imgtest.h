@@ -26,4 +26,7 @@ int it_write(struct image *im, uint64_t off, const void *buf, uint64_t len);
 int it_op(struct image *im, enum block_op op, uint64_t off, uint64_t len);
 struct image *it_open(const char *path, const char *fmt, unsigned flags);	/* asserts */
 
+/* Largest resident size of this process so far, KiB. */
+long it_peak_rss(void);
+
 #endif

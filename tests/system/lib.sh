@@ -49,3 +49,31 @@ start_x() {
 	until xdotool get_desktop >/dev/null 2>&1 || [ $n -gt 50 ]; do n=$((n + 1)); sleep 0.2; done
 	sleep 1
 }
+
+# make_boot_sector FILE: prints "sector ran" over COM1 and leaves by the debug-exit port with 7.
+make_boot_sector() {
+	cat >"$tmp/boot.s" <<'EOS'
+	.code16
+	.org 0
+start:	cli
+	xor	%ax, %ax
+	mov	%ax, %ds
+	mov	%ax, %ss
+	mov	$0x7c00, %sp
+	mov	$msg + 0x7c00, %si
+1:	lodsb
+	test	%al, %al
+	jz	2f
+	mov	$0x3f8, %dx
+	out	%al, %dx
+	jmp	1b
+2:	mov	$7, %al
+	out	%al, $0xf4
+3:	hlt
+	jmp	3b
+msg:	.asciz	"sector ran\r\n"
+	.org 510
+	.word 0xaa55
+EOS
+	as --32 -o "$tmp/boot.o" "$tmp/boot.s" && objcopy -O binary "$tmp/boot.o" "$1"
+}

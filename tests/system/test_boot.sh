@@ -6,31 +6,7 @@ here=$(dirname "$0")/../..
 G=$here/build/guest
 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel and initramfs"; exit 1; }
 
-# A boot sector that prints over COM1 and leaves by the debug-exit port.
-cat >"$tmp/boot.s" <<'EOS'
-	.code16
-	.org 0
-start:	cli
-	xor	%ax, %ax
-	mov	%ax, %ds
-	mov	%ax, %ss
-	mov	$0x7c00, %sp
-	mov	$msg + 0x7c00, %si
-1:	lodsb
-	test	%al, %al
-	jz	2f
-	mov	$0x3f8, %dx
-	out	%al, %dx
-	jmp	1b
-2:	mov	$7, %al
-	out	%al, $0xf4
-3:	hlt
-	jmp	3b
-msg:	.asciz	"sector ran\r\n"
-	.org 510
-	.word 0xaa55
-EOS
-as --32 -o "$tmp/boot.o" "$tmp/boot.s" && objcopy -O binary "$tmp/boot.o" "$tmp/boot.img" &&
+make_boot_sector "$tmp/boot.img" &&
 	truncate -s 1M "$tmp/boot.img"
 LIMIT=30 expect_exit "SeaBIOS starts a boot sector (soft)" 200 "sector ran" $HVRUN --engine soft \
 	--display none --debug-exit 0xf4 --timeout 20s "$tmp/boot.img"

@@ -118,30 +118,7 @@ else
 fi
 
 # CD drives: content, and firmware that starts from them.
-cat >"$tmp/boot.s" <<'EOS'
-	.code16
-	.org 0
-start:	cli
-	xor	%ax, %ax
-	mov	%ax, %ds
-	mov	%ax, %ss
-	mov	$0x7c00, %sp
-	mov	$msg + 0x7c00, %si
-1:	lodsb
-	test	%al, %al
-	jz	2f
-	mov	$0x3f8, %dx
-	out	%al, %dx
-	jmp	1b
-2:	mov	$7, %al
-	out	%al, $0xf4
-3:	hlt
-	jmp	3b
-msg:	.asciz	"sector ran\r\n"
-	.org 510
-	.word 0xaa55
-EOS
-as --32 -o "$tmp/boot.o" "$tmp/boot.s" && objcopy -O binary "$tmp/boot.o" "$tmp/boot.img"
+make_boot_sector "$tmp/boot.img"
 # An El Torito ISO (no emulation) whose boot image is that sector.
 python3 - "$tmp/boot.img" "$tmp/cd.iso" <<'EOP'
 import struct, sys

@@ -31,30 +31,6 @@ static const void *stub_of(const struct uop *u)
 }
 
 /* ---- operands ------------------------------------------------------------------ */
-static unsigned mem_bytes(const struct opd *o, const struct uop *u)
-{
-	switch (o->size) {
-	case 'b':
-		return 1;
-	case 'w':
-		return 2;
-	case 'd':
-		return 4;
-	case 'q':
-		return 8;
-	case 'o':
-		return 16;
-	case 'e':
-		return VEX_LEN(u) / 8;
-	case 'f':
-		return VEX_LEN(u) / 4;
-	case 'h':
-		return VEX_LEN(u) / 2;
-	default:
-		return VEX_LEN(u);
-	}
-}
-
 static uint64_t vec_lin(struct soft *s, const struct uop *u, unsigned len, bool write)
 {
 	uint64_t lin = uop_lin(s, u, len, write);
@@ -119,14 +95,14 @@ static void get_operand(struct soft *s, const struct uop *u, const struct opd *o
 		if (reg)
 			ymm_get(s, u->rm, r->w);
 		else
-			vec_load(s, u, o->kind == K_M ? r->mem : r->w, mem_bytes(o, u));
+			vec_load(s, u, o->kind == K_M ? r->mem : r->w, soft_vex_bytes(o, u));
 		break;
 	case K_E:
 	case K_R:
 		if (reg)
 			r->rdx = rd64(s, u->rm);
 		else
-			vec_load(s, u, &r->rdx, mem_bytes(o, u));
+			vec_load(s, u, &r->rdx, soft_vex_bytes(o, u));
 		break;
 	}
 }
@@ -149,7 +125,7 @@ static void put_result(struct soft *s, const struct uop *u, const struct opd *o,
 		if (reg)
 			ymm_set(s, u->rm, r->w);
 		else
-			vec_store(s, u, o->kind == K_M ? r->mem : r->w, mem_bytes(o, u));
+			vec_store(s, u, o->kind == K_M ? r->mem : r->w, soft_vex_bytes(o, u));
 		break;
 	case K_G:
 		wr64(s, u->reg, r->rax);
@@ -159,7 +135,7 @@ static void put_result(struct soft *s, const struct uop *u, const struct opd *o,
 		if (reg)
 			wr64(s, u->rm, r->rdx);
 		else
-			vec_store(s, u, &r->rdx, mem_bytes(o, u));
+			vec_store(s, u, &r->rdx, soft_vex_bytes(o, u));
 		break;
 	}
 }
@@ -175,7 +151,7 @@ const struct uop *h_vex(struct soft *s, const struct uop *u)
 			get_operand(s, u, &inf->opd[i], &r);
 	/* A store that faults leaves MXCSR alone. */
 	if (inf->opd[0].kind == K_W && !(u->flags & UOP_MOD3))
-		probe_store(s, u, mem_bytes(&inf->opd[0], u));
+		probe_store(s, u, soft_vex_bytes(&inf->opd[0], u));
 	mx_enter(s);
 	soft_vex_call(&r, stub_of(u));
 	mx_check(s, u);

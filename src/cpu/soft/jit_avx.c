@@ -42,32 +42,6 @@ static bool is_gpr(const struct opd *o)
 	return o->kind == K_E || o->kind == K_R || o->kind == K_G || o->kind == K_B;
 }
 
-static unsigned mem_bytes(const struct opd *o, const struct uop *u)
-{
-	switch (o->size) {
-	case 'b':
-		return 1;
-	case 'w':
-		return 2;
-	case 'd':
-		return 4;
-	case 'q':
-		return 8;
-	case 'y':
-		return u->osize;
-	case 'o':
-		return 16;
-	case 'e':
-		return VEX_LEN(u) / 8;
-	case 'f':
-		return VEX_LEN(u) / 4;
-	case 'h':
-		return VEX_LEN(u) / 2;
-	default:
-		return VEX_LEN(u);
-	}
-}
-
 static bool by_vex(uop_fn fn)
 {
 	return fn == h_vex || fn == h_vmov_ld || fn == h_vmov_st || fn == h_vpcmpstr ||
@@ -115,7 +89,7 @@ static struct hop rm_operand(struct trans *t, const struct uop *u, const struct 
 {
 	t->scratch = H_T1;
 	if (!(u->flags & UOP_MOD3)) {
-		unsigned size = mem_bytes(o, u);
+		unsigned size = soft_vex_bytes(o, u);
 
 		return soft_optable[u->row].attr & A_ALIGNV ? jit_mem_aligned(t, u, size, dest) :
 							      jit_mem(t, u, size, dest);

@@ -180,3 +180,29 @@ void soft_optable_init(void)
 
 	pthread_once(&once, init_once);
 }
+
+unsigned soft_vex_bytes(const struct opd *o, const struct uop *u)
+{
+	switch (o->size) {
+	case 'b':
+		return 1;
+	case 'w':
+		return 2;
+	case 'd':
+		return 4;
+	case 'q':
+		return 8;
+	case 'y':
+		return u->osize;
+	case 'o':
+		return 16;
+	case 'e':
+		return VEX_LEN(u) / 8;
+	case 'f':
+		return VEX_LEN(u) / 4;
+	case 'h':
+		return VEX_LEN(u) / 2;
+	default:
+		return VEX_LEN(u);
+	}
+}

@@ -661,6 +661,9 @@ extern struct optable_info {
 	uint32_t attr;
 } *soft_optable_info;
 
+/* Bytes of memory operand @o of @u, an instruction with VEX. */
+unsigned soft_vex_bytes(const struct opd *o, const struct uop *u);
+
 bool soft_has_feat(enum op_feat f);	/* advertised by soft_cpuid() */
 void soft_cpuid(struct soft *s, uint32_t leaf, uint32_t sub, uint32_t out[4]);
 
