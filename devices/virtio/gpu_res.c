@@ -105,10 +105,15 @@ void gpu_res_drop(struct gpu *g, struct gpu_res *r)
 	*r = (struct gpu_res){ 0 };
 }
 
+/* Trusts nothing but the images: a refused load leaves anything else behind. */
 void gpu_res_drop_all(struct gpu *g)
 {
 	for (unsigned i = 0; i < GPU_MAX_RES; i++)
-		gpu_res_drop(g, &g->res[i]);
+		free(g->res[i].image);
+	memset(g->res, 0, sizeof(g->res));
+	memset(g->entry, 0, sizeof(g->entry));
+	g->nentries = 0;
+	g->image_bytes = 0;
 }
 
 /* ---- backing ----------------------------------------------------------------- */
@@ -199,9 +204,15 @@ enum gpu_cmd gpu_transfer(struct virtio_vga *v, struct gpu_res *r, struct gpu_re
 }
 
 /* ---- load ------------------------------------------------------------------------ */
+/* Inside the table, and no entry belongs to two. */
 static bool backing_ok(const struct gpu *g, const struct gpu_res *r)
 {
-	return range_ok(r->first, r->n, g->nentries);
+	if (!range_ok(r->first, r->n, g->nentries))
+		return false;
+	for (const struct gpu_res *o = g->res; o < r; o++)
+		if (o->first < r->first + r->n && r->first < o->first + o->n)
+			return false;
+	return true;
 }
 
 static bool load_one(struct virtio_vga *v, struct gpu_res *r)

@@ -3,6 +3,7 @@
 #include "../lib/vguest.h"
 #include "../../devices/edid.h"
 #include "../../devices/vga.h"
+#include "../../devices/virtio/gpu_int.h"
 #include "../../src/display.h"
 #include <stdlib.h>
 
@@ -332,6 +333,56 @@ static void test_reset(void **st)
 	vm = NULL;
 }
 
+/* Saves the device, puts @was back and loads: whether the saved state was taken. */
+static bool load_over(struct virtio_vga *v, const struct gpu *was)
+{
+	struct device *d = &g.v->pci.dev;
+	struct state_buf b = { 0 };
+	struct err e = { 0 };
+	size_t pos = 0;
+	bool ok;
+
+	state_save_device(&b, d);
+	v->gpu = *was;
+	ok = state_load_device(d, b.data, b.len, &pos, &e);
+	state_buf_free(&b);
+	return ok;
+}
+
+/* A saved state with impossible backing is refused, and the device is as after a reset. */
+static void test_hostile_load(void **st)
+{
+	static const struct { uint32_t first[2], n[2], nentries, want_w; bool ok; } rows[] = {
+		{ { 0, 3 }, { 3, 1 }, 4, 800, true },
+		{ { 0, 1 }, { 3, 1 }, 4, 800, false },		/* one entry of two */
+		{ { 0, 0xfffffff0 }, { 3, 0x20 }, 4, 800, false },
+		{ { 0xffffff00, 3 }, { 3, 1 }, 4, 800, false },
+		{ { 0, 3 }, { 3, 1 }, 0xffffffff, 800, false },
+		{ { 0, 0xffffff }, { 3, 0xffffff }, 4, ~0u, false },	/* refused before that */
+	};
+	struct gpu *was = hv_zalloc(sizeof(*was));
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct virtio_vga *v = virtio_vga_of(g.v);
+
+		make_2d();
+		assert_int_equal(SEND(CREATE_2D, 6, 2, 4, 4), OK);
+		assert_int_equal(SEND(ATTACH, 6, 1, PIXELS, 0, 64, 0), OK);
+		*was = v->gpu;
+		for (unsigned j = 0; j < 2; j++) {
+			v->gpu.res[j].first = rows[i].first[j];
+			v->gpu.res[j].n = rows[i].n[j];
+		}
+		v->gpu.nentries = rows[i].nentries;
+		v->gpu.want_w = rows[i].want_w;
+		assert_int_equal(load_over(v, was), rows[i].ok);
+		assert_int_equal(v->gpu.res[1].id, rows[i].ok ? 6 : 0);
+		teardown(st);
+		setup(st);
+	}
+	free(was);
+}
+
 /* Any words, any order: answered, never more. */
 static void test_fuzz(void **st)
 {
@@ -364,6 +415,7 @@ int main(void)
 		CASE(test_2d), CASE(test_part_and_formats), CASE(test_blob),
 		CASE(test_bad_commands), CASE(test_backing_moves), CASE(test_edid_and_resize),
 		CASE(test_cursor), CASE(test_vga_returns), CASE(test_fuzz),
+		CASE(test_hostile_load),
 		cmocka_unit_test_teardown(test_roundtrip, teardown),
 		cmocka_unit_test_teardown(test_reset, teardown),
 	};
