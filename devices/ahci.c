@@ -453,6 +453,13 @@ void ahci_set_medium(struct device *d, unsigned port, struct block *block)
 	cd_set_medium(&p->ata.unit[0].cd, block);
 }
 
+static struct media_tray tray(struct device *d, unsigned port, bool wish)
+{
+	return cd_tray(&to_ahci(d)->port[port].ata.unit[0].cd, wish);
+}
+
+const struct media_ops ahci_media = { .set = ahci_set_medium, .tray = tray };
+
 const struct device_ops ahci_ops = {
 	.name = "ahci",
 	.size = sizeof(struct ahci),

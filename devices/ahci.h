@@ -6,6 +6,7 @@
 #include "../src/pci.h"
 
 struct block;
+struct media_ops;
 
 #define AHCI_PORTS 6
 
@@ -16,5 +17,6 @@ void ahci_set_drive(struct device *d, unsigned port, struct block *block, bool c
 		    bool readonly, const char *serial);
 /* Under dev_lock: another medium, or none, in the CD drive on @port. */
 void ahci_set_medium(struct device *d, unsigned port, struct block *block);
+extern const struct media_ops ahci_media;
 
 #endif

@@ -8,6 +8,7 @@
  * limit, or by DMA.
  */
 #include "ata.h"
+#include <errno.h>
 
 /* ---- Ends of commands ---- */
 
@@ -88,7 +89,11 @@ void atapi_fetch(struct ata_port *p, void (*then)(struct ata_port *p, int error)
 	uint32_t n = MIN(p->left, ATA_BUF / CD_SECTOR);
 
 	p->after_fetch = then;
-	ata_submit(p, BLOCK_READ, p->lba * CD_SECTOR, n * CD_SECTOR, fetch_done);
+	/* In the middle of a command its medium may have been taken out. */
+	if (cd_readable(&ata_unit(p)->cd, p->lba * CD_SECTOR, n * CD_SECTOR))
+		ata_submit(p, BLOCK_READ, p->lba * CD_SECTOR, n * CD_SECTOR, fetch_done);
+	else
+		then(p, EIO);
 }
 
 void atapi_next(struct ata_port *p)

@@ -6,6 +6,7 @@
 #include "../src/pci.h"
 
 struct block;
+struct media_ops;
 
 extern const struct device_ops i440fx_ops, piix3_ops, piix4_pm_ops, piix3_ide_ops;
 
@@ -43,6 +44,7 @@ void piix4_pm_set_sci(struct device *d, struct irq_line sci);
 /* IDE: @unit 0-3 = primary master, slave, secondary master, slave.  @block NULL: empty CD. */
 void ide_set_drive(struct device *d, unsigned unit, struct block *block, bool cdrom,
 		   bool readonly, const char *serial);
+extern const struct media_ops ide_media;
 void ide_set_irqs(struct device *d, struct irq_line primary, struct irq_line secondary);
 
 #endif

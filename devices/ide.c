@@ -363,6 +363,22 @@ void ide_set_drive(struct device *d, unsigned unit, struct block *block, bool cd
 	snprintf(s->wiring[unit].serial, sizeof(s->wiring[unit].serial), "%s", serial);
 }
 
+static void set_medium(struct device *d, unsigned unit, struct block *block)
+{
+	struct ata_port *p = &to_ide(d)->ch[unit / 2].port;
+
+	HV_BUG_ON(unit > 3 || !p->unit[unit & 1].cdrom);
+	ata_drain(p);
+	cd_set_medium(&p->unit[unit & 1].cd, block);
+}
+
+static struct media_tray tray(struct device *d, unsigned unit, bool wish)
+{
+	return cd_tray(&to_ide(d)->ch[unit / 2].port.unit[unit & 1].cd, wish);
+}
+
+const struct media_ops ide_media = { .set = set_medium, .tray = tray };
+
 void ide_set_irqs(struct device *d, struct irq_line primary, struct irq_line secondary)
 {
 	to_ide(d)->ch[0].irq = primary;

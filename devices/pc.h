@@ -29,6 +29,7 @@ enum pc_disk_if { PC_DISK_VIRTIO, PC_DISK_IDE, PC_DISK_AHCI, PC_DISK_NVME, PC_DI
 struct pc_disk {
 	struct block *block;		/* NULL: drive without medium (CD only) */
 	enum pc_disk_if bus;
+	struct block **home;		/* CD: kept at the current medium (media.h); or NULL */
 	bool cdrom;			/* ATAPI drive; not on virtio, NVMe (then: IDE) */
 	bool readonly;
 	char serial[21];		/* "": derived from the position */

@@ -5,6 +5,7 @@
  */
 #include "ahci.h"
 #include "nvme.h"
+#include "../src/media.h"
 #include "pc_int.h"
 #include "virtio/scsi.h"
 #include "virtio/virtio.h"
@@ -33,6 +34,17 @@ static char *boot_list(struct pc *pc, const struct pc_disk *disk)
 	return disk->cdrom ? pc->boot_cds : pc->boot_disks;
 }
 
+/* What the user sees of it (media.h). */
+static void add_slot(struct pc *pc, const struct pc_disk *disk, const char *bus,
+		     const struct media_ops *ops, struct device *d, unsigned unit)
+{
+	struct media_drive m = { .bus = bus, .cdrom = disk->cdrom, .device = d, .unit = unit,
+				 .ops = disk->cdrom ? ops : NULL, .block = disk->block,
+				 .home = disk->home };
+
+	vm_media_add(pc->dev.vm, &m);
+}
+
 static bool add_virtio_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, struct err *e)
 {
 	struct device *d = pc_pci_create(pc, &virtio_blk_ops, "disk", n, e);
@@ -41,6 +53,7 @@ static bool add_virtio_disk(struct pc *pc, const struct pc_disk *disk, unsigned 
 	if (!d)
 		return false;
 	virtio_blk_setup(d, disk->block, serial_of(disk, n, serial), disk->queues);
+	add_slot(pc, disk, "virtio", NULL, d, 0);
 	boot_path(pc->boot_disks, "/pci@i0cf8/scsi@%x/disk@0,0\n", pc->next_slot - 1);
 	return device_realize(d, e);
 }
@@ -74,6 +87,7 @@ static bool add_ide_disk(struct pc *pc, const struct pc_disk *disk, unsigned n, 
 	}
 	ide_set_drive(pc->ide, unit, disk->block, disk->cdrom, disk->readonly || disk->cdrom,
 		      serial_of(disk, n, serial));
+	add_slot(pc, disk, "IDE", &ide_media, pc->ide, unit);
 	boot_path(boot_list(pc, disk), "/pci@i0cf8/ide@1,1/drive@%u/disk@%u\n", unit / 2, unit & 1);
 	return true;
 }
@@ -92,6 +106,7 @@ static bool add_ahci_disk(struct pc *pc, const struct pc_disk *disk, unsigned n,
 	}
 	ahci_set_drive(pc->ahci, pc->ahci_used, disk->block, disk->cdrom,
 		       disk->readonly || disk->cdrom, serial_of(disk, n, serial));
+	add_slot(pc, disk, "AHCI", &ahci_media, pc->ahci, pc->ahci_used);
 	boot_path(boot_list(pc, disk), "/pci@i0cf8/sata@%x/drive@%u/disk@0\n",
 		  container_of(pc->ahci, struct pci_dev, dev)->devfn >> 3, pc->ahci_used);
 	pc->ahci_used++;
@@ -112,6 +127,7 @@ static bool add_scsi_disk(struct pc *pc, const struct pc_disk *disk, unsigned n,
 	}
 	virtio_scsi_set_drive(pc->scsi, pc->scsi_used, disk->block, disk->cdrom,
 			      disk->readonly || disk->cdrom, serial_of(disk, n, serial));
+	add_slot(pc, disk, "SCSI", &virtio_scsi_media, pc->scsi, pc->scsi_used);
 	boot_path(boot_list(pc, disk), "/pci@i0cf8/scsi@%x/channel@0/disk@%x,0\n",
 		  container_of(pc->scsi, struct pci_dev, dev)->devfn >> 3, pc->scsi_used);
 	pc->scsi_used++;
@@ -126,6 +142,7 @@ static bool add_nvme_disk(struct pc *pc, const struct pc_disk *disk, unsigned n,
 	if (!d)
 		return false;
 	nvme_set_disk(d, disk->block, disk->readonly, serial_of(disk, n, serial));
+	add_slot(pc, disk, "NVMe", NULL, d, 0);
 	boot_path(pc->boot_disks, "/pci@i0cf8/nvme@%x/namespace@1,0\n", pc->next_slot - 1);
 	return device_realize(d, e);
 }

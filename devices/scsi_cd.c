@@ -47,13 +47,16 @@ void cd_reset(struct scsi_cd *cd)
 	cd->sense = (struct scsi_sense){ 0 };
 }
 
-bool cd_eject_request(struct scsi_cd *cd)
+struct media_tray cd_tray(struct scsi_cd *cd, bool wish)
 {
-	if (cd->locked) {
+	if (wish && cd->locked && !cd->open)
 		cd->event = EV_EJECT_REQUEST;
-		return false;
-	}
-	return true;
+	return (struct media_tray){ .open = cd->open, .locked = cd->locked };
+}
+
+bool cd_readable(const struct scsi_cd *cd, uint64_t off, uint64_t len)
+{
+	return cd->block && !cd->changed && range_ok(off, len, (uint64_t)blocks(cd) * CD_SECTOR);
 }
 
 static void ok(struct scsi_result *r)
@@ -372,6 +375,12 @@ void cd_command(struct scsi_cd *cd, const uint8_t *cdb, uint8_t *buf, struct scs
 
 void cd_read_failed(struct scsi_cd *cd, struct scsi_result *r)
 {
-	scsi_fail(r, KEY_MEDIUM, ASC_READ_ERROR);
+	if (!blocks(cd))
+		scsi_fail(r, KEY_NOT_READY, cd->open ? ASC_TRAY_OPEN : ASC_NO_MEDIUM);
+	else if (cd->changed)
+		scsi_fail(r, KEY_ATTENTION, ASC_MEDIUM_CHANGED);
+	else
+		scsi_fail(r, KEY_MEDIUM, ASC_READ_ERROR);
+	cd->changed = false;
 	cd->sense = r->sense;
 }

@@ -8,6 +8,7 @@
 #define HV_SCSI_CD_H
 
 #include "scsi.h"
+#include "../src/media.h"
 
 #define CD_SECTOR 2048u
 
@@ -28,14 +29,16 @@ extern const struct state_field scsi_cd_state[];
 void cd_reset(struct scsi_cd *cd);
 /* Another medium, or none; the guest sees the change.  No request may be in flight. */
 void cd_set_medium(struct scsi_cd *cd, struct block *block);
-/* The user's wish: false if the guest holds the medium (it is told of the wish). */
-bool cd_eject_request(struct scsi_cd *cd);
+/* How the tray is; @wish: the user wants the medium, a guest that holds it is told. */
+struct media_tray cd_tray(struct scsi_cd *cd, bool wish);
+/* Can [off, off + len) of the medium that a command began with still be read? */
+bool cd_readable(const struct scsi_cd *cd, uint64_t off, uint64_t len);
 /*
  * Run the command @cdb (12 bytes or more).  Replies are built in @buf, of at
  * least SCSI_REPLY_MAX bytes, zeroed by the caller.
  */
 void cd_command(struct scsi_cd *cd, const uint8_t *cdb, uint8_t *buf, struct scsi_result *r);
-/* The medium could not be read. */
+/* The medium could not be read, or is not there any more. */
 void cd_read_failed(struct scsi_cd *cd, struct scsi_result *r);
 
 #endif

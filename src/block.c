@@ -45,6 +45,7 @@ struct block {
 	struct block_options opt;	/* likewise, after block_set_options() */
 	struct loop *loop;
 	struct loop_work work;
+	struct block_activity *activity;	/* NULL: nobody looks */
 	/* under dev_lock */
 	struct aio *aio;		/* NULL: threads only */
 	void (*batch_end)(void *opaque);
@@ -516,12 +517,29 @@ static bool to_ring(struct block *b, struct block_req *r)
 	return true;
 }
 
+void block_count(struct block *b, struct block_activity *a)
+{
+	b->activity = a;
+}
+
+static void count(struct block *b, const struct block_req *r)
+{
+	_Atomic uint64_t *n = r->op == BLOCK_READ ? &b->activity->reads : &b->activity->writes;
+
+	/* Under dev_lock: one writer. */
+	if (r->op != BLOCK_FLUSH)
+		atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+				      memory_order_relaxed);
+}
+
 void block_submit(struct block *b, struct block_req *r)
 {
 	int err = check_request(b, r);
 
 	r->block = b;
 	r->retried = false;
+	if (b->activity)
+		count(b, r);
 	if (err || cached_read(b, r))
 		finish_here(b, r, err);
 	else if (!to_ring(b, r))

@@ -13,6 +13,7 @@
 
 #include "err.h"
 #include "util.h"
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 struct loop;
@@ -59,6 +60,11 @@ struct block_options {
 	bool report_read, report_write;
 };
 
+/* Requests taken, for whoever wants to show that a disk is busy. */
+struct block_activity {
+	_Atomic uint64_t reads, writes;		/* writes: all that change the disk */
+};
+
 struct block_info {
 	const char *format;	/* "raw", "qcow2", ... */
 	uint64_t size;		/* bytes the guest sees */
@@ -79,6 +85,9 @@ bool block_set_options(struct block *b, const struct block_options *o, struct er
 /* Is @path a file that was attached as a disk before, with its format recorded on it? */
 bool block_is_recorded(const char *path);
 const struct block_info *block_info(const struct block *b);
+
+/* From now on requests count in @a too; before the first one.  @a outlives @b. */
+void block_count(struct block *b, struct block_activity *a);
 
 /*
  * Queue @r, under dev_lock.  Checked here: a misaligned or out-of-range

@@ -239,7 +239,7 @@ const struct option_row config_options[] = {
 	  "give the guest an I/O error).",
 	  .parse = opt_disk },
 	{ "cdrom", 0, "FILE[,if=ide|ahci|scsi]",
-	  "Insert an ISO image into a CD drive; may be repeated.",
+	  "Insert an ISO image into a CD drive; may be repeated.  FILE none: an empty drive.",
 	  .parse = opt_cdrom },
 	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },
 	{ "boot", 0, "WHAT", "What the firmware starts: disk (default), cd or menu.",

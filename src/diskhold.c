@@ -3,6 +3,7 @@
 #include "diskhold.h"
 #include "log.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define MAX_DISKS 32
@@ -16,6 +17,7 @@ struct disk_hold {
 	void *wakeup_opaque;
 	bool holding, paused;		/* paused: by us, so it is ours to resume */
 	uint64_t retry_at;
+	struct disk_trouble trouble;	/* while holding */
 
 	pthread_mutex_t lock;		/* leaf */
 	struct block *failed;		/* news from block.c; NULL: none */
@@ -60,23 +62,43 @@ void disk_hold_add(struct disk_hold *h, struct block *b)
 	block_on_stop(b, stopped, h);
 }
 
+void disk_hold_remove(struct disk_hold *h, struct block *b)
+{
+	pthread_mutex_lock(&h->lock);
+	if (h->failed == b)
+		h->failed = NULL;
+	pthread_mutex_unlock(&h->lock);
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->disks[i] == b)
+			h->disks[i--] = h->disks[--h->n];
+}
+
+bool disk_hold_trouble(const struct disk_hold *h, struct disk_trouble *out)
+{
+	if (h->holding)
+		*out = h->trouble;
+	return h->holding;
+}
+
 void disk_hold_set_wakeup(struct disk_hold *h, void (*fn)(void *opaque), void *opaque)
 {
 	h->wakeup = fn;
 	h->wakeup_opaque = opaque;
 }
 
-static void tell(const struct block *b, enum block_op op, int error)
+static void tell(struct disk_trouble *t, const struct block *b, enum block_op op, int error)
 {
-	const char *path = block_info(b)->path;
-
+	*t = (struct disk_trouble){ .op = op, .error = error };
+	snprintf(t->path, sizeof(t->path), "%s", block_info(b)->path);
 	if (error == ENOSPC || error == EDQUOT)
-		log_error("%s: no space is left on the host's disk; the guest is paused and goes "
-			  "on when there is space again", path);
+		snprintf(t->text, sizeof(t->text), "%.300s: no space is left on the host's disk; "
+			 "the guest is paused and goes on when there is space again", t->path);
 	else
-		log_error("%s: cannot %s: %s; the guest is paused, and this is tried again every "
-			  "second (werror=report, rerror=report would tell the guest instead)",
-			  path, op == BLOCK_READ ? "read" : "write", strerror(error));
+		snprintf(t->text, sizeof(t->text), "%.300s: cannot %s: %s; the guest is paused, "
+			 "and this is tried again every second (werror=report, rerror=report "
+			 "would tell the guest instead)", t->path,
+			 op == BLOCK_READ ? "read" : "write", strerror(error));
+	log_error("%s", t->text);
 }
 
 static void hold(struct disk_hold *h, struct block *b, enum block_op op, int error)
@@ -88,7 +110,7 @@ static void hold(struct disk_hold *h, struct block *b, enum block_op op, int err
 	h->paused = vm_status(h->vm) == VM_RUNNING;
 	if (h->paused)
 		vm_pause(h->vm);
-	tell(b, op, error);
+	tell(&h->trouble, b, op, error);
 }
 
 static bool any_held(struct disk_hold *h)

@@ -14,6 +14,7 @@
 #include "display.h"
 #include "firmware.h"
 #include "img.h"
+#include "media.h"
 #include "net.h"
 #include "session.h"
 #include "../devices/pc.h"
@@ -110,8 +111,19 @@ static enum pc_disk_if disk_bus(const struct cfg_disk *d)
 	return map[d->bus];
 }
 
+static void disk_watch(void *opaque, struct block *b, bool opened)
+{
+	struct app *a = opaque;
+
+	if (opened)
+		disk_hold_add(a->hold, b);
+	else
+		disk_hold_remove(a->hold, b);
+}
+
 static bool open_disks(struct app *a, struct err *e)
 {
+	vm_media_set_watch(a->vm, disk_watch, a);
 	a->hold = disk_hold_new(a->vm);
 	for (unsigned i = 0; i < a->cfg.ndisks; i++) {
 		struct cfg_disk *d = &a->cfg.disks[i];
@@ -120,17 +132,20 @@ static bool open_disks(struct app *a, struct err *e)
 				 (d->readonly ? BLOCK_RDONLY : 0) |
 				 (a->cfg.discard && !d->readonly ? BLOCK_THROWAWAY : 0);
 
+		p->home = &a->blocks[i];
+		p->bus = disk_bus(d);
+		p->cdrom = d->cdrom;
+		p->readonly = d->readonly;
+		snprintf(p->serial, sizeof(p->serial), "%s", d->serial ? d->serial : "");
+		a->pc.ndisks = i + 1;
+		if (d->cdrom && !strcmp(d->path, "none"))
+			continue;
 		a->blocks[i] = block_open(d->path, d->format, flags, a->vm->loop, e);
 		if (!a->blocks[i] || !block_set_options(a->blocks[i], &d->io, e))
 			return false;
 		disk_hold_add(a->hold, a->blocks[i]);
 		p->block = a->blocks[i];
-		p->bus = disk_bus(d);
-		p->cdrom = d->cdrom;
-		p->readonly = d->readonly;
-		snprintf(p->serial, sizeof(p->serial), "%s", d->serial ? d->serial : "");
 	}
-	a->pc.ndisks = a->cfg.ndisks;
 	return true;
 }
 

@@ -218,6 +218,11 @@ void session_set_disks(struct session *s, struct disk_hold *h)
 	disk_hold_set_wakeup(h, disk_news, s);
 }
 
+bool session_disk_trouble(const struct session *s, struct disk_trouble *out)
+{
+	return s->disks && disk_hold_trouble(s->disks, out);
+}
+
 int session_timeout_ms(const struct session *s)
 {
 	uint64_t now = host_now_ns(), at = next_deadline(s);

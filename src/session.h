@@ -16,6 +16,7 @@
 
 struct session;
 struct disk_hold;
+struct disk_trouble;
 
 /*
  * Before vm_start(): hooks vm->notify and taps @console (COM1's back end; may
@@ -28,6 +29,8 @@ void session_free(struct session *s);
 
 /* Before vm_start(): work off @h with the rest of the news. */
 void session_set_disks(struct session *s, struct disk_hold *h);
+/* The host's disk is full or fails and the guest waits for it; false: all is well. */
+bool session_disk_trouble(const struct session *s, struct disk_trouble *out);
 
 int session_fd(const struct session *s);
 /* Milliseconds until session_step() must be called again; -1: only on news. */

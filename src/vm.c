@@ -9,6 +9,7 @@
 #include "vm.h"
 #include "cpu/vcpu.h"
 #include "loop.h"
+#include "media.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,6 +54,7 @@ void vm_free(struct vm *vm)
 	vm_stop(vm);
 	devices_free(vm);
 	free_cpus(vm);
+	vm_media_free(vm);
 	loop_free(vm->loop);
 	vclock_free(vm->clock);
 	bus_free(vm->bus);

@@ -24,6 +24,7 @@ struct vcpu;
 struct display;
 struct input;
 struct x86_state;
+struct media;
 
 #define VM_MAX_CPUS 64
 
@@ -56,6 +57,7 @@ struct vm {
 	struct irq_line nmi;		/* board-raised NMI */
 	struct display *display;	/* primary display, may be NULL */
 	struct input *input;
+	struct media *media;		/* drives, media.c; NULL: none */
 	/* IOAPIC's EOI entry point; called by lapic.c or the KVM engine, under dev_lock. */
 	void (*eoi)(void *opaque, uint8_t vector);
 	void *eoi_opaque;

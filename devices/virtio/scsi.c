@@ -552,6 +552,20 @@ void virtio_scsi_set_medium(struct device *d, unsigned target, struct block *blo
 	send_event(s, EV_PARAM_CHANGE, target, ASC_MEDIUM_CHANGED >> 8);
 }
 
+static struct media_tray tray(struct device *d, unsigned target, bool wish)
+{
+	struct virtio_scsi *s = scsi_of(virtio_of(d));
+	bool before = s->target[target].cd.event;
+	struct media_tray t = cd_tray(&s->target[target].cd, wish);
+
+	/* The guest polls for the request (GET EVENT STATUS); the event makes it look. */
+	if (wish && t.locked && !before)
+		send_event(s, EV_PARAM_CHANGE, target, ASC_MEDIUM_CHANGED >> 8);
+	return t;
+}
+
+const struct media_ops virtio_scsi_media = { .set = virtio_scsi_set_medium, .tray = tray };
+
 static void alloc_queues(struct virtio_scsi *s)
 {
 	s->queues = hv_zalloc(s->nrequest * sizeof(*s->queues));

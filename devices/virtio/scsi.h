@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 struct block;
+struct media_ops;
 struct device;
 struct device_ops;
 
@@ -18,5 +19,6 @@ void virtio_scsi_set_drive(struct device *d, unsigned target, struct block *bloc
 			   bool readonly, const char *serial);
 /* Under dev_lock: another medium, or none, in the CD drive @target. */
 void virtio_scsi_set_medium(struct device *d, unsigned target, struct block *block);
+extern const struct media_ops virtio_scsi_media;
 
 #endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The drives of a machine as its user sees them: one slot a disk or CD
+ * drive, with what is in it, how busy it is, and the medium of CD drives
+ * changed while the machine runs.
+ *
+ * Menus, dropped files and commands all end in vm_media_insert() and
+ * vm_media_eject().  Calls from any one thread at a time, dev_lock not held,
+ * except where said; the slots themselves do not change while the machine runs.
+ */
+#ifndef HV_MEDIA_H
+#define HV_MEDIA_H
+
+#include "block.h"
+#include "vm.h"
+
+#define MEDIA_SLOTS 16		/* as PC_MAX_DISKS */
+
+struct media_info {
+	char label[48];		/* "CD drive 1 (IDE)", "Disk 2 (virtio)"; not translated */
+	bool cdrom;		/* its medium can be inserted and ejected */
+	unsigned number;	/* 1...: among the CD drives, or among the disks */
+	const char *bus;	/* "IDE", "AHCI", "SCSI", "virtio", "NVMe" */
+	bool loaded;		/* a medium lies in the drive */
+	bool open;		/* the tray is out (by the guest): the guest sees no medium */
+	bool locked;		/* the guest holds the medium */
+	bool readonly;
+	uint64_t size;		/* bytes, of the medium */
+	char path[4096];	/* of the medium; "" without one */
+};
+
+enum media_result {
+	MEDIA_DONE,
+	MEDIA_ASKED,	/* the guest holds the medium and was asked to let it go; @e says so */
+	MEDIA_FAILED,	/* nothing was changed; @e says why */
+};
+
+unsigned vm_media_count(const struct vm *vm);
+/* false: no such slot. */
+bool vm_media_info(struct vm *vm, unsigned slot, struct media_info *out);
+/* Requests since the start, for activity lights; lock-free, any thread, any time. */
+void vm_media_activity(const struct vm *vm, unsigned slot, uint64_t *reads, uint64_t *writes);
+/* Where a dropped disc goes: the first CD drive that is empty, else the first; -1: none. */
+int vm_media_drop_slot(struct vm *vm);
+
+/* Put the image @path into the CD drive, in place of what is there. */
+enum media_result vm_media_insert(struct vm *vm, unsigned slot, const char *path, struct err *e);
+/* Take the medium out; @force: also from a guest that holds it.  Empty already: MEDIA_DONE. */
+enum media_result vm_media_eject(struct vm *vm, unsigned slot, bool force, struct err *e);
+
+/* ---- for the board and the composition root, before the machine starts ---- */
+
+struct media_tray {
+	bool open, locked;
+};
+
+/* How a controller's CD drive takes a medium; called under dev_lock. */
+struct media_ops {
+	/* NULL: none.  Finishes what is in flight; a command in progress fails cleanly. */
+	void (*set)(struct device *d, unsigned unit, struct block *block);
+	/* @wish: the user wants the medium; a guest that holds it is told. */
+	struct media_tray (*tray)(struct device *d, unsigned unit, bool wish);
+};
+
+struct media_drive {
+	const char *bus;
+	bool cdrom;
+	const struct media_ops *ops;	/* NULL: the medium stays */
+	struct device *device;
+	unsigned unit;
+	struct block *block;		/* what is in it now; NULL: nothing */
+	struct block **home;		/* opener's pointer, kept true when the medium changes */
+};
+
+void vm_media_add(struct vm *vm, const struct media_drive *drive);
+/* Hears of every disk opened (true) and about to be closed (false) here. */
+void vm_media_set_watch(struct vm *vm, void (*watch)(void *opaque, struct block *b, bool opened),
+			void *opaque);
+void vm_media_free(struct vm *vm);	/* by vm_free() */
+
+#endif
