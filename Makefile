@@ -171,18 +171,59 @@ lint:
 bench: all
 	$(Q)scripts/bench
 
-install: all build/hvrun.1
-	install -D -m 755 build/release/hvrun $(DESTDIR)$(PREFIX)/bin/hvrun
-	for m in $(MOS:build/locale/%=%); do \
-		install -D -m 644 build/locale/$$m $(DESTDIR)$(PREFIX)/share/locale/$$m; done
-	install -D -m 644 build/hvrun.1 $(DESTDIR)$(PREFIX)/share/man/man1/hvrun.1
+# What is installed: MODE:SOURCE:PLACE under PREFIX/share (the program: under PREFIX).
+APP := org.hvrun.hvrun
+SHARE := $(DESTDIR)$(PREFIX)/share
+ICON_SIZES := 16 22 24 32 48 64 128 256 512
+ICONS := $(if $(shell command -v rsvg-convert),$(ICON_SIZES:%=build/icons/%.png))
+COMPLETIONS := $(addprefix build/completion.,bash zsh fish)
+INSTALLED := 755:$(B)/hvrun:../bin/hvrun \
+	$(foreach m,$(MOS:build/locale/%=%),644:build/locale/$m:locale/$m) \
+	644:build/hvrun.1:man/man1/hvrun.1 \
+	644:build/completion.bash:bash-completion/completions/hvrun \
+	644:build/completion.zsh:zsh/site-functions/_hvrun \
+	644:build/completion.fish:fish/vendor_completions.d/hvrun.fish \
+	644:desktop/$(APP).desktop:applications/$(APP).desktop \
+	644:desktop/$(APP).metainfo.xml:metainfo/$(APP).metainfo.xml \
+	644:desktop/$(APP).mime.xml:mime/packages/$(APP).xml \
+	644:desktop/$(APP).svg:icons/hicolor/scalable/apps/$(APP).svg \
+	644:desktop/$(APP)-symbolic.svg:icons/hicolor/symbolic/apps/$(APP)-symbolic.svg \
+	$(foreach i,$(ICON_SIZES),$(if $(filter build/icons/$i.png,$(ICONS)),\
+		644:build/icons/$i.png:icons/hicolor/$ix$i/apps/$(APP).png))
 
-build/hvrun.1: all scripts/make-man
-	$(Q)scripts/make-man build/hvrun >$@
+install: all build/hvrun.1 $(COMPLETIONS) $(ICONS)
+	$(Q)for f in $(INSTALLED); do \
+		mode=$${f%%:*} f=$${f#*:}; \
+		install -D -m $$mode "$${f%%:*}" "$(SHARE)/$${f#*:}" || exit 1; \
+	done
+	$(Q)$(if $(DESTDIR),,scripts/desktop-caches "$(SHARE)")
+
+uninstall:
+	$(Q)for f in $(INSTALLED) $(foreach i,$(ICON_SIZES),:icons/hicolor/$ix$i/apps/$(APP).png); do \
+		rm -f "$(SHARE)/$${f##*:}"; \
+	done
+	$(Q)$(if $(DESTDIR),,scripts/desktop-caches "$(SHARE)")
+
+build/completion.%: $(B)/hvrun
+	$(Q)$< --completion $* >$@.new && mv $@.new $@
+
+build/icons/%.png: desktop/$(APP).svg
+	@mkdir -p $(@D)
+	$(Q)rsvg-convert -w $* -h $* -o $@ $<
+
+# build/hvrun_VERSION_ARCHITECTURE.deb
+deb:
+	$(Q)scripts/deps build
+	$(Q)+$(MAKE) --no-print-directory all
+	$(Q)scripts/make-deb build
+
+build/hvrun.1: $(B)/hvrun scripts/make-man
+	$(Q)scripts/make-man $< >$@.new && mv $@.new $@
 
 clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
-.PHONY: all bench-guest tests test test-long test-disks fuzz check check-kvm demo lint bench install clean
+.PHONY: all bench-guest tests test test-long test-disks fuzz check check-kvm demo lint bench install \
+	uninstall deb clean
 .SECONDARY:

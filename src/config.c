@@ -219,7 +219,7 @@ const struct option_row config_options[] = {
 	{ "memory", 'm', "SIZE", "Guest memory, for example 512M or 2G (default 1G).",
 	  .parse = opt_memory },
 	{ "cpus", 'c', "N", "Number of processors (default 1).", .parse = opt_cpus },
-	{ "engine", 0, "ENGINE[,KEY...]",
+	{ "engine", 0, "auto|kvm|soft[,KEY...]",
 	  "CPU engine: auto (default: measures and says which), kvm or soft. Keys of soft: "
 	  "jit=on|off (off: interpret everything), stats (say at the end what was translated), "
 	  "verify (run all translated code in the interpreter too and stop with a report at the "
@@ -242,7 +242,7 @@ const struct option_row config_options[] = {
 	  "Insert an ISO image into a CD drive; may be repeated.  FILE none: an empty drive.",
 	  .parse = opt_cdrom },
 	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },
-	{ "boot", 0, "WHAT", "What the firmware starts: disk (default), cd or menu.",
+	{ "boot", 0, "disk|cd|menu", "What the firmware starts: disk (default), cd or menu.",
 	  .parse = opt_boot },
 	{ "firmware", 0, "bios|uefi|FILE",
 	  "Firmware: SeaBIOS, OVMF or the image FILE. Default: uefi for a disk or CD that only "
@@ -261,7 +261,7 @@ const struct option_row config_options[] = {
 	{ "net", 0, "user[,model=virtio|e1000]|none",
 	  "Network: NAT through the host (default) or none; model: the card that the guest sees.",
 	  .parse = opt_net },
-	{ "forward", 0, "tcp|udp:[ADDR:]HOST:GUEST",
+	{ "forward", 0, "tcp:[ADDR:]HOST:GUEST|udp:...",
 	  "Forward a host port (on 127.0.0.1 unless ADDR "
 	  "is given) to a guest port; may be repeated.",
 	  .parse = opt_forward },
@@ -441,6 +441,8 @@ bool config_parse(struct config *c, int argc, char **argv, struct err *e)
 			only_files = true;
 		} else if (!only_files && !strcmp(argv[i], "--man")) {
 			c->man = true;	/* for the build: prints hvrun(1) */
+		} else if (!only_files && !strcmp(argv[i], "--completion") && i + 1 < argc) {
+			c->completion = argv[++i];	/* likewise */
 		} else if (!only_files && argv[i][0] == '-' && argv[i][1]) {
 			if (!parse_option(c, argc, argv, &i, e))
 				return false;

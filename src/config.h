@@ -85,6 +85,7 @@ struct config {
 	bool reset_exits;
 	const char *screenshot;
 	const char *log;
+	const char *completion;		/* for the build: print completions for this shell */
 	bool verbose, help, version, man;
 };
 
@@ -96,6 +97,8 @@ void config_free(struct config *c);
 /* --help and the OPTIONS section of hvrun(1), from the table. */
 void config_help(FILE *out);
 void config_man(FILE *out);
+/* Completions for @shell: bash, zsh or fish, from the table too.  false: no such shell. */
+bool config_completion(FILE *out, const char *shell);
 
 /* "2G", "512M", "1T": bytes, binary units, plain numbers are MiB when @mib.  false: not a size. */
 bool config_size(const char *s, bool mib, uint64_t *out);

@@ -48,16 +48,18 @@ struct img_option {
 	size_t str_off, flag_off;	/* offset + 1 */
 };
 
+#define IMG_FORMATS "raw|qcow2|vdi|vmdk|vhd|vhdx"
 #define STR(m) .str_off = offsetof(struct img_args, m) + 1
 #define FLAG(m) .flag_off = offsetof(struct img_args, m) + 1
 static const struct img_option options[] = {
-	{ 'f', "format", "FORMAT", "Format of the (first) image; by content when not given, for "
-	  "create raw, with a backing file qcow2.", STR(format) },
-	{ 'O', "output-format", "FORMAT", "Format of the second image or of the target.",
+	{ 'f', "format", IMG_FORMATS,
+	  "Format of the image, or of the first of two; by content when not given, for create raw, "
+	  "with a backing file qcow2.", STR(format) },
+	{ 'O', "output-format", IMG_FORMATS, "Format of the second image or of the target.",
 	  STR(out_format) },
 	{ 'b', "backing", "FILE", "Backing file, relative to the image's directory and in it or "
 	  "below.", STR(backing) },
-	{ 'F', "backing-format", "FORMAT", "Format of the backing file.", STR(backing_fmt) },
+	{ 'F', "backing-format", IMG_FORMATS, "Format of the backing file.", STR(backing_fmt) },
 	{ 'o', "option", "NAME=VALUE[,...]", "Option of the new image's format; see below.",
 	  0, 0 },
 	{ 'l', "snapshot", "NAME", "Take the content as of this internal snapshot.",
@@ -257,6 +259,21 @@ void img_man(FILE *f)
 			fputc('\n', f);
 		}
 	}
+}
+
+bool img_option_doc(unsigned i, struct option_doc *out)
+{
+	if (i >= ARRAY_SIZE(options))
+		return false;
+	*out = (struct option_doc){ options[i].name,
+				    by_letter(options[i].letter) ? options[i].letter : '\0',
+				    options[i].arg, options[i].help };
+	return true;
+}
+
+const char *img_command_name(unsigned i)
+{
+	return i + 1 < ARRAY_SIZE(img_commands) ? img_commands[i].name : NULL;
 }
 
 static const struct img_command *find(const char *name)

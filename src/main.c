@@ -324,6 +324,8 @@ int main(int argc, char **argv)
 		log_error("%s", e.msg);
 		return e.exit_code;
 	}
+	if (app.cfg.completion)
+		return config_completion(stdout, app.cfg.completion) ? 0 : HV_EXIT_USAGE;
 	if (app.cfg.help || app.cfg.man || app.cfg.version) {
 		if (app.cfg.version)
 			puts("hvrun " HVRUN_VERSION);

@@ -59,6 +59,9 @@ static void set_hints(void)
 	SDL_SetHint(SDL_HINT_VIDEO_X11_FORCE_EGL, "1");
 	SDL_SetHint(SDL_HINT_ALLOW_ALT_TAB_WHILE_GRABBED, "0");
 	SDL_SetHint(SDL_HINT_APP_NAME, "hvrun");
+	/* The name of the .desktop file, so that the desktop finds icon and name. */
+	setenv("SDL_VIDEO_X11_WMCLASS", "org.hvrun.hvrun", 0);
+	setenv("SDL_VIDEO_WAYLAND_WMCLASS", "org.hvrun.hvrun", 0);
 	if (!getenv("SDL_VIDEODRIVER") && getenv("WAYLAND_DISPLAY"))
 		SDL_SetHint(SDL_HINT_VIDEODRIVER, "wayland,x11");
 	SDL_GL_SetAttribute(SDL_GL_CONTEXT_MAJOR_VERSION, 3);
