@@ -6,137 +6,28 @@
  * 3B0-3DF; the Bochs "VBE Display API" (index 1CE, data 1CF/1D0; id B0C5)
  * for linear modes.  BAR 0 is the frame buffer, BAR 2 repeats the ports at
  * 400h and the VBE registers at 500h, as SeaVGABIOS and Linux know it.
- * Left out: the vertical interrupt, DDC/EDID.
+ * Left out: the vertical interrupt, DDC/EDID, the sleep port 3C3.
  */
 #include "vga_int.h"
 
 PCI_DEVICE_CHECK(struct vga);
 
-#define FRAME_NS (NS_PER_SEC / 70)
+/* Not in IBM's manual, in every VGA: the data latch of the read plane, the 3C0 flip-flop. */
+#define CR_LATCH 0x22
+#define CR_FLIP_FLOP 0x24
 
-/* ---- VBE ------------------------------------------------------------------ */
+/* Bits that exist; the others read as 0 (Technical Reference, register pictures). */
+static const uint8_t seq_bits[SEQ_NUM] = { 0x03, 0x3d, 0x0f, 0x3f, 0x0e };
+static const uint8_t gr_bits[GR_NUM] = { 0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff };
 
-static bool vbe_mode_ok(const struct vga *v)
+static uint8_t attr_bits(unsigned i)
 {
-	unsigned bpp = v->vbe[VBE_BPP];
-	uint64_t pitch = (uint64_t)v->vbe[VBE_XRES] * ((bpp + 7) / 8);
+	static const uint8_t bits[] = { 0xef, 0xff, 0x3f, 0x0f, 0x0f };
 
-	if (bpp != 8 && bpp != 15 && bpp != 16 && bpp != 24 && bpp != 32)
-		return false;
-	return v->vbe[VBE_XRES] && v->vbe[VBE_YRES] && v->vbe[VBE_XRES] <= DISPLAY_MAX_DIM &&
-	       v->vbe[VBE_YRES] <= DISPLAY_MAX_DIM &&
-	       pitch * v->vbe[VBE_YRES] <= VGA_VRAM_SIZE;
+	return i < AT_MODE ? 0x3f : i - AT_MODE < ARRAY_SIZE(bits) ? bits[i - AT_MODE] : 0;
 }
-
-static void vbe_clear(struct vga *v)
-{
-	static const uint8_t zero[65536];
-
-	for (uint64_t off = 0; off < VGA_VRAM_SIZE; off += sizeof(zero))
-		if (!gm_block_write(v->vram, off, zero, sizeof(zero)))
-			return;
-}
-
-static void vbe_enable(struct vga *v, uint16_t val)
-{
-	bool was = vga_vbe_on(v);
-
-	if (val & VBE_EN && !was) {
-		if (!vbe_mode_ok(v)) {
-			dev_guest_error(&v->pci.dev, "VBE mode %ux%ux%u is impossible",
-					v->vbe[VBE_XRES], v->vbe[VBE_YRES], v->vbe[VBE_BPP]);
-			return;
-		}
-		v->vbe[VBE_VIRT_W] = v->vbe[VBE_XRES];
-		v->vbe[VBE_X_OFF] = v->vbe[VBE_Y_OFF] = 0;
-		if (!(val & VBE_NOCLEAR))
-			vbe_clear(v);
-	}
-	v->vbe[VBE_ENABLE] = val & (VBE_EN | VBE_CAPS | VBE_DAC8 | VBE_LFB | VBE_NOCLEAR);
-	v->vbe[VBE_BANK] = 0;
-	v->redraw = true;
-}
-
-static uint16_t vbe_read(struct vga *v)
-{
-	unsigned bpp = v->vbe[VBE_BPP], pitch;
-
-	if (v->vbe[VBE_ENABLE] & VBE_CAPS && v->vbe_idx >= VBE_XRES && v->vbe_idx <= VBE_BPP)
-		return v->vbe_idx == VBE_XRES ? 2560 : v->vbe_idx == VBE_YRES ? 1600 : 32;
-	switch (v->vbe_idx) {
-	case VBE_VIRT_H:
-		pitch = v->vbe[VBE_VIRT_W] * ((bpp + 7) / 8);
-		return pitch ? (uint16_t)MIN(VGA_VRAM_SIZE / pitch, 0xffffu) : 0;
-	case VBE_MEM_64K:
-		return (uint16_t)(VGA_VRAM_SIZE >> 16);
-	default:
-		return v->vbe_idx < VBE_NUM ? v->vbe[v->vbe_idx] : 0;
-	}
-}
-
-static void vbe_write(struct vga *v, uint16_t val)
-{
-	switch (v->vbe_idx) {
-	case VBE_ID:
-		if (val >= 0xb0c0 && val <= 0xb0c5)
-			v->vbe[VBE_ID] = val;
-		break;
-	case VBE_XRES:
-	case VBE_YRES:
-	case VBE_BPP:
-		if (!vga_vbe_on(v))
-			v->vbe[v->vbe_idx] = v->vbe_idx == VBE_BPP && val == 4 ? 8 : val;
-		break;
-	case VBE_ENABLE:
-		vbe_enable(v, val);
-		break;
-	case VBE_BANK:
-		v->vbe[VBE_BANK] = val & (VGA_VRAM_SIZE / 0x10000 - 1);
-		break;
-	case VBE_VIRT_W:
-		if (val >= v->vbe[VBE_XRES] && val <= DISPLAY_MAX_DIM)
-			v->vbe[VBE_VIRT_W] = val;
-		break;
-	case VBE_X_OFF:
-	case VBE_Y_OFF:
-		v->vbe[v->vbe_idx] = val;
-		break;
-	default:
-		break;
-	}
-}
-
-static uint64_t dispi_read(struct device *d, uint64_t off, unsigned size)
-{
-	struct vga *v = (struct vga *)d;
-
-	return off == 0 ? v->vbe_idx : vbe_read(v);
-}
-
-static void dispi_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
-{
-	struct vga *v = (struct vga *)d;
-
-	if (off == 0)
-		v->vbe_idx = (uint16_t)val;
-	else
-		vbe_write(v, (uint16_t)val);
-}
-
-/* Ports 1CE (index), 1CF and 1D0 (data): word registers at byte distance. */
-static const struct io_ops dispi_ops = { dispi_read, dispi_write, 1, 2 };
 
 /* ---- VGA ports -------------------------------------------------------------- */
-
-static uint8_t status1(struct vga *v)
-{
-	uint64_t in_frame = vclock_now(dev_clock(&v->pci.dev)) % FRAME_NS;
-	bool vretrace = in_frame > FRAME_NS * 95 / 100;
-	bool hblank = in_frame % 31778 > 25422;	/* line of 31.5 kHz: 80 % displayed */
-
-	v->st_flip = 0;
-	return (uint8_t)(vretrace ? 9 : hblank);
-}
 
 static uint8_t dac_data_read(struct vga *v)
 {
@@ -151,11 +42,14 @@ static uint8_t dac_data_read(struct vga *v)
 
 static void dac_data_write(struct vga *v, uint8_t b)
 {
+	bool dac8 = v->vbe[VBE_ENABLE] & VBE_DAC8;
+
 	v->dac_cache[v->dac_sub] = b;
 	if (++v->dac_sub < 3)
 		return;
 	v->dac_sub = 0;
-	memcpy(&v->dac[v->dac_write * 3], v->dac_cache, 3);
+	for (unsigned i = 0; i < 3; i++)
+		v->dac[v->dac_write * 3 + i] = v->dac_cache[i] & (dac8 ? 0xff : 0x3f);
 	v->dac_write++;
 }
 
@@ -164,7 +58,7 @@ static void attr_write(struct vga *v, uint8_t b)
 	if (!v->st_flip)
 		v->at_idx = b & 0x3f;
 	else
-		v->at[v->at_idx & 31] = b;
+		v->at[v->at_idx & 31] = b & attr_bits(v->at_idx & 31);
 	v->st_flip ^= 1;
 }
 
@@ -180,6 +74,15 @@ static void crtc_write(struct vga *v, uint8_t b)
 		return;
 	}
 	v->cr[i] = b;
+}
+
+static uint8_t crtc_read(const struct vga *v)
+{
+	if (v->cr_idx < CR_NUM)
+		return v->cr[v->cr_idx];
+	if (v->cr_idx == CR_LATCH)
+		return v->latch[v->gr[GR_READ_MAP] & 3];
+	return v->cr_idx == CR_FLIP_FLOP ? (uint8_t)(v->st_flip << 7) : 0;
 }
 
 /* Colour decodes the CRTC at 3D4, monochrome at 3B4 (misc output bit 0). */
@@ -226,10 +129,11 @@ static uint8_t port_read(struct vga *v, unsigned port)
 		return v->cr_idx;
 	case 0x3b5:
 	case 0x3d5:
-		return v->cr_idx < CR_NUM ? v->cr[v->cr_idx] : 0;
+		return crtc_read(v);
 	case 0x3ba:
 	case 0x3da:
-		return status1(v);
+		v->st_flip = 0;
+		return vga_status1(v, vclock_now(dev_clock(&v->pci.dev)));
 	default:
 		return 0xff;
 	}
@@ -251,7 +155,7 @@ static void port_write(struct vga *v, unsigned port, uint8_t b)
 		break;
 	case 0x3c5:
 		if (v->seq_idx < SEQ_NUM)
-			v->seq[v->seq_idx] = b;
+			v->seq[v->seq_idx] = b & seq_bits[v->seq_idx];
 		break;
 	case 0x3c6:
 		v->dac_mask = b;
@@ -274,7 +178,7 @@ static void port_write(struct vga *v, unsigned port, uint8_t b)
 		break;
 	case 0x3cf:
 		if (v->gr_idx < GR_NUM)
-			v->gr[v->gr_idx] = b;
+			v->gr[v->gr_idx] = b & gr_bits[v->gr_idx];
 		break;
 	case 0x3b4:
 	case 0x3d4:
@@ -309,23 +213,20 @@ static const struct io_ops ports_ops = { ports_read, ports_write, 1, 1 };
 static uint64_t mmio_read(struct device *d, uint64_t off, unsigned size)
 {
 	struct vga *v = (struct vga *)d;
-	uint16_t idx = v->vbe_idx, val;
+	uint16_t val;
 
 	if (off >= 0x400 && off < 0x420)
 		return port_read(v, 0x3c0 + (unsigned)off - 0x400) |
 		       (size == 2 ? (uint64_t)port_read(v, 0x3c1 + (unsigned)off - 0x400) << 8 : 0);
 	if (off < 0x500 || off >= 0x500 + 2 * VBE_NUM)
 		return 0xffff;
-	v->vbe_idx = (uint16_t)((off - 0x500) / 2);
-	val = vbe_read(v);
-	v->vbe_idx = idx;
+	val = vga_vbe_read(v, (unsigned)(off - 0x500) / 2);
 	return off & 1 ? val >> 8 : val;
 }
 
 static void mmio_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
 {
 	struct vga *v = (struct vga *)d;
-	uint16_t idx = v->vbe_idx;
 
 	if (off >= 0x400 && off < 0x420) {
 		for (unsigned i = 0; i < size; i++)
@@ -334,9 +235,7 @@ static void mmio_write(struct device *d, uint64_t off, unsigned size, uint64_t v
 	}
 	if (off < 0x500 || off >= 0x500 + 2 * VBE_NUM || off & 1)
 		return;
-	v->vbe_idx = (uint16_t)((off - 0x500) / 2);
-	vbe_write(v, (uint16_t)val);
-	v->vbe_idx = idx;
+	vga_vbe_write(v, (unsigned)(off - 0x500) / 2, (uint16_t)val);
 }
 
 static const struct io_ops mmio_ops = { mmio_read, mmio_write, 1, 2 };
@@ -404,7 +303,8 @@ bool vga_core_realize(struct vga *v, struct gm_block *rom, const struct display_
 	v->ports = (struct io_region){
 		.kind = BUS_PIO, .base = 0x3b0, .len = 0x30, .ops = &ports_ops, .name = "vga"
 	};
-	v->dispi = (struct io_region){ .kind = BUS_PIO, .base = 0x1ce, .len = 3, .ops = &dispi_ops,
+	v->dispi = (struct io_region){ .kind = BUS_PIO, .base = 0x1ce, .len = 3,
+				       .ops = &vga_dispi_ops,
 				       .name = "vbe" };
 	v->window = (struct io_region){ .kind = BUS_MMIO, .base = 0xa0000, .len = 0x20000,
 					.ops = &vga_window_ops, .name = "vga-window" };
@@ -465,7 +365,7 @@ static void vga_unrealize(struct device *d)
 bool vga_core_post_load(struct vga *v, struct err *e)
 {
 	if (v->dac_sub > 2 || v->st_flip > 1 || v->vbe[VBE_BANK] >= VGA_VRAM_SIZE / 0x10000 ||
-	    (vga_vbe_on(v) && !vbe_mode_ok(v)))
+	    (vga_vbe_on(v) && !vga_vbe_mode_ok(v)))
 		return err_set(e, HV_EXIT_IMAGE, "impossible VGA register values");
 	v->redraw = true;
 	return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VGA, private interface between vga.c (registers, PCI), vga_mem.c (the
- * A0000 window) and vga_draw.c (scan-out).
+ * VGA, private interface between vga.c (registers, PCI), vga_vbe.c (linear
+ * modes), vga_mem.c (the A0000 window), vga_crtc.c (addresses and time of the
+ * scan), vga_draw.c and vga_cells.c (the picture).
  *
  * Video memory is kept as the hardware interleaves it: byte 4 * address +
  * plane, which is also the byte order of the linear modes.
@@ -18,6 +19,7 @@
 #define VGA_VRAM_SIZE MiB(16)
 #define VGA_PLANE_MASK 0xffffu	/* 64 KiB a plane in the legacy window */
 #define VGA_MAX_CELLS (256 * 128)
+#define VGA_KEY 20u
 
 enum { SEQ_RESET, SEQ_CLOCK, SEQ_MAP_MASK, SEQ_CHAR_MAP, SEQ_MEM_MODE, SEQ_NUM = 8 };
 enum { GR_SET_RESET, GR_ENABLE_SR, GR_COMPARE, GR_ROTATE, GR_READ_MAP, GR_MODE, GR_MISC,
@@ -50,12 +52,11 @@ struct vga {
 	uint8_t dac_mask, dac_state, dac_read, dac_write, dac_sub;
 	uint8_t dac[768], dac_cache[3];
 	uint16_t vbe_idx, vbe[VBE_NUM];
-	uint64_t retrace_origin;	/* virtual ns of a frame start */
 
 	/* scan-out cache, derived: not saved */
 	bool redraw;			/* everything must be drawn again */
-	bool graphics_dirty;		/* the window was written in a graphics mode */
-	uint32_t mode_key[10];		/* what the picture's shape depends on */
+	bool window_dirty;		/* video memory was written through the window */
+	uint32_t mode_key[VGA_KEY];	/* what the picture's shape depends on */
 	uint32_t cells[VGA_MAX_CELLS];	/* text: character | attribute << 8 | state as last drawn */
 	uint8_t font[2][256 * 32];
 	bool cursor_on, blink_on;	/* phases of the blink counters */
@@ -77,16 +78,60 @@ bool vga_core_post_load(struct vga *v, struct err *e);
 
 /* vga_mem.c: the handlers of the A0000-BFFFF window. */
 extern const struct io_ops vga_window_ops;
-/* Bank offset for VBE banked modes; true when VBE is on. */
+
+/* vga_vbe.c */
+extern const struct io_ops vga_dispi_ops;
+uint16_t vga_vbe_read(struct vga *v, unsigned reg);
+void vga_vbe_write(struct vga *v, unsigned reg, uint16_t val);
+bool vga_vbe_mode_ok(const struct vga *v);
+void vga_refresh_vbe(struct vga *v, struct display *d);	/* the linear modes */
 static inline bool vga_vbe_on(const struct vga *v)
 {
 	return v->vbe[VBE_ENABLE] & VBE_EN;
 }
+/* 16 colours: the planes of the VGA, only larger. */
+static inline bool vga_vbe_planar(const struct vga *v)
+{
+	return vga_vbe_on(v) && v->vbe[VBE_BPP] == 4;
+}
+
+/* vga_crtc.c: which address is fetched for which scan line. */
+struct vga_frame {
+	unsigned chars;		/* character clocks a line */
+	unsigned dots;		/* dots a character clock: 4, 8 or 9 */
+	unsigned lines;		/* scan lines of the tube */
+	unsigned doubled;	/* 2: the row scan counter runs at half speed */
+	unsigned cell_h;	/* row scans a row */
+	unsigned split;		/* first scan line below the line compare */
+	unsigned start, pitch;	/* memory address counter at the top; its step a row */
+	unsigned preset;	/* first row scan at the top */
+	unsigned pan;		/* dots to the left */
+	bool pan_top;		/* only above the split */
+	bool big;		/* VBE planes: no wrap at 64 KiB, no address tricks */
+	unsigned hscale, every;	/* picture: dots drawn so wide, of the lines each nth */
+};
+struct vga_line {
+	unsigned ma, scan, pan;
+};
+void vga_frame_get(const struct vga *v, struct vga_frame *f);
+void vga_line_get(const struct vga_frame *f, unsigned line, struct vga_line *l);
+/* The plane address that counter @ma puts on the bus in row scan @scan. */
+unsigned vga_address(const struct vga *v, const struct vga_frame *f, unsigned ma, unsigned scan);
+uint8_t vga_status1(const struct vga *v, uint64_t now);
+uint64_t vga_frame_number(const struct vga *v, uint64_t now);
 
 /* vga_draw.c */
 void vga_refresh(void *dev);
+void vga_set_key(struct vga *v, unsigned kind, const struct vga_frame *f);
+void vga_update_palette(struct vga *v, bool indexed256);
+uint32_t vga_dac_colour(const struct vga *v, unsigned i);
+/* @dots of a line to the surface, each f->hscale wide. */
+void vga_put_line(const struct vga_frame *f, struct surface *s, unsigned y, const uint32_t *dots);
+
+/* vga_cells.c: text */
+void vga_refresh_text(struct vga *v, struct display *d);
 size_t vga_text(void *dev, char *buf, size_t len);
-/* Visible size in text cells; false in graphics modes. */
+/* Whole rows on the screen; false in graphics modes. */
 bool vga_text_geometry(const struct vga *v, unsigned *cols, unsigned *rows, unsigned *cell_h);
 
 #endif

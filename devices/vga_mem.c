@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The VGA's legacy memory window, A0000-BFFFF: planes, write modes 0-3,
- * read modes 0-1, chain-4, odd/even, and VBE banks.
+ * read modes 0-1, chain-4, odd/even, and VBE banks.  All ways of addressing
+ * share one data path, so latches and write modes work in each of them.
  *
  * IBM VGA Technical Reference (PS/2 Hardware Interface, 1990), "Graphics
  * Controller Registers".  Accesses go byte by byte, as on the 8-bit path.
+ * Left out: 64 KiB cards (memory mode bit 1), the page bit of odd/even (misc
+ * output bit 5).
  */
 #include "vga_int.h"
 
@@ -19,7 +22,7 @@ static void vram_put(struct vga *v, uint32_t at, uint8_t b)
 {
 	if (!gm_block_write(v->vram, at & (VGA_VRAM_SIZE - 1), &b, 1))
 		return;
-	v->graphics_dirty = true;
+	v->window_dirty = true;
 }
 
 /* Offset inside the mapped aperture, or -1 when the access misses it (GR6 bits 2-3). */
@@ -37,36 +40,72 @@ static int32_t aperture(const struct vga *v, uint64_t off)
 	}
 }
 
-static uint8_t read_planar(struct vga *v, uint32_t addr)
+/*
+ * Where a byte of the window lies: the plane address, the planes that a write
+ * can reach before the map mask, the plane that a read gives.
+ */
+struct spot {
+	uint32_t addr;
+	uint8_t planes, plane;
+};
+
+static bool spot_of(const struct vga *v, uint64_t off, bool write, struct spot *s)
+{
+	int32_t a = aperture(v, off);
+	bool odd_even = write ? !(v->seq[SEQ_MEM_MODE] & 4) : v->gr[GR_MODE] & 0x10;
+	uint8_t low = (uint8_t)(a & 3), read_map = v->gr[GR_READ_MAP] & 3;
+
+	if (vga_vbe_planar(v)) {
+		s->addr = v->vbe[VBE_BANK] * 0x10000u + (uint32_t)(off & 0xffff);
+		s->planes = 15;
+		s->plane = read_map;
+		return true;
+	}
+	if (a < 0)
+		return false;
+	s->addr = (uint32_t)a & VGA_PLANE_MASK;
+	if (v->seq[SEQ_MEM_MODE] & 8) {		/* chain 4: A0 and A1 choose the plane */
+		s->addr &= ~3u;
+		s->planes = (uint8_t)(1 << low);
+		s->plane = low;
+	} else if (odd_even) {			/* A16 takes the place of A0 */
+		s->addr = (s->addr & ~1u) | ((uint32_t)a >> 16 & 1);
+		s->planes = (uint8_t)(5 << (low & 1));
+		s->plane = (read_map & 2) | (low & 1);
+	} else {
+		s->planes = 15;
+		s->plane = read_map;
+	}
+	return true;
+}
+
+static uint8_t colour_compare(const struct vga *v)
 {
 	uint8_t out = 0xff;
 
 	for (unsigned p = 0; p < 4; p++)
-		v->latch[p] = vram_get(v, addr * 4 + p);
-	if (!(v->gr[GR_MODE] & 8))
-		return v->latch[v->gr[GR_READ_MAP] & 3];
-	for (unsigned p = 0; p < 4; p++)	/* colour compare */
 		if (v->gr[GR_DONT_CARE] >> p & 1)
 			out &= v->gr[GR_COMPARE] >> p & 1 ? v->latch[p] : (uint8_t)~v->latch[p];
 	return out;
 }
 
+/* A linear VBE mode: the window shows 64 KiB of the frame buffer. */
+static bool is_bank(const struct vga *v)
+{
+	return vga_vbe_on(v) && !vga_vbe_planar(v);
+}
+
 static uint8_t window_read_byte(struct vga *v, uint64_t off)
 {
-	int32_t a = aperture(v, off);
-	uint32_t plane;
+	struct spot s;
 
-	if (vga_vbe_on(v))
+	if (is_bank(v))
 		return vram_get(v, v->vbe[VBE_BANK] * 0x10000u + (uint32_t)(off & 0xffff));
-	if (a < 0)
+	if (!spot_of(v, off, false, &s))
 		return 0xff;
-	if (v->seq[SEQ_MEM_MODE] & 8)		/* chain 4: the low bits choose the plane */
-		return vram_get(v, ((uint32_t)a & ~3u & VGA_PLANE_MASK) * 4 + ((uint32_t)a & 3));
-	if (v->gr[GR_MODE] & 0x10) {		/* odd/even */
-		plane = (v->gr[GR_READ_MAP] & 2) | ((uint32_t)a & 1);
-		return vram_get(v, ((uint32_t)a & ~1u & VGA_PLANE_MASK) * 4 + plane);
-	}
-	return read_planar(v, (uint32_t)a & VGA_PLANE_MASK);
+	for (unsigned p = 0; p < 4; p++)
+		v->latch[p] = vram_get(v, s.addr * 4 + p);
+	return v->gr[GR_MODE] & 8 ? colour_compare(v) : v->latch[s.plane];
 }
 
 static uint8_t rotate(uint8_t b, unsigned n)
@@ -116,33 +155,17 @@ static uint8_t plane_value(const struct vga *v, unsigned p, uint8_t cpu)
 
 static void window_write_byte(struct vga *v, uint64_t off, uint8_t b)
 {
-	int32_t a = aperture(v, off);
-	uint8_t map = v->seq[SEQ_MAP_MASK];
-	uint32_t addr;
+	struct spot s;
 
-	if (vga_vbe_on(v)) {
+	if (is_bank(v)) {
 		vram_put(v, v->vbe[VBE_BANK] * 0x10000u + (uint32_t)(off & 0xffff), b);
 		return;
 	}
-	if (a < 0)
+	if (!spot_of(v, off, true, &s))
 		return;
-	if (v->seq[SEQ_MEM_MODE] & 8) {
-		if (map >> (a & 3) & 1)
-			vram_put(v, ((uint32_t)a & ~3u & VGA_PLANE_MASK) * 4 + ((uint32_t)a & 3),
-				 b);
-		return;
-	}
-	if (!(v->seq[SEQ_MEM_MODE] & 4)) {	/* odd/even */
-		addr = ((uint32_t)a & ~1u & VGA_PLANE_MASK) * 4;
-		for (unsigned p = (unsigned)a & 1; p < 4; p += 2)
-			if (map >> p & 1)
-				vram_put(v, addr + p, b);
-		return;
-	}
-	addr = ((uint32_t)a & VGA_PLANE_MASK) * 4;
 	for (unsigned p = 0; p < 4; p++)
-		if (map >> p & 1)
-			vram_put(v, addr + p, plane_value(v, p, b));
+		if (v->seq[SEQ_MAP_MASK] & s.planes & 1u << p)
+			vram_put(v, s.addr * 4 + p, plane_value(v, p, b));
 }
 
 static uint64_t window_read(struct device *d, uint64_t off, unsigned size)

@@ -75,6 +75,7 @@ static void mode3(struct vm *vm)
 		attr(vm, i, i);
 	attr(vm, 0x10, 0x0c);
 	attr(vm, 0x12, 0x0f);
+	attr(vm, 0x13, 8);	/* nine dots: not panned */
 	for (unsigned i = 0; i < 16; i++) {
 		tvm_outb(vm, 0x3c8, (uint8_t)i);
 		for (unsigned c = 0; c < 3; c++)
