@@ -282,41 +282,47 @@ const struct option_row config_options[] = {
 	  "repeated up to four times. Default: stdio without a window, else null.",
 	  .parse = opt_serial },
 	{ "name", 0, "NAME", "Name of the machine, shown in the window title.", STR(name) },
+	{ "no-remember", 0, NULL,
+	  "Do not make a machine of an image that is opened in a window; do not look for one "
+	  "either.",
+	  FLAG(no_remember), .run_only = true },
 	{ "timeout", 0, "TIME", "Stop with exit status 124 after TIME, for example 90s or 2m.",
-	  .parse = opt_timeout },
+	  .parse = opt_timeout, .run_only = true },
 	{ "expect", 0, "TEXT",
 	  "Wait until COM1 prints TEXT (a literal, or /REGEX/). Steps run in the "
 	  "order given.",
-	  .parse = opt_expect },
+	  .parse = opt_expect, .run_only = true },
 	{ "send", 0, "TEXT", "Type TEXT into COM1; \\n \\r \\t \\e \\\\ \\xNN are understood.",
-	  .parse = opt_send },
+	  .parse = opt_send, .run_only = true },
 	{ "fail-on", 0, "TEXT",
 	  "Stop with exit status 3 when COM1 prints TEXT (literal or /REGEX/).",
-	  .parse = opt_fail_on },
+	  .parse = opt_fail_on, .run_only = true },
 	{ "then", 0, "poweroff|shutdown|keep",
 	  "After the last --expect or --send: stop the machine "
 	  "(default without a window), ask the guest to shut down, or go on.",
-	  .parse = opt_then },
+	  .parse = opt_then, .run_only = true },
 	{ "on-reset", 0, "restart|exit",
 	  "When the guest resets: restart (default), or exit with "
 	  "status 4.",
-	  .parse = opt_on_reset },
-	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG.", STR(screenshot) },
+	  .parse = opt_on_reset, .run_only = true },
+	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG.", STR(screenshot),
+	  .run_only = true },
 	{ "debug-exit", 0, "PORT",
 	  "Give the guest an I/O port; writing V ends hvrun with status "
 	  "193+V.",
-	  .parse = opt_debug_exit },
+	  .parse = opt_debug_exit, .run_only = true },
 	{ "debugcon", 0, "stdio|null|file:PATH", "Where firmware messages (port 0x402) go.",
-	  STR(debugcon) },
-	{ "log", 0, "FILE", "Write messages to FILE instead of standard error.", STR(log) },
-	{ "verbose", 'v', NULL, "Say more.", FLAG(verbose) },
-	{ "help", 'h', NULL, "Print this help.", FLAG(help) },
-	{ "version", 'V', NULL, "Print the version.", FLAG(version) },
+	  STR(debugcon), .run_only = true },
+	{ "log", 0, "FILE", "Write messages to FILE instead of standard error.", STR(log),
+	  .run_only = true },
+	{ "verbose", 'v', NULL, "Say more.", FLAG(verbose), .run_only = true },
+	{ "help", 'h', NULL, "Print this help.", FLAG(help), .run_only = true },
+	{ "version", 'V', NULL, "Print the version.", FLAG(version), .run_only = true },
 };
 
 const unsigned config_noptions = ARRAY_SIZE(config_options);
 
-static const struct option_row *find_long(const char *name, size_t n)
+const struct option_row *config_find(const char *name, size_t n)
 {
 	for (unsigned i = 0; i < config_noptions; i++)
 		if (strlen(config_options[i].name) == n && !memcmp(config_options[i].name, name, n))
@@ -375,7 +381,7 @@ static bool unknown_option(const char *arg, size_t n, struct err *e)
 	return USAGE(e, "unknown option %.*s; hvrun --help lists all", (int)n, arg);
 }
 
-static bool apply(struct config *c, const struct option_row *o, const char *v, struct err *e)
+bool config_apply(struct config *c, const struct option_row *o, const char *v, struct err *e)
 {
 	if (o->flag_off)
 		*(bool *)((char *)c + o->flag_off - 1) = true;
@@ -395,7 +401,7 @@ static bool parse_option(struct config *c, int argc, char **argv, int *i, struct
 	if (arg[1] == '-') {
 		eq = strchr(arg, '=');
 		n = eq ? (size_t)(eq - arg) : n;
-		o = find_long(arg + 2, n - 2);
+		o = config_find(arg + 2, n - 2);
 		v = eq ? eq + 1 : NULL;
 	} else {
 		o = find_letter(arg[1]);
@@ -411,10 +417,10 @@ static bool parse_option(struct config *c, int argc, char **argv, int *i, struct
 			return USAGE(e, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
 		v = argv[++*i];
 	}
-	return apply(c, o, v, e);
+	return config_apply(c, o, v, e) && config_record(c, o, v, e);
 }
 
-static bool check_together(const struct config *c, struct err *e)
+bool config_check(const struct config *c, struct err *e)
 {
 	if (!c->kernel && c->nfiles == 0 && (c->initrd || c->append || c->nmodules))
 		return USAGE(e, "--%s needs --kernel", c->initrd ? "initrd" :
@@ -431,11 +437,21 @@ void config_free(struct config *c)
 	c->ndisks = 0;
 }
 
+void config_init(struct config *c)
+{
+	*c = (struct config){ .memory = GiB(1), .cpus = 1 };
+}
+
 bool config_parse(struct config *c, int argc, char **argv, struct err *e)
+{
+	config_init(c);
+	return config_parse_more(c, argc, argv, e);
+}
+
+bool config_parse_more(struct config *c, int argc, char **argv, struct err *e)
 {
 	bool only_files = false;
 
-	*c = (struct config){ .memory = GiB(1), .cpus = 1 };
 	for (int i = 1; i < argc; i++) {
 		if (!only_files && !strcmp(argv[i], "--")) {
 			only_files = true;
@@ -452,5 +468,5 @@ bool config_parse(struct config *c, int argc, char **argv, struct err *e)
 			c->files[c->nfiles++] = argv[i];
 		}
 	}
-	return check_together(c, e);
+	return config_check(c, e);
 }

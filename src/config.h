@@ -23,6 +23,7 @@
 #define CFG_MAX_FORWARDS 32
 #define CFG_MAX_MODULES 16
 #define CFG_MAX_ARGS 32
+#define CFG_MAX_GIVEN 160
 
 enum cfg_display { DISPLAY_AUTO, DISPLAY_WINDOW, DISPLAY_NONE };
 enum cfg_then { THEN_DEFAULT, THEN_KEEP, THEN_SHUTDOWN, THEN_POWEROFF };
@@ -38,6 +39,7 @@ struct cfg_disk {
 	enum cfg_disk_bus bus;
 	bool cdrom, readonly;
 	bool keep_space;	/* discard=off */
+	bool positional;	/* named without an option */
 	struct block_options io;
 	char *spec;		/* owned: what the strings above point into */
 };
@@ -45,6 +47,11 @@ struct cfg_disk {
 struct cfg_step {
 	bool send;		/* else expect */
 	const char *text;
+};
+
+/* An option of the command line that a machine file may hold. */
+struct cfg_given {
+	const char *key, *value;	/* "yes" for flags */
 };
 
 struct config {
@@ -86,13 +93,30 @@ struct config {
 	const char *screenshot;
 	const char *log;
 	const char *completion;		/* for the build: print completions for this shell */
+	bool no_remember;
 	bool verbose, help, version, man;
+	struct cfg_given given[CFG_MAX_GIVEN];
+	unsigned ngiven;
 };
 
 /* Parse argv[1..).  false + @e with exit code 64: one line, what and what instead. */
 bool config_parse(struct config *c, int argc, char **argv, struct err *e);
+/* The steps of config_parse(), so that a machine file can go between them. */
+void config_init(struct config *c);
+bool config_parse_more(struct config *c, int argc, char **argv, struct err *e);
+bool config_check(const struct config *c, struct err *e);
 /* Also after a failed config_parse(). */
 void config_free(struct config *c);
+
+/*
+ * Options as machine files write them: KEY is an option's name, flags take
+ * yes or no.  config_set() keeps @value, which must outlive @c.
+ */
+enum cfg_key { CFG_KEY_UNKNOWN, CFG_KEY_MACHINE, CFG_KEY_RUN_ONLY };
+enum cfg_key config_key(const char *key);
+bool config_set(struct config *c, const char *key, const char *value, struct err *e);
+/* May be given several times; the values add up. */
+bool config_key_is_list(const char *key);
 
 /* --help and the OPTIONS section of hvrun(1), from the table. */
 void config_help(FILE *out);

@@ -12,10 +12,16 @@ struct option_row {
 	const char *help;
 	bool (*parse)(struct config *c, const char *v, struct err *e);
 	size_t str_off, flag_off;	/* or: store the string, set the flag (offset + 1) */
+	bool run_only;		/* about one run: not for machine files */
 };
 
 extern const struct option_row config_options[];
 extern const unsigned config_noptions;
+
+const struct option_row *config_find(const char *name, size_t n);
+bool config_apply(struct config *c, const struct option_row *o, const char *v, struct err *e);
+/* config_set.c: what the command line says, for machine files. */
+bool config_record(struct config *c, const struct option_row *o, const char *v, struct err *e);
 
 /* --disk, --cdrom (config_disk.c): FILE[,KEY=VALUE...] */
 bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e);

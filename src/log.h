@@ -16,6 +16,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Send lines to @path (append) instead of stderr; false if it cannot be opened. */
 bool log_open(const char *path);
+/* Lines go to a new file @path, too; where that does not work, not. */
+void log_copy(const char *path);
 void log_set_level(enum log_level max);
 
 /* The last lines, oldest first, whole lines, at most @len - 1 bytes.  Returns the length. */

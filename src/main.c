@@ -8,12 +8,14 @@
 #include "block.h"
 #include "boot.h"
 #include "chardev.h"
+#include "command.h"
 #include "config.h"
 #include "diskhold.h"
 #include "cpu/vcpu.h"
 #include "display.h"
 #include "firmware.h"
 #include "img.h"
+#include "machine.h"
 #include "media.h"
 #include "net.h"
 #include "session.h"
@@ -25,6 +27,8 @@
 
 struct app {
 	struct config cfg;
+	struct machine *machine;	/* NULL: files of the command line only */
+	bool remember;			/* it is new, to be saved when it has started */
 	struct vm *vm;
 	struct pc_config pc;
 	struct block *blocks[PC_MAX_DISKS];
@@ -56,7 +60,8 @@ static bool take_file(struct config *c, const char *path, struct err *e)
 	if (c->ndisks == CFG_MAX_DISKS)
 		return err_set(e, HV_EXIT_USAGE, "too many disks: at most %d", CFG_MAX_DISKS);
 	d = &c->disks[c->ndisks++];
-	*d = (struct cfg_disk){ .cdrom = kind == BOOT_ISO, .readonly = kind == BOOT_ISO };
+	*d = (struct cfg_disk){ .cdrom = kind == BOOT_ISO, .readonly = kind == BOOT_ISO,
+				.positional = true };
 	d->path = d->spec = hv_strdup(path);
 	return true;
 }
@@ -229,6 +234,24 @@ static const char *title(const struct config *c)
 	return c->name ? c->name : slash ? slash + 1 : path;
 }
 
+/* From here on the machine is this process's, and what it says is kept for the library. */
+static bool take_machine(struct app *a, struct err *e)
+{
+	char path[4096];
+
+	if (!a->machine) {
+		a->machine = machine_remember(&a->cfg);
+		a->remember = a->machine != NULL;
+	}
+	if (!a->machine)
+		return true;
+	if (!machine_lock(a->machine, e))
+		return false;
+	if (machine_path(a->machine, "log", path, sizeof(path), NULL))
+		log_copy(path);
+	return true;
+}
+
 static bool set_up(struct app *a, struct err *e)
 {
 	struct config *c = &a->cfg;
@@ -238,7 +261,7 @@ static bool set_up(struct app *a, struct err *e)
 	if (c->verbose)
 		log_set_level(LOG_DEBUG);
 	choose_display(c);
-	if (!take_files(c, e) || !check_memory(c, e))
+	if (!take_files(c, e) || !take_machine(a, e) || !check_memory(c, e))
 		return false;
 	a->vm = vm_new(false, e);
 	if (!a->vm)
@@ -256,7 +279,12 @@ static bool set_up(struct app *a, struct err *e)
 		if (!a->window)
 			return false;
 	}
-	return vm_start(a->vm, e);
+	if (!vm_start(a->vm, e))
+		return false;
+	if (a->remember && machine_save(a->machine, NULL))
+		log_info("remembered as machine %s (hvrun list; --no-remember: not)",
+			 a->machine->name);
+	return true;
 }
 
 static bool save_screenshot(struct app *a, struct err *e)
@@ -310,6 +338,7 @@ static void tear_down(struct app *a)
 	disk_hold_free(a->hold);
 	session_free(a->session);
 	config_free(&a->cfg);
+	machine_free(a->machine);
 }
 
 int main(int argc, char **argv)
@@ -320,7 +349,11 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "img"))
 		return img_main(argc - 1, argv + 1);
-	if (!config_parse(&app.cfg, argc, argv, &e)) {
+	rc = command_main(argc, argv, window_check_gl);
+	if (rc != COMMAND_NONE)
+		return rc;
+	if (!config_parse(&app.cfg, argc, argv, &e) ||
+	    !machine_choose(&app.cfg, argc, argv, &app.machine, &e)) {
 		log_error("%s", e.msg);
 		return e.exit_code;
 	}
@@ -329,8 +362,10 @@ int main(int argc, char **argv)
 	if (app.cfg.help || app.cfg.man || app.cfg.version) {
 		if (app.cfg.version)
 			puts("hvrun " HVRUN_VERSION);
+		else if (app.cfg.man)
+			config_man(stdout), command_man(stdout);
 		else
-			(app.cfg.man ? config_man : config_help)(stdout);
+			config_help(stdout), command_help(stdout);
 		return 0;
 	}
 	if (set_up(&app, &e)) {

@@ -21,4 +21,7 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 int window_run(struct window *w, struct session *s);
 void window_close(struct window *w);
 
+/* For hvrun doctor: can windows be drawn with OpenGL, and by what?  A line into @out. */
+bool window_check_gl(char *out, size_t len);
+
 #endif

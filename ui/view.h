@@ -36,5 +36,7 @@ struct view_ops {
 };
 
 extern const struct view_ops view_gl_ops, view_soft_ops;
+/* Which OpenGL the open view uses, for people. */
+void view_gl_describe(char *out, size_t len);
 
 #endif

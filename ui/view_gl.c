@@ -7,6 +7,7 @@
 #include "view.h"
 #include "../src/log.h"
 #include <epoxy/gl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct view_gl {
@@ -193,6 +194,12 @@ static void gl_present(void *view, const struct view_frame *f)
 			draw_quad(v, v->panel[i].tex, v->panel[i].at, dh, 0.0f);
 	glDisable(GL_BLEND);
 	SDL_GL_SwapWindow(v->win);
+}
+
+void view_gl_describe(char *out, size_t len)
+{
+	snprintf(out, len, "OpenGL %s, %s", (const char *)glGetString(GL_VERSION),
+		 (const char *)glGetString(GL_RENDERER));
 }
 
 const struct view_ops view_gl_ops = {

@@ -35,11 +35,11 @@ void window_title(struct window *w)
 	SDL_SetWindowTitle(w->win, t);
 }
 
-static bool try_view(struct window *w, const struct view_ops *ops)
+static bool try_view(struct window *w, const struct view_ops *ops, Uint32 flags)
 {
 	w->win = SDL_CreateWindow(
 		w->title, SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, 720, 400,
-		SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI | ops->window_flags);
+		SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI | ops->window_flags | flags);
 	if (!w->win)
 		return false;
 	w->view = ops->open(w->win);
@@ -102,7 +102,7 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 	w->cfg = cfg;
 	snprintf(w->title, sizeof(w->title), "%s", title);
 	w->wake_event = SDL_RegisterEvents(1);
-	if (!try_view(w, &view_gl_ops) && !try_view(w, &view_soft_ops)) {
+	if (!try_view(w, &view_gl_ops, 0) && !try_view(w, &view_soft_ops, 0)) {
 		err_set(e, HV_EXIT_HOST,
 			"cannot open a window: %s; use --display none to run without",
 			SDL_GetError());
@@ -129,6 +129,27 @@ static void drop_window(struct window *w)
 	w->view = NULL;
 	w->win = NULL;
 	SDL_Quit();
+}
+
+bool window_check_gl(char *out, size_t len)
+{
+	struct window w = { .title = "hvrun" };
+	bool ok = false;
+
+	set_hints();
+	if ((!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY") && !getenv("SDL_VIDEODRIVER")) ||
+	    SDL_Init(SDL_INIT_VIDEO) < 0) {
+		snprintf(out, len, "not tried: no display");
+	} else if (try_view(&w, &view_gl_ops, SDL_WINDOW_HIDDEN)) {
+		ok = true;
+		view_gl_describe(out, len);
+		w.ops->close(w.view);
+		SDL_DestroyWindow(w.win);
+	} else {
+		snprintf(out, len, "OpenGL 3.3 is not there: %s", SDL_GetError());
+	}
+	SDL_Quit();
+	return ok;
 }
 
 void window_close(struct window *w)

@@ -4,6 +4,9 @@ B=${B:-build/release}
 HVRUN=$B/hvrun
 export PATH="$PATH:/sbin:/usr/sbin"
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hvrun-test.XXXXXX")
+# Machines, pictures and sockets of a test are its own.
+export XDG_DATA_HOME="$tmp/data" XDG_CACHE_HOME="$tmp/cache" XDG_RUNTIME_DIR="$tmp/run"
+mkdir -m 700 "$XDG_RUNTIME_DIR"
 pids=""
 cleanup() {
 	for p in $pids; do kill "$p" 2>/dev/null; done

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* Machine files and the options in them: file names, the way into a struct config. */
+#include "machine.h"
+#include "log.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How a key's value begins with a file name. */
+enum names { NO_FILE, WHOLE, UP_TO_COMMA, UP_TO_BLANK };
+
+static enum names names_file(const char *key, const char *value)
+{
+	static const struct { const char *key; enum names how; } keys[] = {
+		{ "disk", UP_TO_COMMA }, { "cdrom", UP_TO_COMMA }, { "kernel", WHOLE },
+		{ "initrd", WHOLE }, { "nvram", WHOLE }, { "module", UP_TO_BLANK },
+		{ "firmware", WHOLE },
+	};
+
+	if (!strcmp(key, "firmware") && (!strcmp(value, "bios") || !strcmp(value, "uefi")))
+		return NO_FILE;
+	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!strcmp(keys[i].key, key))
+			return keys[i].how;
+	return NO_FILE;
+}
+
+/* Bytes of @v that are the file's name, commas still doubled. */
+static size_t name_len(enum names how, const char *v)
+{
+	size_t n = 0;
+
+	if (how == UP_TO_BLANK)
+		return strcspn(v, " ");
+	if (how == WHOLE)
+		return strlen(v);
+	for (; v[n]; n++) {
+		if (v[n] != ',')
+			continue;
+		if (v[n + 1] != ',')
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* "DIR/" in front, its commas doubled where they separate. */
+static char *put_before(const char *dir, size_t dir_len, enum names how, const char *value)
+{
+	char *out = hv_zalloc(2 * dir_len + strlen(value) + 2), *w = out;
+
+	for (size_t i = 0; i < dir_len; i++) {
+		*w++ = dir[i];
+		if (dir[i] == ',' && how == UP_TO_COMMA)
+			*w++ = ',';
+	}
+	*w++ = '/';
+	memcpy(w, value, strlen(value) + 1);
+	return out;
+}
+
+char *machine_absolute(const char *key, const char *value)
+{
+	enum names how = names_file(key, value);
+	char dir[PATH_MAX];
+
+	if (!how || value[0] == '/' || !*value || !getcwd(dir, sizeof(dir)))
+		return hv_strdup(value);
+	return put_before(dir, strlen(dir), how, value);
+}
+
+static char *from_its_folder(const struct machine *m, const char *key, const char *value)
+{
+	enum names how = names_file(key, value);
+
+	if (!how || value[0] == '/' || !*value)
+		return hv_strdup(value);
+	return put_before(m->path, (size_t)(strrchr(m->path, '/') - m->path), how, value);
+}
+
+char *machine_file_of(const struct machine *m, const char *value)
+{
+	char *s = from_its_folder(m, "disk", value), *r = s, *w = s;
+	size_t n = name_len(UP_TO_COMMA, s);
+
+	for (size_t i = 0; i < n; i++) {
+		*w++ = r[i];
+		i += r[i] == ',';
+	}
+	*w = 0;
+	return s;
+}
+
+static bool apply_line(struct machine *m, const struct machine_line *l, struct config *c,
+		       struct err *e)
+{
+	char *value;
+
+	switch (config_key(l->key)) {
+	case CFG_KEY_UNKNOWN:
+		log_warn("%s: '%s' is not known to this version; left alone", m->path, l->key);
+		return true;
+	case CFG_KEY_RUN_ONLY:
+		log_warn("%s: '%s' is for the command line; left alone", m->path, l->key);
+		return true;
+	default:
+		break;
+	}
+	if (m->nheld == ARRAY_SIZE(m->held))
+		return err_set(e, HV_EXIT_USAGE, "%s: too many lines", m->path);
+	value = from_its_folder(m, l->key, l->value);
+	m->held[m->nheld++] = value;
+	return config_set(c, l->key, value, e) || err_prefix(e, "%s", m->path);
+}
+
+bool machine_apply(struct machine *m, struct config *c, struct err *e)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->lines[i].key && !apply_line(m, &m->lines[i], c, e))
+			return false;
+	if (!c->name)
+		c->name = m->name;
+	return true;
+}
+
+static bool same_file(const char *a, const struct stat *b)
+{
+	struct stat st;
+
+	return stat(a, &st) == 0 && st.st_dev == b->st_dev && st.st_ino == b->st_ino;
+}
+
+static bool first_is(const struct machine *m, const char *key, const struct stat *st)
+{
+	const char *v = machine_get(m, key, 0);
+	char *file = v ? machine_file_of(m, v) : NULL;
+	bool same = file && same_file(file, st);
+
+	free(file);
+	return same;
+}
+
+struct machine *machine_of_disk(const char *disk)
+{
+	struct machine **list, *found = NULL;
+	struct stat st;
+	unsigned n;
+
+	if (stat(disk, &st) < 0)
+		return NULL;
+	list = machine_list(&n);
+	for (unsigned i = 0; i < n && !found; i++)
+		if (first_is(list[i], "disk", &st) ||
+		    (!machine_get(list[i], "disk", 0) && first_is(list[i], "cdrom", &st)))
+			found = machine_open(list[i]->path, NULL);
+	machine_list_free(list, n);
+	return found;
+}

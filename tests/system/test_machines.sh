@@ -1,0 +1,122 @@
+#!/bin/sh
+# Machine files and the commands about them: made, listed, run, changed, copied, deleted.
+. "$(dirname "$0")/lib.sh"
+
+M=$XDG_DATA_HOME/hvrun/machines
+D=$XDG_DATA_HOME/hvrun/disks
+run() { LIMIT=60 expect_exit "$@"; }
+has() { if grep -qF -- "$3" "$2" 2>/dev/null; then ok "$1"; else not_ok "$1" "$(cat "$2")"; fi; }
+file() { if [ -e "$2" ]; then ok "$1"; else not_ok "$1" "no $2"; fi; }
+gone() { if [ ! -e "$2" ]; then ok "$1"; else not_ok "$1" "$2 is there"; fi; }
+
+make_boot_sector "$tmp/boot.img"
+truncate -s 1M "$tmp/boot.img"
+
+run "an empty list says what to do" 0 "hvrun create" $HVRUN list
+run "create from an image" 0 "first.hvm" $HVRUN create first -m 64M --net none "$tmp/boot.img"
+has "the file names the image" "$M/first.hvm" "disk = $tmp/boot.img"
+has "and what was given" "$M/first.hvm" "net = none"
+run "no second machine of that name" 64 "already" $HVRUN create first "$tmp/boot.img"
+run "it is listed" 0 "first  off      never" $HVRUN list
+run "it runs by its name" 200 "sector ran" $HVRUN first --display none --engine soft \
+	--debug-exit 0xf4 --timeout 60s
+run "and by its file" 200 "sector ran" $HVRUN "$M/first.hvm" --display none --engine soft \
+	--debug-exit 0xf4 --timeout 60s
+run "its log is kept" 0 "debug-exit" cat "$XDG_CACHE_HOME/hvrun/first.log"
+$HVRUN list | grep -q never && not_ok "its use is noted" || ok "its use is noted"
+$HVRUN list --json >"$tmp/json"
+if python3 -c "
+import json, sys
+m = json.load(open('$tmp/json'))
+assert len(m) == 1 and m[0]['name'] == 'first' and m[0]['memory'] == '64M', m
+assert m[0]['state'] == 'off' and m[0]['last-used'] > 0" 2>"$tmp/why"; then
+	ok "list --json is JSON"; else not_ok "list --json is JSON" "$(cat "$tmp/why" "$tmp/json")"; fi
+run "an unknown name" 64 "no machine nobody" $HVRUN edit nobody -m 1G
+run "an unknown name to run" 6 "nobody" $HVRUN --display none nobody
+
+run "create with a new disk" 0 "second.hvm" $HVRUN create second --new-disk 2G
+file "the disk is made" "$D/second.qcow2"
+qemu-img info "$D/second.qcow2" | grep -q "virtual size: 2 GiB" && ok "of that size" || not_ok "of that size"
+run "nothing to start is refused" 64 "nothing to start" $HVRUN create third
+gone "and leaves nothing" "$M/third.hvm"
+run "a wrong option is refused" 64 "impossible" $HVRUN create third -m 1 --new-disk 1G
+gone "and leaves no disk" "$D/third.qcow2"
+
+run "edit by options" 0 "first.hvm" $HVRUN edit first -m 96M --cpus 2 --unset net
+has "memory is changed" "$M/first.hvm" "memory = 96M"
+grep -q "^net" "$M/first.hvm" && not_ok "net is unset" || ok "net is unset"
+run "edit refuses nonsense" 64 "cpus" $HVRUN edit first --cpus 999
+has "and keeps the file" "$M/first.hvm" "cpus = 2"
+EDITOR="sed -i s/96M/80M/" run "edit in an editor" 0 "first.hvm" $HVRUN edit first
+has "has its effect" "$M/first.hvm" "memory = 80M"
+EDITOR="sed -i s/80M/8000X/" run "a mistake in the editor is told" 64 "not a size" $HVRUN edit first
+EDITOR="sed -i s/8000X/80M/" run "and can be mended" 0 "first.hvm" $HVRUN edit first
+
+run "duplicate" 0 "copy.hvm" $HVRUN duplicate first copy
+file "has a disk of its own" "$D/copy.qcow2"
+run "the duplicate runs" 200 "sector ran" $HVRUN copy --display none --engine soft \
+	--debug-exit 0xf4 --timeout 60s
+run "linked clone" 0 "linked.hvm" $HVRUN clone copy linked
+qemu-img info "$D/linked.qcow2" | grep -q "backing file: .*copy.qcow2" && ok "is backed by the original" ||
+	not_ok "is backed by the original"
+run "the clone runs" 200 "sector ran" $HVRUN linked --display none --engine soft \
+	--debug-exit 0xf4 --timeout 60s
+
+run "delete without a terminal needs --yes" 64 "--yes" $HVRUN delete linked --disks
+file "and removes nothing" "$D/linked.qcow2"
+run "delete with disks says what it frees" 0 "linked.qcow2" $HVRUN delete linked --disks --yes
+gone "the disk is gone" "$D/linked.qcow2"
+gone "the machine is gone" "$M/linked.hvm"
+run "delete without disks" 0 "first.hvm" $HVRUN delete first --yes
+file "the user's image stays" "$tmp/boot.img"
+
+# A running machine
+printf '\372\364\353\375' >"$tmp/halt.img"
+truncate -s 510 "$tmp/halt.img"
+printf '\125\252' >>"$tmp/halt.img"
+truncate -s 1M "$tmp/halt.img"
+$HVRUN create busy -m 64M --net none "$tmp/halt.img" >/dev/null
+$HVRUN busy --display none --serial null --engine soft --timeout 60s >/dev/null 2>&1 &
+pids="$pids $!"
+vm=$!
+n=0
+until $HVRUN list | grep -q "busy .*running" || [ $n -gt 50 ]; do n=$((n + 1)); sleep 0.2; done
+run "list shows what runs" 0 "running" $HVRUN list
+run "no second start" 7 "running already" $HVRUN busy --display none --serial null
+run "no deleting what runs" 7 "running" $HVRUN delete busy --yes
+run "no copying what runs" 7 "running" $HVRUN duplicate busy busy2
+kill $vm
+wait $vm
+run "off again" 0 "busy    off" $HVRUN list
+
+# OVA
+qemu-img convert -q -O vmdk -o subformat=streamOptimized "$tmp/boot.img" "$tmp/disk1.vmdk"
+cat >"$tmp/box.ovf" <<'EOS'
+<Envelope><VirtualSystem><VirtualHardwareSection>
+<Item><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
+<Item><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>80</rasd:VirtualQuantity></Item>
+</VirtualHardwareSection></VirtualSystem></Envelope>
+EOS
+tar -C "$tmp" --format=ustar -cf "$tmp/box.ova" box.ovf disk1.vmdk
+run "create from an OVA" 0 "box.hvm" $HVRUN create box "$tmp/box.ova"
+has "with its memory" "$M/box.hvm" "memory = 80M"
+has "and its processors" "$M/box.hvm" "cpus = 2"
+run "the OVA runs" 200 "sector ran" $HVRUN box --display none --engine soft \
+	--debug-exit 0xf4 --timeout 60s
+head -c 20000 "$tmp/box.ova" >"$tmp/cut.ova"
+run "a cut OVA is refused" 9 "cut" $HVRUN create cut "$tmp/cut.ova"
+gone "and leaves nothing" "$M/cut.hvm"
+[ "$(ls "$D" | grep -c cut)" = 0 ] && ok "not even a disk" || not_ok "not even a disk" "$(ls "$D")"
+
+# doctor
+$HVRUN doctor >"$tmp/doctor" 2>&1
+rc=$?
+for c in KVM Memory Display OpenGL BIOS UEFI Folders "Disk space"; do
+	has "doctor looks at: $c" "$tmp/doctor" "$c"
+done
+if grep -q "^BAD" "$tmp/doctor"; then want=1; else want=0; fi
+[ $rc = $want ] && ok "its status tells" || not_ok "its status tells" "$rc" "$(cat "$tmp/doctor")"
+$HVRUN doctor --json 2>/dev/null | python3 -c "import json, sys; json.load(sys.stdin)" &&
+	ok "doctor --json is JSON" || not_ok "doctor --json is JSON"
+run "doctor without a place for machines" 1 "neither HOME" env -u HOME -u XDG_DATA_HOME $HVRUN doctor
+exit 0
