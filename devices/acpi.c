@@ -227,6 +227,72 @@ static void dsdt_isa_row(struct aml *a, const struct isa_row *row)
 	aml_end(a, d);
 }
 
+/* The 8237 pair with its page registers; channel 4 is the cascade. */
+static void dsdt_dma(struct aml *a)
+{
+	static const struct { uint16_t base; uint8_t len; } io[] = {
+		{ 0x00, 16 }, { 0x81, 3 }, { 0x87, 1 }, { 0x89, 3 }, { 0x8f, 1 }, { 0xc0, 32 },
+	};
+	size_t d = aml_device(a, "DMAC"), r;
+
+	aml_name_eisaid(a, "_HID", "PNP0200");
+	aml_name(a, "_CRS");
+	r = aml_res_begin(a);
+	for (unsigned i = 0; i < ARRAY_SIZE(io); i++)
+		aml_res_io(a, io[i].base, io[i].len);
+	aml_res_dma(a, 4);
+	aml_res_end(a, r);
+	aml_end(a, d);
+}
+
+/* _FDI (9.9.2): type, geometry and the parameters of int 13h for the drive's densest disk. */
+static void dsdt_floppy_drive(struct aml *a, unsigned n, uint8_t type)
+{
+	static const struct { uint8_t max_cyl, spt, gap, gap_fmt; } geo[6] = {
+		{ 0 }, { 39, 9, 0x2a, 0x50 }, { 79, 15, 0x1b, 0x54 }, { 79, 9, 0x2a, 0x50 },
+		{ 79, 18, 0x1b, 0x6c }, { 79, 36, 0x1b, 0x54 },
+	};
+	const uint16_t row[16] = { n, type, geo[type].max_cyl, geo[type].spt, 1, 0xaf, 2, 0x25, 2,
+				   geo[type].spt, geo[type].gap, 0xff, geo[type].gap_fmt, 0xf6,
+				   0x0f, 8 };
+	char name[] = "FLP0";
+	size_t d, p;
+
+	name[3] += n;
+	d = aml_device(a, name);
+	aml_name_int(a, "_ADR", n);
+	aml_name(a, "_FDI");
+	p = aml_package(a, ARRAY_SIZE(row));
+	for (unsigned i = 0; i < ARRAY_SIZE(row); i++)
+		aml_int(a, row[i]);
+	aml_end(a, p);
+	aml_end(a, d);
+}
+
+static void dsdt_floppy(struct aml *a, uint8_t types)
+{
+	uint8_t fde[20] = { [0] = types >> 4 != 0, [4] = (types & 15) != 0, [16] = 2 };
+	size_t d, r;
+
+	if (!types)
+		return;
+	d = aml_device(a, "FDC0");
+	aml_name_eisaid(a, "_HID", "PNP0700");
+	aml_name(a, "_CRS");
+	r = aml_res_begin(a);
+	aml_res_io(a, 0x3f2, 4);
+	aml_res_io(a, 0x3f7, 1);
+	aml_res_irq(a, 6);
+	aml_res_dma(a, 2);
+	aml_res_end(a, r);
+	aml_name(a, "_FDE");
+	aml_buffer(a, fde, sizeof(fde));
+	for (unsigned n = 0; n < 2; n++)
+		if (types >> (4 - 4 * n) & 15)
+			dsdt_floppy_drive(a, n, MIN(types >> (4 - 4 * n) & 15, 5));
+	aml_end(a, d);
+}
+
 static void dsdt_pvpanic(struct aml *a)
 {
 	size_t d = aml_device(a, "PEVT"), r;
@@ -254,6 +320,8 @@ static void dsdt_isa(struct aml *a, const struct acpi_config *cfg)
 	for (unsigned i = 0; i < ARRAY_SIZE(isa_rows); i++)
 		if (!isa_rows[i].com || cfg->com_ports >> (isa_rows[i].com - 1) & 1)
 			dsdt_isa_row(a, &isa_rows[i]);
+	dsdt_dma(a);
+	dsdt_floppy(a, cfg->floppy_types);
 	dsdt_pvpanic(a);
 	aml_end(a, d);
 }

@@ -13,6 +13,7 @@ struct acpi_config {
 	uint64_t ram, ram_below_4g;
 	bool display;
 	uint8_t com_ports;		/* one bit each, COM1 first */
+	uint8_t floppy_types;		/* as in CMOS byte 10h; 0: no controller */
 };
 
 /* A pointer in the tables (or the RSDP) that must be moved, or a checksum to make. */

@@ -196,6 +196,17 @@ void aml_name_eisaid(struct aml *a, const char *name, const char *id)
 	aml_eisaid(a, id);
 }
 
+void aml_buffer(struct aml *a, const void *p, size_t n)
+{
+	size_t s;
+
+	aml_byte(a, 0x11);
+	s = aml_begin(a);
+	aml_int(a, n);
+	aml_bytes(a, p, n);
+	aml_end(a, s);
+}
+
 /* Buffer(size) { ... }: the size is patched at the end, as a word. */
 size_t aml_res_begin(struct aml *a)
 {
@@ -231,6 +242,14 @@ void aml_res_irq(struct aml *a, unsigned irq)
 {
 	aml_byte(a, 0x22);
 	aml_le(a, 1u << irq, 2);
+}
+
+/* 6.4.2.2 */
+void aml_res_dma(struct aml *a, unsigned chan)
+{
+	aml_byte(a, 0x2a);
+	aml_byte(a, 1u << chan);
+	aml_byte(a, 0x00);
 }
 
 /* 6.4.3.5 */

@@ -37,11 +37,14 @@ void aml_name_int(struct aml *a, const char *name, uint64_t v);
 void aml_name_eisaid(struct aml *a, const char *name, const char *id);
 void aml_op2(struct aml *a, const char *two);	/* two-byte (extended) opcode */
 
+void aml_buffer(struct aml *a, const void *p, size_t n);	/* at most 255 bytes */
+
 /* Resource templates (6.4): between res_begin and res_end; the latter adds the end tag. */
 size_t aml_res_begin(struct aml *a);
 void aml_res_end(struct aml *a, size_t start);
 void aml_res_io(struct aml *a, uint16_t base, uint8_t len);
 void aml_res_irq(struct aml *a, unsigned irq);	/* edge, high, exclusive */
+void aml_res_dma(struct aml *a, unsigned chan);	/* compatibility timing, 8 bits */
 /* Address space window; @type 0 memory, 1 I/O, 2 bus numbers; width in bytes 2, 4, 8. */
 void aml_res_window(struct aml *a, unsigned type, unsigned width, uint64_t min, uint64_t max);
 /* Extended interrupt: level, active high, shared. */

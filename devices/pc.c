@@ -12,12 +12,14 @@
  * Every ISA interrupt leaves the PIIX3 and goes to the 8259 pair and to the
  * IOAPIC pin of the same number, but the timer's (IRQ 0) to pin 2.
  *
- * Left out: floppy controller, parallel port, ISA DMA, HPET.
+ * Left out: parallel port, HPET.
  */
 #include "pc_int.h"
 #include "debugport.h"
 #include "e1000.h"
+#include "fdc.h"
 #include "i8042.h"
+#include "i8237.h"
 #include "i8254.h"
 #include "i8259.h"
 #include "ioapic.h"
@@ -173,14 +175,19 @@ static void fill_cmos(struct pc *pc)
 {
 	uint64_t ext = MIN((pc->ram_low >> 10) - 1024, 0xffff);
 	uint64_t above16 = pc->ram_low > MiB(16) ? MIN((pc->ram_low - MiB(16)) >> 16, 0xffff) : 0;
+	unsigned nfd = pc->cfg->nfloppies;
+	uint8_t floppies = nfd ? (uint8_t)(1 | (nfd - 1) << 6) : 0;
 	struct { uint8_t index, val; } rows[] = {
-		{ 0x14, 0x06 },				/* FPU, mouse, no floppy */
+		{ 0x10, pc->fdc ? fdc_cmos_types(pc->fdc) : 0 },
+		{ 0x14, 0x06 | floppies },		/* FPU, mouse */
 		{ 0x15, 640 & 0xff }, { 0x16, 640 >> 8 },
 		{ 0x17, ext & 0xff }, { 0x18, ext >> 8 },
 		{ 0x30, ext & 0xff }, { 0x31, ext >> 8 },
 		{ 0x34, above16 & 0xff }, { 0x35, above16 >> 8 },
-		{ 0x38, 0x01 },				/* no floppy signature check */
-		{ 0x3d, pc->cfg->boot == PC_BOOT_CD ? 0x23 : 0x32 },
+		/* third boot device; no floppy signature check */
+		{ 0x38, 0x01 | (pc->cfg->boot == PC_BOOT_FLOPPY ? 0x30 : 0x10) },
+		{ 0x3d, pc->cfg->boot == PC_BOOT_FLOPPY ? 0x21 :
+			pc->cfg->boot == PC_BOOT_CD ? 0x23 : 0x32 },
 		{ 0x5b, pc->ram_high >> 16 & 0xff }, { 0x5c, pc->ram_high >> 24 & 0xff },
 		{ 0x5d, pc->ram_high >> 32 & 0xff },
 		{ 0x5f, pc->dev.vm->ncpus - 1 },
@@ -224,7 +231,9 @@ static bool add_isa(struct pc *pc, struct err *e)
 	kbc = device_create(vm, &i8042_ops, "kbc");
 	i8042_wire(kbc, &(struct i8042_wiring){ .irq1 = isa_irq(pc, 1), .irq12 = isa_irq(pc, 12),
 						.a20 = vm_a20_line(vm) });
-	if (!device_realize(pit, e) || !device_realize(pc->rtc, e) || !device_realize(kbc, e))
+	pc->dma = device_create(vm, &i8237_ops, "dma");
+	if (!device_realize(pit, e) || !device_realize(pc->rtc, e) || !device_realize(kbc, e) ||
+	    !device_realize(pc->dma, e) || !pc_add_floppies(pc, isa_irq(pc, FDC_IRQ), e))
 		return false;
 	fill_cmos(pc);
 	return add_serial(pc, e);
@@ -349,7 +358,8 @@ static bool add_balloon(struct pc *pc, struct err *e)
 static void make_tables(struct pc *pc)
 {
 	struct acpi_config a = { .ncpus = pc->dev.vm->ncpus, .ram = pc->cfg->ram,
-				 .ram_below_4g = pc->ram_low, .display = pc->cfg->display };
+				 .ram_below_4g = pc->ram_low, .display = pc->cfg->display,
+				 .floppy_types = pc->fdc ? fdc_cmos_types(pc->fdc) : 0 };
 	struct smbios_config s = { .name = pc->cfg->name, .ncpus = pc->dev.vm->ncpus,
 				   .ram = pc->cfg->ram, .ram_below_4g = pc->ram_low };
 

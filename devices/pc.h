@@ -18,6 +18,7 @@ struct chardev;
 struct net;
 
 #define PC_MAX_DISKS 16		/* of them at most 4 on IDE, 6 on AHCI, CD drives included */
+#define PC_MAX_FLOPPIES 2
 #define PC_MAX_NICS 4
 #define PC_MAX_SERIAL 4
 #define PC_MAX_MODULES 16
@@ -36,6 +37,12 @@ struct pc_disk {
 	unsigned queues;		/* virtio: 0 = default */
 };
 
+/* A drive that fits the size of its disk. */
+struct pc_floppy {
+	struct block *block;		/* NULL: empty */
+	bool readonly;
+};
+
 enum pc_nic_model { PC_NIC_VIRTIO, PC_NIC_E1000 };
 
 struct pc_nic {
@@ -44,8 +51,8 @@ struct pc_nic {
 	uint8_t mac[6];			/* all zero: 52:54:00:12:34:56 + index */
 };
 
-/* What firmware tries first; PC_BOOT_DEFAULT: disk, then CD. */
-enum pc_boot { PC_BOOT_DEFAULT, PC_BOOT_DISK, PC_BOOT_CD };
+/* What firmware tries first; PC_BOOT_DEFAULT: disk, then CD, then floppy. */
+enum pc_boot { PC_BOOT_DEFAULT, PC_BOOT_DISK, PC_BOOT_CD, PC_BOOT_FLOPPY };
 
 struct pc_config {
 	const char *name;		/* SMBIOS product serial, window title; may be NULL */
@@ -55,6 +62,8 @@ struct pc_config {
 	const char *vgabios;		/* NULL: Debian's SeaVGABIOS for the card */
 	struct pc_disk disks[PC_MAX_DISKS];
 	unsigned ndisks;
+	struct pc_floppy floppies[PC_MAX_FLOPPIES];
+	unsigned nfloppies;		/* 0: no controller either */
 	struct pc_nic nics[PC_MAX_NICS];
 	unsigned nnics;
 	struct chardev *serial[PC_MAX_SERIAL];	/* NULL: no such port */

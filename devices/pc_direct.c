@@ -119,6 +119,8 @@ static void setup_pci(struct pc *pc)
 		pci_cfg_write(pc->bus, CHIPSET_PIIX3_DEVFN, 0x60 + i, 1, link_irq[i]);
 	bus_write_locked(pc->dev.vm->bus, BUS_PIO, 0x4d0, 1, 0x00);
 	bus_write_locked(pc->dev.vm->bus, BUS_PIO, 0x4d1, 1, 0x0c);
+	bus_write_locked(pc->dev.vm->bus, BUS_PIO, 0xd6, 1, 0xc0);	/* DMA: cascade, */
+	bus_write_locked(pc->dev.vm->bus, BUS_PIO, 0xd4, 1, 0x00);	/* let through */
 	pci_cfg_write(pc->bus, CHIPSET_PM_DEVFN, 0x40, 4, CHIPSET_PM_BASE | 1);
 	pci_cfg_write(pc->bus, CHIPSET_PM_DEVFN, 0x80, 1, 1);
 	if (pci_bus_dev(pc->bus, CHIPSET_IDE_DEVFN))	/* decode both channels */

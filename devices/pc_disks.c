@@ -4,6 +4,7 @@
  * calls it (paths of the fw_cfg file "bootorder").
  */
 #include "ahci.h"
+#include "fdc.h"
 #include "nvme.h"
 #include "../src/media.h"
 #include "pc_int.h"
@@ -162,6 +163,25 @@ static bool add_disk(struct pc *pc, unsigned n, struct err *e)
 	if (disk->bus == PC_DISK_NVME)
 		return add_nvme_disk(pc, disk, n, e);
 	return add_virtio_disk(pc, disk, n, e);
+}
+
+bool pc_add_floppies(struct pc *pc, struct irq_line irq, struct err *e)
+{
+	struct device *d;
+
+	if (!pc->cfg->nfloppies)
+		return true;
+	HV_BUG_ON(pc->cfg->nfloppies > FDC_DRIVES);
+	d = pc->fdc = device_create(pc->dev.vm, &fdc_ops, "fdc");
+	fdc_wire(d, irq, pc->dma);
+	for (unsigned i = 0; i < pc->cfg->nfloppies; i++) {
+		const struct pc_floppy *f = &pc->cfg->floppies[i];
+
+		if (!fdc_set_drive(d, i, f->block, f->readonly, e))
+			return false;
+		boot_path(pc->boot_floppies, "/pci@i0cf8/isa@1/fdc@03f0/floppy@%u\n", i);
+	}
+	return device_realize(d, e);
 }
 
 bool pc_add_disks(struct pc *pc, struct err *e)

@@ -28,11 +28,12 @@ static void add_e820(struct pc *pc)
 
 static void add_boot_order(struct pc *pc)
 {
-	bool cd_first = pc->cfg->boot == PC_BOOT_CD;
-	char order[2 * PC_BOOT_PATHS];
+	bool cd_first = pc->cfg->boot == PC_BOOT_CD, fd_first = pc->cfg->boot == PC_BOOT_FLOPPY;
+	char order[4 * PC_BOOT_PATHS];
 
-	snprintf(order, sizeof(order), "%s%s", cd_first ? pc->boot_cds : pc->boot_disks,
-		 cd_first ? pc->boot_disks : pc->boot_cds);
+	snprintf(order, sizeof(order), "%s%s%s%s", fd_first ? pc->boot_floppies : "",
+		 cd_first ? pc->boot_cds : pc->boot_disks,
+		 cd_first ? pc->boot_disks : pc->boot_cds, fd_first ? "" : pc->boot_floppies);
 	if (order[0])	/* lines, the last one ended by a zero byte */
 		fwcfg_add_file(pc->fwcfg, "bootorder", order, strlen(order) + 1);
 	fwcfg_add_u16(pc->fwcfg, FWCFG_BOOT_MENU, pc->cfg->boot_menu);

@@ -19,15 +19,15 @@ struct pc {
 	uint64_t ram_low, ram_high;	/* below and from 4 GiB */
 	struct gm_block *ram, *bios;
 	struct pci_bus *bus;
-	struct device *i440fx, *piix3, *pm, *ide, *ahci, *scsi, *pic, *ioapic, *rtc, *fwcfg,
-		*vga;
+	struct device *i440fx, *piix3, *pm, *dma, *fdc, *ide, *ahci, *scsi, *pic, *ioapic, *rtc,
+		*fwcfg, *vga;
 	struct lapic_bus lapics;
 	struct irq_fanout isa[16];	/* each to the 8259 and the IOAPIC */
 	struct irq_fanin com[2];	/* IRQ 4 and 3, two ports each */
 	unsigned next_slot;		/* PCI */
 	unsigned ide_used, ahci_used, scsi_used;	/* IDE units (bits), ports, targets */
 	/* firmware paths, a line each */
-	char boot_disks[PC_BOOT_PATHS], boot_cds[PC_BOOT_PATHS];
+	char boot_disks[PC_BOOT_PATHS], boot_cds[PC_BOOT_PATHS], boot_floppies[PC_BOOT_PATHS];
 	struct acpi_tables acpi;
 	struct smbios smbios;
 	/* Direct boot */
@@ -39,6 +39,8 @@ struct pc {
 struct device *pc_pci_create(struct pc *pc, const struct device_ops *ops, const char *prefix,
 			     unsigned n, struct err *e);
 bool pc_add_disks(struct pc *pc, struct err *e);
+/* The controller with its drives, when there are any. */
+bool pc_add_floppies(struct pc *pc, struct irq_line irq, struct err *e);
 
 /* A whole file; @hint ends the message when it cannot be opened. */
 bool pc_read_file(const char *path, const char *what, const char *hint, size_t max,

@@ -41,6 +41,11 @@ static bool opt_cdrom(struct config *c, const char *v, struct err *e)
 	return config_add_disk(c, v, true, e);
 }
 
+static bool opt_floppy(struct config *c, const char *v, struct err *e)
+{
+	return config_add_floppy(c, v, e);
+}
+
 static bool opt_module(struct config *c, const char *v, struct err *e)
 {
 	if (c->nmodules == CFG_MAX_MODULES)
@@ -147,14 +152,14 @@ static bool opt_debug_exit(struct config *c, const char *v, struct err *e)
 
 static bool opt_boot(struct config *c, const char *v, struct err *e)
 {
-	static const char *const names[] = { "disk", "cd", "menu" };
+	static const char *const names[] = { "disk", "cd", "floppy", "menu" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(v, names[i])) {
 			c->boot = (enum cfg_boot)(BOOT_ORDER_DISK + i);
 			return true;
 		}
-	return USAGE(e, "--boot %s does not exist; use disk, cd or menu", v);
+	return USAGE(e, "--boot %s does not exist; use disk, cd, floppy or menu", v);
 }
 
 static bool opt_timeout(struct config *c, const char *v, struct err *e)
@@ -241,8 +246,13 @@ const struct option_row config_options[] = {
 	{ "cdrom", 0, "FILE[,if=ide|ahci|scsi]",
 	  "Insert an ISO image into a CD drive; may be repeated.  FILE none: an empty drive.",
 	  .parse = opt_cdrom },
+	{ "floppy", 0, "FILE[,readonly=on|off]",
+	  "Insert a floppy disk image of 160 KB to 2.88 MB into drive A, the second one into B. "
+	  "FILE none: an empty 1.44 MB drive.",
+	  .parse = opt_floppy },
 	{ "discard", 0, NULL, "Throw all disk writes away at exit.", FLAG(discard) },
-	{ "boot", 0, "disk|cd|menu", "What the firmware starts: disk (default), cd or menu.",
+	{ "boot", 0, "disk|cd|floppy|menu",
+	  "What the firmware starts: disk (default), cd, floppy or menu.",
 	  .parse = opt_boot },
 	{ "firmware", 0, "bios|uefi|FILE",
 	  "Firmware: SeaBIOS, OVMF or the image FILE. Default: uefi for a disk or CD that only "
@@ -434,7 +444,9 @@ void config_free(struct config *c)
 {
 	for (unsigned i = 0; i < c->ndisks; i++)
 		free(c->disks[i].spec);
-	c->ndisks = 0;
+	for (unsigned i = 0; i < c->nfloppies; i++)
+		free(c->floppies[i].spec);
+	c->ndisks = c->nfloppies = 0;
 }
 
 void config_init(struct config *c)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #define CFG_MAX_DISKS 16
+#define CFG_MAX_FLOPPIES 2
 #define CFG_MAX_SERIAL 4
 #define CFG_MAX_STEPS 256
 #define CFG_MAX_FAIL_ON 32
@@ -27,7 +28,8 @@
 
 enum cfg_display { DISPLAY_AUTO, DISPLAY_WINDOW, DISPLAY_NONE };
 enum cfg_then { THEN_DEFAULT, THEN_KEEP, THEN_SHUTDOWN, THEN_POWEROFF };
-enum cfg_boot { BOOT_ORDER_DEFAULT, BOOT_ORDER_DISK, BOOT_ORDER_CD, BOOT_ORDER_MENU };
+enum cfg_boot { BOOT_ORDER_DEFAULT, BOOT_ORDER_DISK, BOOT_ORDER_CD, BOOT_ORDER_FLOPPY,
+		BOOT_ORDER_MENU };
 
 enum cfg_disk_bus { CFG_BUS_DEFAULT, CFG_BUS_VIRTIO, CFG_BUS_SCSI, CFG_BUS_NVME, CFG_BUS_AHCI,
 		    CFG_BUS_IDE };
@@ -67,6 +69,8 @@ struct config {
 	unsigned nmodules;
 	struct cfg_disk disks[CFG_MAX_DISKS];
 	unsigned ndisks;
+	struct cfg_disk floppies[CFG_MAX_FLOPPIES];	/* path "none": an empty drive */
+	unsigned nfloppies;
 	const char *files[CFG_MAX_ARGS];	/* positional: roles by content */
 	unsigned nfiles;
 	bool discard;

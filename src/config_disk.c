@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* --disk and --cdrom: FILE[,KEY=VALUE...], one row a key. */
+/* --disk, --cdrom and --floppy: FILE[,KEY=VALUE...], one row a key. */
 #include "config_int.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -163,26 +163,49 @@ static bool disk_key(struct cfg_disk *d, char *field, struct err *e)
 	return USAGE(e, "--disk: unknown key '%s'; known: %s", field, known);
 }
 
-bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e)
+/* Splits @v into @d's fields; d->spec owns the text. */
+static bool parse_disk(struct cfg_disk *d, const char *option, const char *v, struct err *e)
 {
-	struct cfg_disk *d = &c->disks[c->ndisks];
-	char *rest, *field;
+	char *rest = hv_strdup(v), *field;
 
-	if (c->ndisks == CFG_MAX_DISKS)
-		return USAGE(e, "too many disks: at most %d", CFG_MAX_DISKS);
-	rest = hv_strdup(v);
-	*d = (struct cfg_disk){ .cdrom = cdrom, .readonly = cdrom, .spec = rest };
-	c->ndisks++;
+	d->spec = rest;
 	d->path = next_field(&rest);
 	if (!*d->path)
-		return USAGE(e, "--%s needs a file name", cdrom ? "cdrom" : "disk");
+		return USAGE(e, "--%s needs a file name", option);
 	while ((field = next_field(&rest)))
 		if (!disk_key(d, field, e))
 			return false;
+	return true;
+}
+
+bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e)
+{
+	struct cfg_disk *d = &c->disks[c->ndisks];
+
+	if (c->ndisks == CFG_MAX_DISKS)
+		return USAGE(e, "too many disks: at most %d", CFG_MAX_DISKS);
+	*d = (struct cfg_disk){ .cdrom = cdrom, .readonly = cdrom };
+	c->ndisks++;
+	if (!parse_disk(d, cdrom ? "cdrom" : "disk", v, e))
+		return false;
 	if (cdrom && !d->readonly)
 		return USAGE(e, "--cdrom: a CD is read-only; leave readonly=off away");
 	if (cdrom && (d->bus == CFG_BUS_VIRTIO || d->bus == CFG_BUS_NVME))
 		return USAGE(e, "--cdrom if=virtio, if=nvme: there are no CD drives there; "
 			     "use if=ide, if=ahci or if=scsi");
 	return true;
+}
+
+bool config_add_floppy(struct config *c, const char *v, struct err *e)
+{
+	struct cfg_disk *d = &c->floppies[c->nfloppies];
+
+	if (c->nfloppies == CFG_MAX_FLOPPIES)
+		return USAGE(e, "too many floppy disks: a PC has %d drives", CFG_MAX_FLOPPIES);
+	*d = (struct cfg_disk){ 0 };
+	c->nfloppies++;
+	if (!parse_disk(d, "floppy", v, e))
+		return false;
+	return (d->bus == CFG_BUS_DEFAULT && !d->serial && !d->cdrom) ||
+	       USAGE(e, "--floppy knows no if= and serial=; use readonly=, format=, cache=");
 }

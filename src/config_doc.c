@@ -26,9 +26,9 @@ static void wrap_text(FILE *out, const char *text, unsigned indent, unsigned wid
 void config_help(FILE *out)
 {
 	fputs("Usage: hvrun [OPTIONS] [FILE...]\n\n"
-	      "Runs a second operating system. Each FILE is a disk image, an ISO image or a\n"
-	      "kernel, told apart by its content. hvrun img --help: making, checking and\n"
-	      "converting disk images.\n\n", out);
+	      "Runs a second operating system. Each FILE is a disk image, an ISO image, a\n"
+	      "floppy disk image (1.44 or 2.88 MB) or a kernel, told apart by its content.\n"
+	      "hvrun img --help: making, checking and converting disk images.\n\n", out);
 	for (unsigned i = 0; i < config_noptions; i++) {
 		const struct option_row *o = &config_options[i];
 

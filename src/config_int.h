@@ -26,6 +26,8 @@ bool config_record(struct config *c, const struct option_row *o, const char *v, 
 /* --disk, --cdrom (config_disk.c): FILE[,KEY=VALUE...] */
 bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e);
 
+bool config_add_floppy(struct config *c, const char *v, struct err *e);
+
 /* --engine, --jit-cache (config_engine.c) */
 bool config_engine(struct config *c, const char *v, struct err *e);
 bool config_jit_cache(struct config *c, const char *v, struct err *e);

@@ -23,6 +23,7 @@
 #include "../ui/ui.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct app {
@@ -31,7 +32,7 @@ struct app {
 	bool remember;			/* it is new, to be saved when it has started */
 	struct vm *vm;
 	struct pc_config pc;
-	struct block *blocks[PC_MAX_DISKS];
+	struct block *blocks[PC_MAX_DISKS], *floppies[PC_MAX_FLOPPIES];
 	struct chardev *serial[PC_MAX_SERIAL], *debugcon;
 	struct net *net;
 	struct firmware firmware;
@@ -39,6 +40,28 @@ struct app {
 	struct disk_hold *hold;
 	struct window *window;
 };
+
+/* A size that no hard disk has, and no kernel or ISO image inside. */
+static bool is_floppy(const char *path, enum boot_kind kind)
+{
+	struct stat st;
+
+	return (kind == BOOT_DISK || kind == BOOT_UNKNOWN) && stat(path, &st) == 0 &&
+	       S_ISREG(st.st_mode) && (st.st_size == KiB(1440) || st.st_size == KiB(2880));
+}
+
+static bool take_floppy(struct config *c, const char *path, struct err *e)
+{
+	struct cfg_disk *d = &c->floppies[c->nfloppies];
+
+	if (c->nfloppies == CFG_MAX_FLOPPIES)
+		return err_set(e, HV_EXIT_USAGE, "too many floppy disks: a PC has %d drives",
+			       CFG_MAX_FLOPPIES);
+	c->nfloppies++;
+	*d = (struct cfg_disk){ 0 };
+	d->path = d->spec = hv_strdup(path);
+	return true;
+}
 
 /* Positional arguments get roles by content. */
 static bool take_file(struct config *c, const char *path, struct err *e)
@@ -57,6 +80,8 @@ static bool take_file(struct config *c, const char *path, struct err *e)
 		c->kernel = path;
 		return true;
 	}
+	if (is_floppy(path, kind))
+		return take_floppy(c, path, e);
 	if (c->ndisks == CFG_MAX_DISKS)
 		return err_set(e, HV_EXIT_USAGE, "too many disks: at most %d", CFG_MAX_DISKS);
 	d = &c->disks[c->ndisks++];
@@ -74,7 +99,7 @@ static bool take_files(struct config *c, struct err *e)
 	if (!c->kernel && (c->initrd || c->append || c->nmodules))
 		return err_set(e, HV_EXIT_USAGE, "--%s needs --kernel", c->initrd ? "initrd" :
 			       c->append ? "append" : "module");
-	if (!c->kernel && !c->ndisks && !c->firmware)
+	if (!c->kernel && !c->ndisks && !c->nfloppies && !c->firmware)
 		return err_set(e, HV_EXIT_USAGE,
 			       "nothing to run: give a disk image, an ISO image or "
 			       "a kernel, for example: hvrun disk.img (hvrun --help lists all)");
@@ -154,6 +179,24 @@ static bool open_disks(struct app *a, struct err *e)
 	return true;
 }
 
+static bool open_floppies(struct app *a, struct err *e)
+{
+	for (unsigned i = 0; i < a->cfg.nfloppies; i++) {
+		struct cfg_disk *d = &a->cfg.floppies[i];
+		unsigned flags = d->readonly ? BLOCK_RDONLY : a->cfg.discard ? BLOCK_THROWAWAY : 0;
+
+		a->pc.nfloppies = i + 1;
+		if (!strcmp(d->path, "none"))
+			continue;
+		a->floppies[i] = block_open(d->path, d->format, flags, a->vm->loop, e);
+		if (!a->floppies[i] || !block_set_options(a->floppies[i], &d->io, e))
+			return false;
+		disk_hold_add(a->hold, a->floppies[i]);
+		a->pc.floppies[i] = (struct pc_floppy){ a->floppies[i], d->readonly };
+	}
+	return true;
+}
+
 static bool open_firmware(struct app *a, struct err *e)
 {
 	if (!firmware_open(&a->cfg, a->blocks, a->vm->loop, &a->firmware, e))
@@ -208,7 +251,7 @@ static void describe(struct app *a)
 	p->display = true;
 	p->vga_std = c->vga_std;
 	p->boot = c->boot == BOOT_ORDER_CD ? PC_BOOT_CD : c->boot == BOOT_ORDER_DISK ?
-		  PC_BOOT_DISK : PC_BOOT_DEFAULT;
+		  PC_BOOT_DISK : c->boot == BOOT_ORDER_FLOPPY ? PC_BOOT_FLOPPY : PC_BOOT_DEFAULT;
 	p->boot_menu = c->boot == BOOT_ORDER_MENU;
 }
 
@@ -228,7 +271,8 @@ static bool choose_engine(struct app *a, struct err *e)
 
 static const char *title(const struct config *c)
 {
-	const char *path = c->ndisks ? c->disks[0].path : c->kernel ? c->kernel : "hvrun";
+	const char *path = c->ndisks ? c->disks[0].path : c->nfloppies ? c->floppies[0].path :
+			   c->kernel ? c->kernel : "hvrun";
 	const char *slash = strrchr(path, '/');
 
 	return c->name ? c->name : slash ? slash + 1 : path;
@@ -267,7 +311,8 @@ static bool set_up(struct app *a, struct err *e)
 	if (!a->vm)
 		return false;
 	describe(a);
-	if (!open_disks(a, e) || !open_firmware(a, e) || !open_chardevs(a, e) ||
+	if (!open_disks(a, e) || !open_floppies(a, e) || !open_firmware(a, e) ||
+	    !open_chardevs(a, e) ||
 	    !open_net(a, e) || !choose_engine(a, e) || !pc_create(a->vm, &a->pc, e))
 		return false;
 	a->session = session_new(a->vm, c, a->serial[0], e);
@@ -326,6 +371,9 @@ static void tear_down(struct app *a)
 	for (unsigned i = 0; i < PC_MAX_DISKS; i++)
 		if (a->blocks[i])
 			block_close(a->blocks[i]);
+	for (unsigned i = 0; i < PC_MAX_FLOPPIES; i++)
+		if (a->floppies[i])
+			block_close(a->floppies[i]);
 	firmware_close(&a->firmware);
 	for (unsigned i = 0; i < PC_MAX_SERIAL; i++)
 		if (a->serial[i])

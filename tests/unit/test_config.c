@@ -122,7 +122,7 @@ static void test_refused(void **st)
 		{ "--discard=yes", "takes no value" },
 		{ "--initrd|x", "needs --kernel" },
 		{ "--net|none|--forward|tcp:1:1", "--net none" },
-		{ "--boot|floppy", "disk, cd or menu" },
+		{ "--boot|tape", "disk, cd, floppy or menu" },
 		{ "--expect|", "needs a" },
 	};
 

@@ -1,0 +1,57 @@
+#!/bin/sh
+# ISA and other small devices with software that others wrote: SeaBIOS, GRUB, Debian's kernel.
+. "$(dirname "$0")/lib.sh"
+here=$(dirname "$0")/../..
+G=$here/build/guest-full
+KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel"; exit 1; }
+
+# debian NAME TEXT COMMANDS HVRUN-OPTIONS...: COMMANDS typed into the guest's shell print TEXT.
+debian() {
+	name=$1 text=$2 cmd=$3
+	shift 3
+	LIMIT=120 expect_exit "$name" 0 "$text" $HVRUN --engine soft --display none --net none \
+		-m 512M --kernel "$G/vmlinuz" --initrd "$G/initrd.gz" --timeout 110s \
+		--append "console=ttyS0 nonet quiet $APPEND" --fail-on "Kernel panic" "$@" \
+		--expect "hvrun# " --send "$cmd\n" --expect "$text" --then poweroff
+}
+
+make_boot_sector "$tmp/fd.img"
+truncate -s 1440K "$tmp/fd.img"
+LIMIT=60 expect_exit "SeaBIOS boots a floppy disk" 200 "sector ran" $HVRUN --engine soft \
+	--display none --serial stdio --debug-exit 0xf4 --timeout 50s "$tmp/fd.img"
+
+cat >"$tmp/early.cfg" <<'EOS'
+serial
+terminal_output serial
+terminal_input serial
+cat (fd0)/hello.txt
+EOS
+grub-mkimage -O i386-pc -o "$tmp/core.img" -c "$tmp/early.cfg" -p '(fd0)/boot/grub' biosdisk fat ls \
+	cat serial terminal normal minicmd
+sectors=$((($(stat -c %s "$tmp/core.img") + 511) / 512))
+truncate -s 1440K "$tmp/grub.img"
+mkfs.fat -F 12 -R $((sectors + 1)) "$tmp/grub.img" >/dev/null
+echo "hello from fat" >"$tmp/hello.txt"
+mcopy -i "$tmp/grub.img" "$tmp/hello.txt" ::
+# boot.img keeps the file system's parameters; core.img lies behind it in one piece
+dd if="$tmp/grub.img" of="$tmp/bpb" bs=1 skip=3 count=87 2>/dev/null
+dd if=/usr/lib/grub/i386-pc/boot.img of="$tmp/grub.img" conv=notrunc 2>/dev/null
+dd if="$tmp/bpb" of="$tmp/grub.img" bs=1 seek=3 conv=notrunc 2>/dev/null
+poke() { printf "$1" | dd of="$tmp/grub.img" bs=1 seek="$2" conv=notrunc 2>/dev/null; }
+dd if="$tmp/core.img" of="$tmp/grub.img" bs=512 seek=1 conv=notrunc 2>/dev/null
+poke '\001\000\000\000\000\000\000\000\377' 92		# where core.img is; drive from the BIOS
+poke '\002\000\000\000\000\000\000\000' $((512 + 500))	# and the rest of it
+poke "\\$(printf %o $(((sectors - 1) % 256)))\\$(printf %o $(((sectors - 1) / 256)))" $((512 + 508))
+poke '\125\252' 510
+LIMIT=60 expect_exit "GRUB from a floppy disk reads its FAT and gives a prompt" 0 "hello from fat" \
+	$HVRUN --engine soft --display none --serial stdio --timeout 50s "$tmp/grub.img" \
+	--expect "hello from fat" --expect "grub>" --then poweroff
+
+head -c 1474560 /dev/urandom >"$tmp/random.img"
+sum=$(md5sum <"$tmp/random.img" | cut -c 1-32)
+debian "Debian reads and writes a floppy disk" "post-1991 82077" \
+	"insmod /lib/mods/floppy.ko; sleep 1; md5sum /dev/fd0 | grep $sum && \
+dd if=/init of=/dev/fd0 bs=512 seek=2878 count=2 conv=fsync && dmesg | grep FDC.0" \
+	--floppy "$tmp/random.img"
+[ "$(tail -c 1024 "$tmp/random.img" | head -c 9)" = "#!/bin/sh" ] &&
+	ok "what Debian wrote is in the image" || not_ok "what Debian wrote is in the image"
