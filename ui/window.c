@@ -196,18 +196,38 @@ static SDL_Rect place(const struct window *w, bool *smooth)
 	return r;
 }
 
-/* The guest's picture pixel for pixel, and the strip below it. */
+/* Makes a size fit the desktop's free area, window borders included; keeps its shape. */
+static void fit_desktop(struct window *w, int *width, int *height)
+{
+	int top = 0, left = 0, bottom = 0, right = 0;
+	SDL_Rect area;
+	double k;
+
+	if (SDL_GetDisplayUsableBounds(SDL_GetWindowDisplayIndex(w->win), &area) < 0)
+		return;
+	SDL_GetWindowBordersSize(w->win, &top, &left, &bottom, &right);
+	k = SDL_min((double)(area.w - left - right) / *width,
+		    (double)(area.h - top - bottom) / *height);
+	if (k > 0 && k < 1) {
+		*width = (int)(*width * k);
+		*height = (int)(*height * k);
+	}
+}
+
+/* The guest's picture pixel for pixel where it fits, and the strip below it. */
 void window_follow(struct window *w)
 {
-	int lw, lh, dw, dh;
+	int lw, lh, dw, dh, width, height;
 
 	if (w->user_sized || w->fullscreen || !w->w)
 		return;
 	SDL_GetWindowSize(w->win, &lw, &lh);
 	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
 	dh = MAX(dh, 1);
-	SDL_SetWindowSize(w->win, (int)((int64_t)w->w * lw / MAX(dw, 1)),
-			  (int)((int64_t)((int)w->h + window_strip_height(w)) * lh / dh));
+	width = (int)((int64_t)w->w * lw / MAX(dw, 1));
+	height = (int)((int64_t)((int)w->h + window_strip_height(w)) * lh / dh);
+	fit_desktop(w, &width, &height);
+	SDL_SetWindowSize(w->win, width, height);
 }
 
 void window_set_fullscreen(struct window *w, bool on)
