@@ -19,7 +19,7 @@ static const struct tier {
 	{ "interpreter", "0", false }, { "translator", "1", false }, { "lockstep", "1", true },
 };
 
-static int start_tier(void **state)
+static int start_cpus(void **state, unsigned ncpus)
 {
 	const struct tier *k = *state;
 	struct err e = { 0 };
@@ -28,11 +28,21 @@ static int start_tier(void **state)
 	memset(&t, 0, sizeof(t));
 	t.vm = tvm_new(4 << 20);
 	t.vm->soft.verify = k->verify;
-	if (!vm_set_engine(t.vm, &soft_cpu_ops, 1, &e))
+	if (!vm_set_engine(t.vm, &soft_cpu_ops, ncpus, &e))
 		return -1;
 	t.v = t.vm->cpus[0];
 	sys_start(&t, 64, 0);
 	return 0;
+}
+
+static int start_tier(void **state)
+{
+	return start_cpus(state, 1);
+}
+
+static int start_two(void **state)
+{
+	return start_cpus(state, 2);
 }
 
 static int stop_tier(void **state)
@@ -253,8 +263,153 @@ static void test_crossing(void **state)
 	assert_int_equal(run_rax(), 1830 * 2 + (1830 << 16));
 }
 
+/*
+ * A function whose second block is one instruction in two pages, MOV EDX,imm32 at
+ * 0x11ffd, led to by a block that stores AL at RSI when it is called at its start.
+ */
+static const uint8_t crosser[] = {
+	0x88, 0x06, 0xff, 0xc3,				/* mov [rsi], al; inc ebx */
+	0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+	0xba, 0x01, 0x00, 0x10, 0x00,			/* mov edx, 0x100001 */
+	0x48, 0x01, 0xd7, 0xc3,				/* add rdi, rdx; ret */
+};
+#define CROSSER_OFF 0xff0
+#define CROSSER_N1 16u
+
+static void put_crosser(uint64_t first, uint64_t second, uint8_t imm)
+{
+	uint8_t b[sizeof(crosser)];
+
+	memcpy(b, crosser, sizeof(b));
+	b[CROSSER_N1] = imm;
+	assert_true(gm_write(t.vm->mem, GPA(first + CROSSER_OFF), b, CROSSER_N1));
+	assert_true(gm_write(t.vm->mem, GPA(second), b + CROSSER_N1, sizeof(b) - CROSSER_N1));
+}
+
+/* Its own second page is written by the block in front of it, then by its caller. */
+CODE(cross_store, "64",
+     "	xor	%edi, %edi\n	mov	$100, %ecx\n	mov	$0x12000, %esi\n"
+     "	mov	$0x11ff0, %r8d\n"
+     "1:	mov	%ecx, %eax\n	call	*%r8\n	movb	$7, (%rsi)\n	mov	$7, %al\n"
+     "	call	*%r8\n	call	*%r8\n	dec	%ecx\n	jnz	1b\n	mov	%rdi, %rax\n"
+     "	hlt\n");
+
+static void test_cross_store(void **state)
+{
+	LOAD(&t, cross_store);
+	put_crosser(0x11000, 0x12000, 0);
+	assert_int_equal(run_rax(), 300 + (5050ull << 16) + (1400 << 16));
+}
+
+#define CROSS_PT 0x54000
+
+/* At 0xa00000: 0x50000, and behind it what its page table says. */
+static void map_crosser(uint64_t second)
+{
+	sys_put(&t, 0x3000 + 8 * 5, CROSS_PT | 7, 8);
+	sys_put(&t, CROSS_PT, 0x50007, 8);
+	sys_put(&t, CROSS_PT + 8, second, 8);
+}
+
+/* The second page is another one by turns: INVLPG of it, and CR3 loads. */
+CODE(cross_remap, "64",
+     "	xor	%edi, %edi\n	mov	$100, %ecx\n	mov	$0x20000, %esi\n"
+     "	mov	$0xa00ff0, %r8d\n"
+     "1:	movq	$0x51007, 0x54008\n	invlpg	0xa01000\n	call	*%r8\n	call	*%r8\n"
+     "	movq	$0x52007, 0x54008\n	invlpg	0xa01000\n	call	*%r8\n"
+     "	movq	$0x51007, 0x54008\n	mov	%cr3, %rdx\n	mov	%rdx, %cr3\n"
+     "	call	*%r8\n"
+     /* many of them, each seen for the first time */
+     "	mov	%ecx, %eax\n	shl	$12, %eax\n	add	$0x80007, %eax\n"
+     "	mov	%rax, 0x54008\n	invlpg	0xa01000\n	call	*%r8\n"
+     "	dec	%ecx\n	jnz	1b\n	mov	%rdi, %rax\n	hlt\n");
+
+static void test_cross_remap(void **state)
+{
+	LOAD(&t, cross_remap);
+	put_crosser(0x50000, 0x51000, 0x10);
+	put_crosser(0x50000, 0x52000, 0x20);
+	for (unsigned i = 1; i <= 100; i++)
+		put_crosser(0x50000, 0x80000 + i * 4096, (uint8_t)i);
+	map_crosser(0x51007);
+	assert_int_equal(run_rax(), 100 * (3 * 0x100001ull + 0x200001) + 100 + (5050ull << 16));
+}
+
+/* It is taken away: #PF of the second page's first byte, at the instruction. */
+CODE(cross_gone, "64",
+     "	xor	%edi, %edi\n	mov	$40, %ecx\n	mov	$0x20000, %esi\n"
+     "	mov	$0xa00ff0, %r8d\n	xor	%ebx, %ebx\n"
+     "1:	call	*%r8\n	dec	%ecx\n	jnz	1b\n"
+     "	movq	$0, 0x54008\n	invlpg	0xa01000\n	call	*%r8\n	hlt\n");
+
+static void test_cross_gone(void **state)
+{
+	struct frame f;
+
+	LOAD(&t, cross_gone);
+	put_crosser(0x50000, 0x51000, 0x10);
+	map_crosser(0x51007);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, 14);
+	assert_int_equal(f.ip, 0xa00ffd);
+	assert_int_equal(t.st.cr2, 0xa01000);
+	assert_int_equal(f.err & ~0x10u, 0);
+	assert_int_equal(t.st.gpr[R_RBX], 41);
+	assert_int_equal(t.st.gpr[R_RDI], 40 * 0x100001);
+	/* It comes back with other bytes, and the program goes on. */
+	put_crosser(0x50000, 0x53000, 0x30);
+	sys_put(&t, CROSS_PT + 8, 0x53007, 8);
+	t.st.rip = f.ip;
+	t.st.gpr[R_RSP] = f.sp;
+	assert_int_equal(svm_run(&t), EXIT_HLT);
+	assert_int_equal(t.st.gpr[R_RDI], 40 * 0x100001 + 0x300001);
+}
+
+/* Another processor rewrites the second page's part each time the first one has seen it. */
+CODE(cross_reader, "64",
+     "	mov	$1, %ebp\n	mov	$0x11ff4, %r8d\n	mov	$2000000000, %r10d\n"
+     "1:	call	*%r8\n	shr	$16, %edx\n	cmp	%ebp, %edx\n	je	2f\n"
+     "	pause\n	dec	%r10\n	jnz	1b\n	mov	$-1, %eax\n	hlt\n"
+     "2:	mov	%ebp, 0x20000\n	inc	%ebp\n	cmp	$200, %ebp\n	jne	1b\n"
+     "	mov	%ebp, %eax\n	hlt\n");
+CODE(cross_writer, "64",
+     "	mov	$1, %ecx\n"
+     "1:	mov	%cl, 0x12000\n"
+     "2:	pause\n	cmp	%ecx, 0x20000\n	jb	2b\n"
+     "	inc	%ecx\n	cmp	$200, %ecx\n	jne	1b\n	hlt\n");
+
+static void *run_writer(void *arg)
+{
+	struct vcpu *v = arg;
+
+	return (void *)(uintptr_t)v->ops->run(v);
+}
+
+static void test_cross_other(void **state)
+{
+	struct svm two = { .vm = t.vm, .v = t.vm->cpus[1] };
+	struct err e = { 0 };
+	pthread_t th;
+	void *why;
+
+	sys_start(&two, 64, 0);
+	two.st.rip = 0x14000;
+	two.st.mp_state = MP_RUNNABLE;
+	assert_true(two.v->ops->set_state(two.v, &two.st, &e));
+	assert_true(gm_write(t.vm->mem, GPA(0x14000), cross_writer,
+			     (size_t)(cross_writer_end - cross_writer)));
+	LOAD(&t, cross_reader);
+	put_crosser(0x11000, 0x12000, 0);
+	assert_int_equal(pthread_create(&th, NULL, run_writer, two.v), 0);
+	assert_int_equal(run_rax(), 200);
+	pthread_join(th, &why);
+	assert_int_equal((uintptr_t)why, EXIT_HLT);
+}
+
 #define T(f, k) { #f, f, start_tier, stop_tier, (void *)&tiers[k] }
 #define TIERS(f) T(f, 0), T(f, 1), T(f, 2)
+#define T2(f, k) { #f, f, start_two, stop_tier, (void *)&tiers[k] }
+#define TIERS2(f) T2(f, 0), T2(f, 1), T2(f, 2)
 
 int main(void)
 {
@@ -262,6 +417,8 @@ int main(void)
 		TIERS(test_loop), TIERS(test_kinds), TIERS(test_mixed), TIERS(test_label),
 		TIERS(test_compiler), TIERS(test_alias), TIERS(test_remap), TIERS(test_modes),
 		TIERS(test_device), TIERS(test_crossing),
+		TIERS(test_cross_store), TIERS(test_cross_remap), TIERS(test_cross_gone),
+		TIERS2(test_cross_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

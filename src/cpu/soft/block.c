@@ -3,49 +3,36 @@
  * Blocks of decoded code: built per vCPU, found by physical address and mode
  * bits, checked against self-modifying code.
  *
- * A block lies in one page.  An instruction that crosses into the next page
- * is decoded each time, from both pages as they are mapped then, into a
- * transient block that nothing links to.  Whatever must not be entered
- * quickly (transient, dead) has genp pointing at never_gen.
+ * A block lies in one page; an instruction that crosses into the next page
+ * is a block of its own (block_cross.c).  What is no RAM is decoded each time
+ * into a transient block that nothing links to.  Whatever must not be entered
+ * quickly (that, dead ones) has genp pointing at soft_never_gen.
  *
  * Blocks live in an arena and are freed only all together; a block whose
  * bytes changed is dead and leaves the hash.  A block whose page was written
  * elsewhere has a stale generation and its bytes are compared again.
  */
-#include "jit.h"
+#include "build.h"
 #include "verify.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #define HASH_BITS 17
 #define ARENA_SIZE ((size_t)128 << 20)
-#define MAX_INSNS 32u
-#define MAX_UOPS (MAX_INSNS * 2 + 3)	/* guards; closing uop; link */
 
-static _Atomic uint32_t never_gen = 1;	/* blocks compare with 0 */
-
-static void free_crossings(struct block_cache *c)
-{
-	free(c->crossing);
-	for (unsigned i = 0; i < CROSSINGS; i++)
-		free(c->crossings[i].b);
-}
+_Atomic uint32_t soft_never_gen = 1;
 
 bool soft_blocks_init(struct soft *s)
 {
 	struct block_cache *c = hv_zalloc(sizeof(*c));
 
 	c->hash = hv_zalloc(sizeof(*c->hash) << HASH_BITS);
-	c->crossing = hv_zalloc(sizeof(struct block) + MAX_UOPS * sizeof(struct uop));
-	for (unsigned i = 0; i < CROSSINGS; i++) {
-		c->crossings[i].lin = 1;
-		c->crossings[i].b = hv_zalloc(sizeof(struct block) + MAX_UOPS * sizeof(struct uop));
-	}
+	c->nowhere = hv_zalloc(sizeof(struct block) + BUILD_UOPS * sizeof(struct uop));
 	c->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (c->arena == MAP_FAILED) {
 		free(c->hash);
-		free_crossings(c);
+		free(c->nowhere);
 		free(c);
 		return false;
 	}
@@ -59,7 +46,7 @@ void soft_blocks_free(struct soft *s)
 		return;
 	munmap(s->blocks->arena, ARENA_SIZE);
 	free(s->blocks->hash);
-	free_crossings(s->blocks);
+	free(s->blocks->nowhere);
 	free(s->blocks);
 	s->blocks = NULL;
 }
@@ -95,7 +82,7 @@ static uint64_t line_mask(unsigned off, unsigned len)
 }
 
 /* Announce code at [off, off+len) of a page; returns the generation to remember. */
-static uint32_t mark_code(struct soft *s, struct gm_block *b, uint64_t off, unsigned len)
+uint32_t soft_mark_code(struct soft *s, struct gm_block *b, uint64_t off, unsigned len)
 {
 	struct gm_code *c = &b->code[off >> 12];
 	uint64_t mask = line_mask((unsigned)(off & 4095), len);
@@ -106,7 +93,7 @@ static uint32_t mark_code(struct soft *s, struct gm_block *b, uint64_t off, unsi
 }
 
 /* False: another vCPU wrote the page meanwhile. */
-static bool still_marked(struct gm_block *b, uint64_t off, unsigned len, uint32_t gen)
+bool soft_still_marked(struct gm_block *b, uint64_t off, unsigned len, uint32_t gen)
 {
 	struct gm_code *c = &b->code[off >> 12];
 	uint64_t mask = line_mask((unsigned)(off & 4095), len);
@@ -114,7 +101,7 @@ static bool still_marked(struct gm_block *b, uint64_t off, unsigned len, uint32_
 	return (atomic_load(&c->lines) & mask) == mask && atomic_load(&c->gen) == gen;
 }
 
-static HN(h_cut)
+HN(soft_h_cut)
 {
 	s->rip = UOP_RIP(s, u);
 	return NULL;
@@ -134,7 +121,7 @@ static void cut_after(struct soft *s, const struct uop *u)
 	}
 	i = (size_t)(u - b->u) + 1;
 	if (i < b->nuops)
-		b->u[i].fn = h_cut;
+		b->u[i].fn = soft_h_cut;
 	b->cut = true;
 }
 
@@ -170,7 +157,7 @@ void soft_code_store(struct soft *s, const struct uop *u, struct gm_block *b, ui
 		cut_after(s, u);
 }
 
-static void block_kill(struct soft *s, struct block *b)
+void soft_block_kill(struct soft *s, struct block *b)
 {
 	struct block **p = bucket(s->blocks, b->host, b->mode);
 
@@ -179,17 +166,25 @@ static void block_kill(struct soft *s, struct block *b)
 			*p = b->hash_next;
 			break;
 		}
-	b->genp = &never_gen;
+	b->genp = &soft_never_gen;
 	b->gen = 0;
+}
+
+static bool fresh(const struct block *b)
+{
+	return b->cross ? soft_cross_fresh(b) : b->gen == atomic_load(b->genp);
 }
 
 /* A stale block: true if its bytes are as they were, and then it is fresh again. */
 static bool block_revive(struct soft *s, struct block *b)
 {
-	uint32_t gen = mark_code(s, b->gmb, b->off, b->bytes);
+	uint32_t gen;
 
+	if (b->cross)
+		return soft_cross_revive(s, b);
+	gen = soft_mark_code(s, b->gmb, b->off, b->bytes);
 	if (memcmp(b->host, b->copy, b->bytes) || b->cut ||
-	    !still_marked(b->gmb, b->off, b->bytes, gen))
+	    !soft_still_marked(b->gmb, b->off, b->bytes, gen))
 		return false;
 	b->gen = gen;
 	if (b->jit)
@@ -197,170 +192,18 @@ static bool block_revive(struct soft *s, struct block *b)
 	return true;
 }
 
-/* ---- building ------------------------------------------------------------------- */
-/* In place of what cannot be decoded. */
-static HN(h_undefined)
-{
-	soft_fault(s, u, EXC_UD);
-}
-
-static HN(h_too_long)
-{
-	soft_fault_code(s, u, EXC_GP, 0);
-}
-
-/* Privilege and FPU availability, in front of instructions that need a look. */
-HN(soft_h_guard)
-{
-	uint32_t attr = soft_optable_info[u->row].attr;
-	bool ts = s->cr0 & 8, em = s->cr0 & 4;
-
-	if (attr & A_PRIV && s->cpl)
-		soft_fault_code(s, u, EXC_GP, 0);
-	if (attr & A_SSE && (em || !(s->cr4 & 0x200)))
-		soft_fault(s, u, EXC_UD);
-	if (attr & A_MMX && em)
-		soft_fault(s, u, EXC_UD);
-	if (attr & A_AVX && (!(s->cr4 & 0x40000) || (s->xcr0 & 6) != 6))
-		soft_fault(s, u, EXC_UD);
-	if ((attr & (A_SSE | A_MMX | A_FPU | A_AVX) && ts) || (attr & A_FPU && em))
-		soft_fault(s, u, EXC_NM);
-	NEXT(s, u);
-}
-
-/* Closing uops: go on behind the block, directly or through the run loop. */
-HN(soft_h_continue)
-{
-	return soft_fall(s, u);
-}
-
-struct builder {
-	struct soft *s;
-	struct block *b;
-	const uint8_t *host;	/* first byte of the block */
-	uint32_t mode;
-	unsigned nuops, ninsns, bytes;
-	bool ended, branch, single;
-};
-
-static void add_uop(struct builder *w, const struct uop *u)
-{
-	w->b->u[w->nuops++] = *u;
-}
-
-static void add_guard(struct builder *w, const struct uop *u)
-{
-	uint32_t attr = soft_optable_info[u->row].attr;
-	struct uop g = *u;
-
-	if (!(attr & A_PRIV) && !(attr & A_AVX && w->mode & MODE_AVX_OFF) &&
-	    !(attr & (A_FPU | A_SSE | A_MMX) && w->mode & MODE_FPU_OFF))
-		return;
-	g.fn = soft_h_guard;
-	g.len = 0;
-	add_uop(w, &g);
-}
-
-/* Jcc behind CMP or TEST: one handler for both. */
-static void try_fuse(struct builder *w, const struct uop *jcc)
-{
-	struct uop *prev = &w->b->u[w->nuops - 1];
-	const struct optable_row *r = &soft_optable[jcc->row];
-	uop_fn fn;
-
-	if (!w->nuops || !((r->map == M1 && (r->opcode & 0xf0) == 0x70) ||
-			   (r->map == M0F && (r->opcode & 0xf0) == 0x80)))
-		return;
-	fn = soft_fuse(prev, r->opcode & 15);
-	if (fn)
-		prev->fn = fn;
-}
-
-static bool is_branch(const struct optable_info *inf, const struct uop *u)
-{
-	const struct optable_row *r = &soft_optable[u->row];
-
-	if (inf->n && inf->opd[0].kind == K_J)
-		return true;
-	return r->map == M1 && ((r->opcode & 0xfe) == 0xc2 ||
-				(r->opcode == 0xff && (r->ext == X_(2) || r->ext == X_(4))));
-}
-
-static void add_insn(struct builder *w, struct uop *u, unsigned len)
-{
-	const struct optable_info *inf = &soft_optable_info[u->row];
-
-	add_guard(w, u);
-	if (inf->attr & A_END) {
-		w->ended = true;
-		w->branch = is_branch(inf, u);
-		if (w->branch && !w->single)
-			try_fuse(w, u);
-	}
-	soft_specialise(u);
-	add_uop(w, u);
-	w->ninsns++;
-	w->bytes += len;
-}
-
-/* Its bytes count too: other bytes there make another block. */
-static void add_bad(struct builder *w, int why, unsigned len)
-{
-	struct uop u = { .fn = why == -EXC_UD ? h_undefined : h_too_long,
-			 .off = (uint16_t)w->bytes };
-
-	add_uop(w, &u);
-	w->ninsns++;
-	w->bytes += len;
-	w->ended = true;
-}
-
-static void finish(struct builder *w)
-{
-	struct block *b = w->b;
-	struct uop u = { .fn = w->ended || w->single ? h_cut : soft_h_continue,
-			 .off = (uint16_t)w->bytes };
-
-	if (!w->branch)
-		add_uop(w, &u);
-	if (!w->s->vfy)		/* which looks at flags where nobody else can */
-		soft_drop_flags(b->u, w->nuops);
-	b->nuops = (uint16_t)w->nuops;
-	b->n = (uint16_t)w->ninsns;
-	b->bytes = (uint16_t)w->bytes;
-	memset(&b->u[w->nuops++], 0, sizeof(struct uop));
-}
-
-/* Decode from @w->host, @avail bytes to the page end.  0 bytes: the first instruction crosses. */
-static void build_page(struct builder *w, unsigned avail)
-{
-	unsigned max = w->single ? 1 : MAX_INSNS;
-
-	while (!w->ended && w->ninsns < max) {
-		struct uop u;
-		int r = soft_decode(w->host + w->bytes, avail - w->bytes, w->mode, w->bytes, &u);
-
-		if (r == 0)
-			break;
-		if (r < 0)
-			add_bad(w, r, MIN(avail - w->bytes, 15u));
-		else
-			add_insn(w, &u, (unsigned)r);
-	}
-}
-
-static struct block *block_alloc(struct soft *s)
+struct block *soft_block_alloc(struct soft *s)
 {
 	struct block_cache *c = s->blocks;
-	size_t need = sizeof(struct block) + MAX_UOPS * sizeof(struct uop) + MAX_INSNS * 15;
+	size_t need = sizeof(struct block) + BUILD_UOPS * sizeof(struct uop) + BUILD_INSNS * 15 +
+		      sizeof(struct cross) + 128;
 
 	if (c->used + need > ARENA_SIZE)
 		soft_blocks_flush(s);
 	return (struct block *)(void *)(c->arena + c->used);
 }
 
-/* Keep a copy of the bytes behind the uops, and the arena up to there. */
-static void block_commit(struct builder *w, const uint8_t *bytes)
+void soft_block_commit(struct builder *w, const uint8_t *bytes)
 {
 	struct block_cache *c = w->s->blocks;
 	struct block *b = w->b;
@@ -384,103 +227,51 @@ void *soft_arena_alloc(struct soft *s, size_t n)
 	return p;
 }
 
+void soft_block_insert(struct soft *s, struct block *b)
+{
+	struct block **h = bucket(s->blocks, b->host, b->mode);
+
+	b->hash_next = *h;
+	*h = b;
+	if (s->jit)
+		soft_jit_watch(s, b);
+}
+
 static uint64_t lin_of(const struct soft *s, uint64_t rip)
 {
 	return s->mode & MODE_CS64 ? rip : (uint32_t)(rip + s->seg[SEG_CS].base);
-}
-
-/*
- * One instruction over two pages: no marks, its bytes are compared each time.
- */
-static struct crossing *crossing_slot(struct soft *s, uint64_t lin)
-{
-	return &s->blocks->crossings[lin >> 12 & (CROSSINGS - 1)];
-}
-
-static struct block *build_crossing(struct soft *s, uint32_t mode, const struct gm_page *pg,
-				    uint64_t lin)
-{
-	unsigned n1 = 4096 - (lin & 4095), n2 = 15 - n1;
-	struct builder w = { .s = s, .mode = mode, .single = true };
-	struct crossing *c;
-	struct gm_page pg2;
-	uint8_t bytes[16];
-	bool ram;
-
-	soft_fetch_page(s, lin + n1, &pg2, &ram);
-	c = crossing_slot(s, lin);
-	c->lin = 1;
-	w.b = c->b;
-	*w.b = (struct block){ .genp = &never_gen, .mode = mode, .transient = true };
-	memcpy(bytes, pg->host + (lin & 4095), n1);
-	if (ram)
-		memcpy(bytes + n1, pg2.host, n2);
-	else
-		memset(bytes + n1, 0xff, n2);
-	w.host = bytes;
-	build_page(&w, 15);
-	finish(&w);
-	if (ram) {
-		memcpy(c->bytes, bytes, 15);
-		c->lin = lin;
-	}
-	return w.b;
-}
-
-/* The same again: both pages still mapped, the same bytes in them. */
-static struct block *crossing_known(struct soft *s, uint32_t mode, uint64_t lin)
-{
-	const struct crossing *c = crossing_slot(s, lin);
-	unsigned n1 = 4096 - (lin & 4095);
-	const struct soft_tlbe *e1 = &s->tlb[lin >> 12 & (TLB_SIZE - 1)];
-	const struct soft_tlbe *e2 = &s->tlb[(lin + n1) >> 12 & (TLB_SIZE - 1)];
-
-	if (n1 > 14 || c->lin != lin || c->b->mode != mode || c->b->cut ||
-	    !(mode & MODE_CS64) || mode & (MODE_TF | MODE_CODE_BP))
-		return NULL;
-	if (e1->tag_x != (lin & ~0xfffull) || e2->tag_x != lin + n1)
-		return NULL;
-	if (memcmp(c->bytes, (const void *)(uintptr_t)(lin + e1->delta), n1) ||
-	    memcmp(c->bytes + n1, (const void *)(uintptr_t)(lin + n1 + e2->delta), 15 - n1))
-		return NULL;
-	return c->b;
 }
 
 static struct block *build(struct soft *s, uint32_t mode, const struct gm_page *pg, uint64_t lin)
 {
 	unsigned off = lin & 4095, avail = 4096 - off;
 	struct builder w = { .s = s, .mode = mode, .host = pg->host + off };
-	struct block **h;
 
 	w.single = mode & (MODE_TF | MODE_CODE_BP);
 	for (int tries = 0;; tries++) {
 		uint32_t gen;
 
-		w.b = block_alloc(s);
+		w.b = soft_block_alloc(s);
 		*w.b = (struct block){ .mode = mode, .host = w.host, .gmb = pg->block,
 				       .off = pg->block_off + off };
 		w.nuops = w.ninsns = w.bytes = 0;
 		w.ended = w.branch = false;
 		/* Mark generously before reading, then look whether anybody wrote. */
-		gen = mark_code(s, pg->block, w.b->off, MIN(avail, 64u));
-		build_page(&w, avail);
+		gen = soft_mark_code(s, pg->block, w.b->off, MIN(avail, 64u));
+		soft_build_page(&w, avail);
 		if (!w.ninsns)
-			return build_crossing(s, mode, pg, lin);
-		finish(&w);
-		block_commit(&w, w.host);
+			return soft_cross_build(s, mode, pg, lin);
+		soft_build_finish(&w);
+		soft_block_commit(&w, w.host);
 		w.b->gen = gen;
 		if (w.bytes > 1)
-			(void)mark_code(s, pg->block, w.b->off, w.bytes);
-		if (tries > 100 || (still_marked(pg->block, w.b->off, MAX(w.bytes, 1u), gen) &&
+			(void)soft_mark_code(s, pg->block, w.b->off, w.bytes);
+		if (tries > 100 || (soft_still_marked(pg->block, w.b->off, MAX(w.bytes, 1u), gen) &&
 				    !memcmp(w.b->copy, w.host, w.bytes)))
 			break;
 	}
 	w.b->genp = &pg->block->code[w.b->off >> 12].gen;
-	h = bucket(s->blocks, w.b->host, mode);
-	w.b->hash_next = *h;
-	*h = w.b;
-	if (s->jit)
-		soft_jit_watch(s, w.b);
+	soft_block_insert(s, w.b);
 	return w.b;
 }
 
@@ -497,11 +288,11 @@ static struct block *block_nowhere(struct soft *s, uint32_t mode)
 {
 	static const uint8_t ones[16] = { [0 ... 15] = 0xff };
 	struct builder w = { .s = s, .mode = mode, .single = true, .host = ones,
-			     .b = s->blocks->crossing };
+			     .b = s->blocks->nowhere };
 
-	*w.b = (struct block){ .genp = &never_gen, .mode = mode, .transient = true };
-	build_page(&w, sizeof(ones));
-	finish(&w);
+	*w.b = (struct block){ .genp = &soft_never_gen, .mode = mode, .transient = true };
+	soft_build_page(&w, sizeof(ones));
+	soft_build_finish(&w);
 	return w.b;
 }
 
@@ -536,10 +327,17 @@ static struct block *block_known(struct soft *s, uint32_t mode, uint64_t lin)
 					      s->rip > s->seg[SEG_CS].limit))
 		return NULL;
 	b = hash_find(s, (const uint8_t *)(uintptr_t)(lin + e->delta), mode);
+	if (b && b->cross)
+		return soft_cross_known(s, b, lin);
 	if (!b || b->gen != atomic_load_explicit(b->genp, memory_order_relaxed))
 		return NULL;
 	remember(s, mode, b);
 	return b;
+}
+
+struct block *soft_block_ready(struct soft *s)
+{
+	return block_known(s, s->mode, lin_of(s, s->rip));
 }
 
 struct block *soft_block_get(struct soft *s, uint32_t mode)
@@ -549,22 +347,26 @@ struct block *soft_block_get(struct soft *s, uint32_t mode)
 	struct gm_page pg;
 	bool ram;
 
-	if (b || (b = crossing_known(s, mode, lin)))
+	if (b)
 		return b;
 	check_limit(s);
 	soft_fetch_page(s, lin, &pg, &ram);
 	if (!ram)
 		return block_nowhere(s, mode);
 	b = jc_slot(s, s->rip)->b;	/* its translation may have been all that was missing */
-	if (!b || b->host != pg.host + (lin & 4095) || b->mode != mode || b->genp == &never_gen)
+	if (!b || b->host != pg.host + (lin & 4095) || b->mode != mode || b->genp == &soft_never_gen)
 		b = hash_find(s, pg.host + (lin & 4095), mode);
-	if (b && b->gen != atomic_load(b->genp) && !block_revive(s, b)) {
-		block_kill(s, b);
+	if (b && b->cross)
+		b = soft_cross_pick(s, b, lin);
+	if (b && !fresh(b) && !block_revive(s, b)) {
+		soft_block_kill(s, b);
 		b = NULL;
 	}
 	if (!b)
 		b = build(s, mode, &pg, lin);
-	if (!b->transient)
+	if (b->cross)
+		soft_jit_crossed(s, b);
+	else if (!b->transient)
 		remember(s, mode, b);
 	return b;
 }

@@ -303,6 +303,7 @@ struct block {
 	uint32_t heat;			/* executions so far */
 	const void *jit_entry;		/* translated code, or NULL */
 	struct jit_block *jit;
+	struct cross *cross;		/* block_cross.c: its instruction lies in two pages */
 	struct uop u[];
 };
 
@@ -312,12 +313,15 @@ struct jc_entry {
 	uint32_t mode, pad;
 	struct block *b;
 };
-#define CROSSINGS 16u
-/* An instruction over two pages; lin = 1: none. */
-struct crossing {
-	uint64_t lin;
-	uint8_t bytes[16];
-	struct block *b;
+/* What a block depends on in the page behind its own. */
+struct cross {
+	uint64_t key;			/* jit_flow.c: the page is mapped; 0: look it up */
+	_Atomic uint32_t *genp;
+	uint32_t gen;
+	unsigned n1;			/* bytes in the first page */
+	const uint8_t *host;		/* the second page */
+	struct gm_block *gmb;
+	uint64_t off;
 };
 struct block_cache {
 	struct jc_entry jc[1 << JC_BITS];
@@ -325,8 +329,7 @@ struct block_cache {
 	uint8_t *arena;
 	size_t used;
 	unsigned flushes;
-	struct block *crossing;		/* for what is no RAM */
-	struct crossing crossings[CROSSINGS];
+	struct block *nowhere;		/* for what is no RAM */
 };
 
 static inline struct jc_entry *jc_slot(struct soft *s, uint64_t rip)
@@ -336,6 +339,8 @@ static inline struct jc_entry *jc_slot(struct soft *s, uint64_t rip)
 
 /* Find or build the block at s->rip; may fault (fetch).  Run loop only. */
 struct block *soft_block_get(struct soft *s, uint32_t mode);
+/* The same without a walk or building anything; NULL: not that simple. */
+struct block *soft_block_ready(struct soft *s);
 /* Continue at gpr[GPR_RIP], by any way. */
 const struct uop *soft_goto_slow(struct soft *s);
 /* Likewise, @delta from the block just left: remember the block in *@slot where that is safe. */

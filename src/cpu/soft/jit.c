@@ -320,7 +320,8 @@ void soft_jit_watch(struct soft *s, struct block *b)
 {
 	const uint32_t flat32 = MODE_PE | MODE_CS32 | MODE_SS32 | MODE_FLAT;
 
-	if (b->mode & (MODE_TF | MODE_CODE_BP | MODE_VM86 | MODE_A20_OFF) || b->transient)
+	if (b->mode & (MODE_TF | MODE_CODE_BP | MODE_VM86 | MODE_A20_OFF) ||
+	    (b->transient && !b->cross))
 		return;
 	if (!(b->mode & MODE_CS64) && (b->mode & flat32) != flat32)
 		return;

@@ -54,7 +54,8 @@ struct jit_block {
 	uint8_t *poll;		/* entries (writable addresses): request check, then ... */
 	uint8_t *check;		/* ... generation check, then ... */
 	uint8_t *body;
-	uint8_t *gen;		/* the generation inside the check */
+	uint8_t *gen;		/* the generation inside the check, */
+	uint8_t *gen2;		/* ... of the second page, or NULL */
 	unsigned misses;	/* of windows, weighted */
 	unsigned nlinks;
 	struct jit_link link[2];
@@ -128,6 +129,8 @@ void soft_jit_flags_out(struct soft *s);
 /* jit_flow.c: where an indirect jump to @rip would be kept */
 struct jit_target *soft_jit_slot(struct soft *s, uint64_t rip);
 void soft_jit_learn(struct soft *s, uint64_t rip, const struct block *b);
+/* s->rip is at @b, which lies in two pages, and both are mapped as it wants them. */
+void soft_jit_crossed(struct soft *s, struct block *b);
 /* After JX_GOTO, JX_LINK */
 const struct uop *soft_jit_go_rip(struct soft *s);
 const struct uop *soft_jit_go_link(struct soft *s, struct jit_link *l);

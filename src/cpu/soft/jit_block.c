@@ -290,6 +290,24 @@ static void emit_slow(struct trans *t, const struct slow *w)
 }
 
 /* ---- the block --------------------------------------------------------------------------- */
+/* The second page of an instruction in two: mapped as it was, and not written. */
+static void emit_second(struct trans *t, uint8_t **stale)
+{
+	const struct cross *c = t->b->cross;
+	struct emit *e = &t->e;
+
+	em_mov_imm64(e, H_T1, (uintptr_t)&c->key);
+	em_load(e, H_T1, hop_mem(H_T1, 0));
+	em_op(e, EM_W, 0x2b, H_T1, hop_mem(H_STATE, STATE(jit_key)));
+	em_op(e, EM_W, 0x3b, H_T1, hop_mem(H_STATE, STATE(jit_page)));
+	stale[0] = em_jcc(e, 5);
+	em_mov_imm64(e, H_T0, (uintptr_t)c->genp);
+	em_op(e, 0, 0x81, 7, hop_mem(H_T0, 0));
+	t->t->gen2 = e->p;
+	em32(e, c->gen);
+	stale[1] = em_jcc(e, 5);
+}
+
 static void emit_head(struct trans *t, uint8_t **stale)
 {
 	struct jit_block *j = t->t;
@@ -309,10 +327,15 @@ static void emit_head(struct trans *t, uint8_t **stale)
 	stale[1] = em_jcc(e, 5);
 	j->body = e->p;
 	t->in_rax = true;
+	stale += 2;
+	if (t->b->cross) {
+		emit_second(t, stale);
+		stale += 2;
+	}
 	if (!t->s->vfy)
 		return;
 	em_op(e, 0, 0xff, 1, hop_mem(H_STATE, STATE(jit_left)));	/* dec */
-	stale[2] = em_jcc(e, 8);
+	*stale = em_jcc(e, 8);
 }
 
 static void emit_native(struct trans *t, const struct uop *u)
@@ -362,7 +385,7 @@ void jit_emit_one(struct trans *t, const struct plan *p, unsigned i)
 
 static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 {
-	uint8_t *stale[3] = { NULL };
+	uint8_t *stale[5] = { NULL };
 
 	emit_head(t, stale);
 	if (p[0].kind != JK_CALLOUT)

@@ -113,6 +113,14 @@ static void vouch(struct soft *s, uint64_t rip)
 		s->jit_exec[who].local = true;
 }
 
+void soft_jit_crossed(struct soft *s, struct block *b)
+{
+	if (!b->jit)
+		return;
+	vouch(s, s->rip + b->cross->n1);
+	b->cross->key = s->rip - (b->off & 4095) + s->jit_key;
+}
+
 /* ---- indirect jumps ---------------------------------------------------------------- */
 struct jit_target *soft_jit_slot(struct soft *s, uint64_t rip)
 {
@@ -146,6 +154,8 @@ void soft_jit_revived(struct soft *s, struct block *b)
 	struct jit_block *t = b->jit;
 
 	memcpy(t->gen, &b->gen, sizeof(b->gen));
+	if (t->gen2)
+		memcpy(t->gen2, &b->cross->gen, sizeof(b->cross->gen));
 	for (unsigned i = 0; i < t->nlinks; i++)
 		if (t->link[i].key)
 			memset(t->link[i].key, 0, 8);
@@ -166,7 +176,7 @@ static void try_link(struct soft *s, struct jit_link *l, const struct block *to)
 
 	if (l->key)
 		l->patience = 100;
-	if (!to->jit || to->transient || to->mode != from->mode)
+	if (!to->jit || (to->transient && !to->cross) || to->mode != from->mode)
 		return;
 	if (l->key) {
 		vouch(s, s->gpr[GPR_RIP]);

@@ -400,6 +400,8 @@ static struct block *next_block(struct soft *s)
 		return NULL;
 	s->gpr[GPR_RIP] = s->rip;
 	b = soft_jc_find(s);
+	if (!b)
+		b = soft_block_ready(s);
 	if (!b || !b->jit_entry || atomic_load(b->genp) != b->gen || b->cut)
 		return NULL;
 	if (!(b->mode & MODE_CS64) && (s->seg[SEG_CS].base || s->seg[SEG_CS].limit != 0xffffffff))
