@@ -315,7 +315,8 @@ static void map_crosser(uint64_t second)
 CODE(cross_remap, "64",
      "	xor	%edi, %edi\n	mov	$100, %ecx\n	mov	$0x20000, %esi\n"
      "	mov	$0xa00ff0, %r8d\n"
-     "1:	movq	$0x51007, 0x54008\n	invlpg	0xa01000\n	call	*%r8\n	call	*%r8\n"
+     "1:	movq	$0x51007, 0x54008\n	invlpg	0xa01000\n"
+     "	call	*%r8\n	call	*%r8\n"
      "	movq	$0x52007, 0x54008\n	invlpg	0xa01000\n	call	*%r8\n"
      "	movq	$0x51007, 0x54008\n	mov	%cr3, %rdx\n	mov	%rdx, %cr3\n"
      "	call	*%r8\n"

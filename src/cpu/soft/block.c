@@ -354,7 +354,8 @@ struct block *soft_block_get(struct soft *s, uint32_t mode)
 	if (!ram)
 		return block_nowhere(s, mode);
 	b = jc_slot(s, s->rip)->b;	/* its translation may have been all that was missing */
-	if (!b || b->host != pg.host + (lin & 4095) || b->mode != mode || b->genp == &soft_never_gen)
+	if (!b || b->host != pg.host + (lin & 4095) || b->mode != mode ||
+	    b->genp == &soft_never_gen)
 		b = hash_find(s, pg.host + (lin & 4095), mode);
 	if (b && b->cross)
 		b = soft_cross_pick(s, b, lin);

@@ -32,7 +32,7 @@
 #define VERIFY_TRIES 5u
 #define MAX_PAGES 64u
 #define MAX_LINS 4u
-#define MAX_PATCHES 512u
+#define MAX_PATCHES 1024u
 #define MAX_TAGS 256u
 #define TURN 64u		/* units between looks at who waits */
 
@@ -301,6 +301,15 @@ static void patch_entry(struct soft_verify *v, struct soft_tlbe *e, const struct
 	v->patch[v->npatches++].is = *e;
 }
 
+static void shadow_table(struct soft_verify *v, struct soft_tlbe *table, const struct vpage *p,
+			 bool all)
+{
+	for (unsigned k = 0; k < p->nlin; k++)
+		patch_entry(v, &table[p->lin[k] >> 12 & (TLB_SIZE - 1)], p);
+	for (unsigned k = 0; all && k < TLB_SIZE; k++)
+		patch_entry(v, &table[k], p);
+}
+
 static void shadow_tlb(struct soft *s, bool all)
 {
 	struct soft_verify *v = s->vfy;
@@ -313,10 +322,13 @@ static void shadow_tlb(struct soft *s, bool all)
 		struct vpage *p = &v->page[i];
 
 		memcpy(p->shadow, p->old, 4096);
-		for (unsigned k = 0; k < p->nlin; k++)
-			patch_entry(v, &s->tlb[p->lin[k] >> 12 & (TLB_SIZE - 1)], p);
-		for (unsigned k = 0; all && k < TLB_SIZE; k++)
-			patch_entry(v, &s->tlb[k], p);
+		if (s->cpl) {
+			shadow_table(v, s->tlb, p, all);
+			continue;
+		}
+		/* STAC and CLAC go from the one to the other. */
+		shadow_table(v, s->tlbs[TLB_KERN], p, all);
+		shadow_table(v, s->tlbs[TLB_KERN_AC], p, all);
 	}
 }
 
