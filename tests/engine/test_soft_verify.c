@@ -148,12 +148,33 @@ static void test_undefined(void **state)
 	svm_free(&t);
 }
 
+/* The stack is read after CLAC where it was written before, and written once more. */
+CODE(clac, "64",
+     "mov $60, %ecx\n xor %ebx, %ebx\n"
+     "1: stac\n push %rcx\n mov (%rsp), %rdx\n pop %rdx\n clac\n push %rcx\n"
+     "mov (%rsp), %rdx\n add %rdx, %rbx\n mov %rbx, (%rsp)\n stac\n mov (%rsp), %rdx\n"
+     "mov %rcx, (%rsp)\n clac\n pop %rax\n dec %ecx\n jnz 1b\n hlt");
+
+static void test_clac(void **state)
+{
+	begin(NULL);
+	svm_start(&t, 64);
+	for (unsigned i = 0; i < 16; i++)	/* no user pages there */
+		sys_put(&t, 0x3000 + 8 * i, i << 21 | 0x83, 8);
+	t.st.cr4 |= CR4_SMAP;
+	LOAD(&t, clac);
+	assert_int_equal(svm_run(&t), EXIT_HLT);
+	assert_int_equal(t.st.gpr[R_RBX], 60 * 61 / 2);
+	svm_free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_right), cmocka_unit_test(test_planted),
 		cmocka_unit_test(test_fault), cmocka_unit_test(test_patching),
 		cmocka_unit_test(test_device), cmocka_unit_test(test_undefined),
+		cmocka_unit_test(test_clac),
 	};
 
 	unsetenv("HV_JIT");
