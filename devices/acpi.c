@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ACPI tables of the board (ACPI 6.5): RSDP, RSDT, XSDT, FADT (revision 3),
- * FACS, MADT, WAET and a DSDT made by the encoder in aml.c.
+ * FACS, MADT, WAET, HPET and a DSDT made by the encoder in aml.c.
  *
  * Pointers and checksums are kept as a list of fix-ups: firmware gets them as
  * its loader script, direct boot applies them here.
  *
- * Left out: S1-S4, HPET, MCFG (there is no ECAM on an i440FX), NUMA, GPEs
+ * Left out: S1-S4, MCFG (there is no ECAM on an i440FX), NUMA, GPEs
  * with handlers (no hot-plug).
  */
 #include "acpi.h"
 #include "aml.h"
 #include "chipset.h"
 #include "fwcfg.h"
+#include "hpet.h"
 #include "pvpanic.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -326,6 +327,19 @@ static void dsdt_isa(struct aml *a, const struct acpi_config *cfg)
 	aml_end(a, d);
 }
 
+static void dsdt_hpet(struct aml *a)
+{
+	size_t d = aml_device(a, "HPET"), r;
+
+	aml_name_eisaid(a, "_HID", "PNP0103");
+	aml_name_int(a, "_UID", 0);
+	aml_name(a, "_CRS");
+	r = aml_res_begin(a);
+	aml_res_memory(a, HPET_BASE, 0x400);
+	aml_res_end(a, r);
+	aml_end(a, d);
+}
+
 static void dsdt_cpus(struct aml *a, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -355,6 +369,8 @@ static void build_dsdt(struct aml *a, const struct acpi_config *cfg, struct acpi
 	dsdt_isa(a, cfg);
 	aml_end(a, d);
 	dsdt_links(a);
+	if (cfg->hpet)
+		dsdt_hpet(a);
 	dsdt_cpus(a, cfg->ncpus);
 	aml_end(a, sb);
 	aml_name(a, "\\_S5_");
@@ -481,6 +497,22 @@ static size_t build_waet(struct aml *a, struct acpi_tables *t)
 	return at;
 }
 
+/* IA-PC HPET 1.0a, 3.2.4 */
+static size_t build_hpet(struct aml *a, struct acpi_tables *t)
+{
+	size_t at = table_begin(a, "HPET", 1);
+	uint8_t address[12] = { 0, 64, 0, 0 };	/* system memory */
+
+	st_le64(address + 4, HPET_BASE);
+	aml_le(a, HPET_BLOCK_ID, 4);
+	aml_bytes(a, address, sizeof(address));
+	aml_byte(a, 0);				/* the first block */
+	aml_le(a, 128, 2);			/* smallest period in ticks without loss */
+	aml_byte(a, 0);
+	table_end(a, t, at);
+	return at;
+}
+
 static size_t build_sdt(struct aml *a, struct acpi_tables *t, const char *sig, unsigned width,
 			const size_t *tables, unsigned n)
 {
@@ -512,19 +544,21 @@ static void build_rsdp(struct acpi_tables *t, uint32_t rsdt, uint64_t xsdt)
 void acpi_build(const struct acpi_config *cfg, struct acpi_tables *out)
 {
 	struct aml a = { 0 };
-	size_t facs, dsdt, tables[3], rsdt, xsdt;
+	size_t facs, dsdt, tables[4], rsdt, xsdt;
+	unsigned n = 0;
 
 	memset(out, 0, sizeof(*out));
 	facs = build_facs(&a);
 	pad_to(&a, 16);
 	dsdt = a.len;
 	build_dsdt(&a, cfg, out);
-	tables[0] = build_fadt(&a, cfg, out, facs, dsdt);
-	out->fadt = tables[0];
-	tables[1] = build_madt(&a, cfg, out);
-	tables[2] = build_waet(&a, out);
-	rsdt = build_sdt(&a, out, "RSDT", 4, tables, ARRAY_SIZE(tables));
-	xsdt = build_sdt(&a, out, "XSDT", 8, tables, ARRAY_SIZE(tables));
+	tables[n++] = out->fadt = build_fadt(&a, cfg, out, facs, dsdt);
+	tables[n++] = build_madt(&a, cfg, out);
+	tables[n++] = build_waet(&a, out);
+	if (cfg->hpet)
+		tables[n++] = build_hpet(&a, out);
+	rsdt = build_sdt(&a, out, "RSDT", 4, tables, n);
+	xsdt = build_sdt(&a, out, "XSDT", 8, tables, n);
 	build_rsdp(out, rsdt, xsdt);
 	out->data = a.buf;
 	out->len = a.len;

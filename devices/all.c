@@ -7,6 +7,7 @@
 #include "e1000.h"
 #include "fdc.h"
 #include "fwcfg.h"
+#include "hpet.h"
 #include "i8042.h"
 #include "i8237.h"
 #include "i8254.h"
@@ -24,7 +25,7 @@
 
 const struct device_ops *const all_device_ops[] = {
 	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops, &nvme_ops,
-	&i8237_ops, &fdc_ops,
+	&hpet_ops, &i8237_ops, &fdc_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
 	&pflash_ops, &e1000_ops, &pvpanic_ops,

@@ -252,6 +252,16 @@ void aml_res_dma(struct aml *a, unsigned chan)
 	aml_byte(a, 0x00);
 }
 
+/* 6.4.3.4 */
+void aml_res_memory(struct aml *a, uint32_t base, uint32_t len)
+{
+	aml_byte(a, 0x86);
+	aml_le(a, 9, 2);
+	aml_byte(a, 1);
+	aml_le(a, base, 4);
+	aml_le(a, len, 4);
+}
+
 /* 6.4.3.5 */
 void aml_res_window(struct aml *a, unsigned type, unsigned width, uint64_t min, uint64_t max)
 {

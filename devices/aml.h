@@ -44,6 +44,8 @@ size_t aml_res_begin(struct aml *a);
 void aml_res_end(struct aml *a, size_t start);
 void aml_res_io(struct aml *a, uint16_t base, uint8_t len);
 void aml_res_irq(struct aml *a, unsigned irq);	/* edge, high, exclusive */
+/* Fixed 32-bit memory range, read-write. */
+void aml_res_memory(struct aml *a, uint32_t base, uint32_t len);
 void aml_res_dma(struct aml *a, unsigned chan);	/* compatibility timing, 8 bits */
 /* Address space window; @type 0 memory, 1 I/O, 2 bus numbers; width in bytes 2, 4, 8. */
 void aml_res_window(struct aml *a, unsigned type, unsigned width, uint64_t min, uint64_t max);

@@ -12,12 +12,13 @@
  * Every ISA interrupt leaves the PIIX3 and goes to the 8259 pair and to the
  * IOAPIC pin of the same number, but the timer's (IRQ 0) to pin 2.
  *
- * Left out: parallel port, HPET.
+ * Left out: parallel port.
  */
 #include "pc_int.h"
 #include "debugport.h"
 #include "e1000.h"
 #include "fdc.h"
+#include "hpet.h"
 #include "i8042.h"
 #include "i8237.h"
 #include "i8254.h"
@@ -219,15 +220,31 @@ static bool add_serial(struct pc *pc, struct err *e)
 	return true;
 }
 
+/* Off unless asked for: guests that read it instead of the TSC leave the CPU each time. */
+static bool add_hpet(struct pc *pc, struct err *e)
+{
+	struct irq_line pins[HPET_PINS];
+
+	if (!pc->cfg->hpet)
+		return true;
+	for (unsigned i = 0; i < HPET_PINS; i++)
+		pins[i] = ioapic_line(pc->ioapic, HPET_FIRST_PIN + i);
+	pc->hpet = device_create(pc->dev.vm, &hpet_ops, "hpet");
+	hpet_wire(pc->hpet, isa_irq(pc, 0), isa_irq(pc, 8), pins);
+	return device_realize(pc->hpet, e);
+}
+
 static bool add_isa(struct pc *pc, struct err *e)
 {
 	struct vm *vm = pc->dev.vm;
 	struct device *pit = device_create(vm, &i8254_ops, "pit");
 	struct device *kbc;
 
-	i8254_set_irq0(pit, isa_irq(pc, 0));
+	if (!add_hpet(pc, e))
+		return false;
+	i8254_set_irq0(pit, pc->hpet ? hpet_pit_line(pc->hpet) : isa_irq(pc, 0));
 	pc->rtc = device_create(vm, &mc146818_ops, "rtc");
-	rtc_wire(pc->rtc, isa_irq(pc, 8), 0);
+	rtc_wire(pc->rtc, pc->hpet ? hpet_rtc_line(pc->hpet) : isa_irq(pc, 8), 0);
 	kbc = device_create(vm, &i8042_ops, "kbc");
 	i8042_wire(kbc, &(struct i8042_wiring){ .irq1 = isa_irq(pc, 1), .irq12 = isa_irq(pc, 12),
 						.a20 = vm_a20_line(vm) });
@@ -359,6 +376,7 @@ static void make_tables(struct pc *pc)
 {
 	struct acpi_config a = { .ncpus = pc->dev.vm->ncpus, .ram = pc->cfg->ram,
 				 .ram_below_4g = pc->ram_low, .display = pc->cfg->display,
+				 .hpet = pc->cfg->hpet,
 				 .floppy_types = pc->fdc ? fdc_cmos_types(pc->fdc) : 0 };
 	struct smbios_config s = { .name = pc->cfg->name, .ncpus = pc->dev.vm->ncpus,
 				   .ram = pc->cfg->ram, .ram_below_4g = pc->ram_low };

@@ -72,6 +72,7 @@ struct pc_config {
 	bool display;			/* make a VGA device (and keep vm->display) */
 	bool vga_std;			/* plain VGA instead of virtio-vga */
 	bool no_balloon;		/* leave virtio-balloon out */
+	bool hpet;
 	bool no_rng;			/* leave virtio-rng out */
 	enum pc_boot boot;
 	bool boot_menu;

@@ -19,8 +19,8 @@ struct pc {
 	uint64_t ram_low, ram_high;	/* below and from 4 GiB */
 	struct gm_block *ram, *bios;
 	struct pci_bus *bus;
-	struct device *i440fx, *piix3, *pm, *dma, *fdc, *ide, *ahci, *scsi, *pic, *ioapic, *rtc,
-		*fwcfg, *vga;
+	struct device *i440fx, *piix3, *pm, *hpet, *dma, *fdc, *ide, *ahci, *scsi, *pic, *ioapic,
+		*rtc, *fwcfg, *vga;
 	struct lapic_bus lapics;
 	struct irq_fanout isa[16];	/* each to the 8259 and the IOAPIC */
 	struct irq_fanin com[2];	/* IRQ 4 and 3, two ports each */

@@ -291,6 +291,9 @@ const struct option_row config_options[] = {
 	  "Connect a serial port, COM1 first; may be "
 	  "repeated up to four times. Default: stdio without a window, else null.",
 	  .parse = opt_serial },
+	{ "hpet", 0, NULL,
+	  "Give the guest high precision event timers. Guests with them as clock idle less well.",
+	  FLAG(hpet) },
 	{ "name", 0, "NAME", "Name of the machine, shown in the window title.", STR(name) },
 	{ "no-remember", 0, NULL,
 	  "Do not make a machine of an image that is opened in a window; do not look for one "

@@ -80,6 +80,7 @@ struct config {
 	unsigned nforwards;
 	enum cfg_display display;
 	bool fullscreen;
+	bool hpet;
 	bool vga_std;		/* --vga std */
 	double ui_scale;	/* 0: the desktop's */
 	const char *serial[CFG_MAX_SERIAL];

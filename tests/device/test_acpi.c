@@ -21,7 +21,8 @@ static uint8_t sum(const uint8_t *p, size_t n)
 static void build(struct acpi_tables *t)
 {
 	struct acpi_config cfg = { .ncpus = 3, .ram = GiB(5), .ram_below_4g = GiB(3),
-				   .display = true, .com_ports = 3, .floppy_types = 0x45 };
+				   .display = true, .com_ports = 3,
+				   .floppy_types = 0x45, .hpet = true };
 
 	acpi_build(&cfg, t);
 	acpi_relocate(t, BASE);
@@ -107,6 +108,7 @@ static void test_iasl(void **state)
 	run_iasl(&t, "DSDT");
 	run_iasl(&t, "APIC");
 	run_iasl(&t, "FACP");
+	run_iasl(&t, "HPET");
 	acpi_free(&t);
 }
 

@@ -15,6 +15,12 @@ debian() {
 		--expect "hvrun# " --send "$cmd\n" --expect "$text" --then poweroff
 }
 
+APPEND=nolapic_timer
+debian "Debian uses the HPET as clock and for its ticks" "hpet/hpet/ok" \
+	'cd /sys/devices/system; echo hpet >clocksource/clocksource0/current_clocksource; sleep 1; echo $(cat clocksource/clocksource0/current_clocksource)/$(cat clockevents/clockevent0/current_device)/ok' \
+	--hpet
+APPEND=
+
 make_boot_sector "$tmp/fd.img"
 truncate -s 1440K "$tmp/fd.img"
 LIMIT=60 expect_exit "SeaBIOS boots a floppy disk" 200 "sector ran" $HVRUN --engine soft \
