@@ -108,6 +108,10 @@ void block_poll(struct block *b)
 {
 }
 
+void block_count(struct block *b, struct block_activity *a)
+{
+}
+
 /* --- guest side --- */
 
 static struct vm *vm;
