@@ -87,7 +87,7 @@ $(B)/tests/guest/%.bin: tests/guest/%.S tests/guest/guest.h tests/guest/guest64.
 		-o $(@:.bin=.elf) $(@:.bin=.o)
 	$(Q)objcopy -O binary -j .text $(@:.bin=.elf) $@
 
-$(B)/tests/guest/test_guests $(B)/tests/engine/test_snapshot: $(GUESTS)
+$(B)/tests/guest/test_guests $(B)/tests/guest/test_bios $(B)/tests/engine/test_snapshot: $(GUESTS)
 
 # The benchmark guest: static, runs on the host and as /init of a guest (scripts/bench cpu).
 # For any x86-64; what needs more asks the processor first.

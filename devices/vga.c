@@ -85,12 +85,13 @@ static uint8_t crtc_read(const struct vga *v)
 	return v->cr_idx == CR_FLIP_FLOP ? (uint8_t)(v->st_flip << 7) : 0;
 }
 
-/* Colour decodes the CRTC at 3D4, monochrome at 3B4 (misc output bit 0). */
+/*
+ * Misc output bit 0 moves the CRTC from 3B4 to 3D4.  3D4 answers in monochrome
+ * modes too, unlike IBM's: SeaVGABIOS leaves mode 7 through it.
+ */
 static bool wrong_crtc(const struct vga *v, unsigned port)
 {
-	bool mono = port >= 0x3b0 && port < 0x3c0, colour = port >= 0x3d0;
-
-	return (mono && v->misc & 1) || (colour && !(v->misc & 1));
+	return port < 0x3c0 && v->misc & 1;
 }
 
 static uint8_t port_read(struct vga *v, unsigned port)
