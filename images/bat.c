@@ -356,6 +356,44 @@ static int bat_read(struct bat *b, uint64_t off, uint64_t len, const struct iove
 	return err;
 }
 
+static int place_entry(struct bat *b, uint64_t e, uint64_t off, struct image_place *p)
+{
+	struct image *below = b->im->backing;
+
+	if (e == BAT_NONE && below && b->base + off < below->size)
+		return image_place(below, false, b->base + off,
+				   MIN(p->len, below->size - b->base - off), p);
+	if (!plain(e) && e != BAT_NONE && e != BAT_ZERO)
+		return EAGAIN;
+	p->file = plain(e) ? b->f : NULL;
+	p->off = BAT_HOST(e) + (off & ((1ull << b->bits) - 1));
+	return 0;
+}
+
+int bat_place(struct bat *b, bool write, uint64_t off, struct image_place *p)
+{
+	uint64_t block = off >> b->bits, size = 1ull << b->bits, e = BAT_BAD;
+	int err = EAGAIN;
+
+	if (write || pthread_rwlock_tryrdlock(&b->lock))
+		return EAGAIN;
+	if (!pthread_mutex_trylock(&b->cache_lock)) {
+		struct bat_page *page = &b->page[block / b->page_n];
+
+		if (page->e) {
+			page->recent = true;
+			e = page->e[block % b->page_n];
+			err = 0;
+		}
+		pthread_mutex_unlock(&b->cache_lock);
+	}
+	p->len = MIN(p->len, size - (off & (size - 1)));
+	if (!err)
+		err = place_entry(b, e, off, p);
+	pthread_rwlock_unlock(&b->lock);
+	return err;
+}
+
 /* ---- writing ------------------------------------------------------------------- */
 
 /* [from, to) of a new block at @host as it was seen before. */

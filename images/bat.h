@@ -89,6 +89,11 @@ int bat_set(struct bat *b, uint64_t block, uint64_t e);
  */
 bool bat_check(struct bat *b, struct image_check *r, uint64_t first, uint64_t before,
 	       uint64_t stride, struct err *e);
+/*
+ * block_format.place for reads; @off as in bat_io().  Data never moves in these
+ * formats and its space is not used again, so nothing needs to be held.
+ */
+int bat_place(struct bat *b, bool write, uint64_t off, struct image_place *p);
 /* [off, off + len) of the disk below, zeros where there is none. */
 int bat_read_backing(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
 		     unsigned niov, uint64_t iov_off);

@@ -76,6 +76,26 @@ static int overlay_read(struct image *im, uint64_t off, uint64_t len, const stru
 	return err;
 }
 
+/* Bits only ever come on, so a place once found stays good. */
+static int overlay_place(struct image *im, bool write, uint64_t off, struct image_place *p)
+{
+	struct overlay *o = im->priv;
+	bool written;
+	int err = 0;
+
+	if (pthread_rwlock_tryrdlock(&o->lock))
+		return EAGAIN;
+	p->len = run_length(o, off, p->len, &written);
+	pthread_rwlock_unlock(&o->lock);
+	if (written) {
+		p->file = &im->file;
+		p->off = off;
+	} else {
+		err = write ? EAGAIN : image_place(im->backing, false, off, p->len, p);
+	}
+	return err;
+}
+
 /* A grain about to be written in part gets the rest from below. */
 static int fill_grain(struct image *im, uint64_t g)
 {
@@ -143,6 +163,7 @@ static const struct block_format overlay_format = {
 	.name = "throwaway",
 	.io = overlay_io,
 	.close = overlay_close,
+	.place = overlay_place,
 };
 
 static int temporary_file(void)

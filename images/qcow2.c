@@ -28,6 +28,8 @@ static void qcow2_free(struct qcow2 *q)
 	pthread_rwlock_destroy(&q->lock);
 	pthread_mutex_destroy(&q->cache_lock);
 	pthread_mutex_destroy(&q->comp_lock);
+	pthread_mutex_destroy(&q->place_lock);
+	pthread_cond_destroy(&q->place_none);
 	free(q->l1);
 	free(q->l1_dirty);
 	free(q->rt);
@@ -57,6 +59,8 @@ static struct qcow2 *qcow2_new(struct image *im)
 	pthread_rwlockattr_destroy(&a);
 	pthread_mutex_init(&q->cache_lock, NULL);
 	pthread_mutex_init(&q->comp_lock, NULL);
+	pthread_mutex_init(&q->place_lock, NULL);
+	pthread_cond_init(&q->place_none, NULL);
 	return q;
 }
 
@@ -152,5 +156,7 @@ const struct block_format qcow2_format = {
 	.open = qcow2_open,
 	.io = qcow2_io,
 	.close = qcow2_close,
+	.place = qcow2_place,
+	.unplace = qcow2_unplace,
 	.tool = &qcow2_tool,
 };

@@ -117,6 +117,15 @@ static void insert(struct qc_cache *c, struct qc_entry *e, uint64_t off)
 	*head = (uint32_t)(e - c->e) + 1;
 }
 
+struct qc_entry *qc_cache_peek(struct qc_cache *c, uint64_t off)
+{
+	struct qc_entry *e = lookup(c, off);
+
+	if (e)
+		e->recent = true;
+	return e;
+}
+
 int qc_cache_get(struct qcow2 *q, struct qc_cache *c, uint64_t off, struct qc_entry **out)
 {
 	struct qc_entry *e = lookup(c, off);

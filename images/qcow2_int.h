@@ -12,6 +12,8 @@
  * Locks: lock held shared = mappings are stable, data moves in place;
  * exclusive = anything may change.  cache_lock serialises look-ups in the
  * L2 cache by shared holders; comp_lock guards the decompressed cluster.
+ * Exclusive also means that no transfer outside of the lock (qcow2_place())
+ * is under way.
  */
 #ifndef HV_QCOW2_INT_H
 #define HV_QCOW2_INT_H
@@ -113,6 +115,11 @@ struct qcow2 {
 
 	pthread_rwlock_t lock;
 	pthread_mutex_t cache_lock, comp_lock;
+	/* Transfers that go straight to data clusters; lock exclusive waits for them. */
+	atomic_uint placed;
+	atomic_bool place_waited;	/* somebody waits for placed == 0 */
+	pthread_mutex_t place_lock;	/* leaf */
+	pthread_cond_t place_none;
 	/* below: changed only with lock held exclusive */
 	uint64_t l1_off;
 	uint64_t *l1;			/* host byte order */
@@ -178,6 +185,7 @@ int qcow2_write_geometry(struct qcow2 *q);
 bool qc_cache_init(struct qc_cache *c, uint32_t n, uint32_t tsize);
 void qc_cache_free(struct qc_cache *c);
 int qc_cache_get(struct qcow2 *q, struct qc_cache *c, uint64_t off, struct qc_entry **e);
+struct qc_entry *qc_cache_peek(struct qc_cache *c, uint64_t off);	/* NULL: not there */
 int qc_cache_new(struct qcow2 *q, struct qc_cache *c, uint64_t off, struct qc_entry **e);
 void qc_cache_mark(struct qc_cache *c, struct qc_entry *e, uint32_t at, uint32_t len);
 int qc_cache_write(struct qcow2 *q, struct qc_cache *c);
@@ -219,6 +227,9 @@ void qcow2_store_entry(const struct qcow2 *q, uint8_t *table, uint32_t i, struct
 /* Copy up to @max entries from guest offset @off on (one L2 table); shared or exclusive. */
 int qcow2_get_entries(struct qcow2 *q, uint64_t off, struct qc_ent *out, unsigned max,
 		      unsigned *got, bool exclusive);
+/* Likewise, but EAGAIN rather than wait for anything; shared. */
+int qcow2_peek_entries(struct qcow2 *q, uint64_t off, struct qc_ent *out, unsigned max,
+		       unsigned *got);
 /* A writable L2 table for @off; exclusive.  The entry is valid until the next cache call. */
 int qcow2_writable_l2(struct qcow2 *q, uint64_t off, struct qc_entry **e);
 void qcow2_put_entry(struct qcow2 *q, struct qc_entry *e, uint64_t off, struct qc_ent value);
@@ -231,6 +242,9 @@ int qcow2_read_compressed(struct qcow2 *q, uint64_t entry, uint32_t from, uint32
 			  const struct iovec *iov, unsigned niov, uint64_t iov_off);
 
 /* qcow2_io.c */
+void qcow2_lock(struct qcow2 *q);	/* exclusive; pthread_rwlock_unlock() ends it */
+int qcow2_place(struct image *im, bool write, uint64_t off, struct image_place *p);
+void qcow2_unplace(struct image *im);
 int qcow2_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 	     const struct iovec *iov, unsigned niov);
 int qcow2_read(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,

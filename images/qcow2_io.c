@@ -151,6 +151,103 @@ int qcow2_read(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *
 	return err;
 }
 
+/* ---- Transfers past the lock ---- */
+
+void qcow2_lock(struct qcow2 *q)
+{
+	pthread_rwlock_wrlock(&q->lock);
+	if (!atomic_load(&q->placed))
+		return;
+	/* New ones cannot begin; those under way end without this lock. */
+	pthread_mutex_lock(&q->place_lock);
+	atomic_store(&q->place_waited, true);
+	while (atomic_load(&q->placed))
+		pthread_cond_wait(&q->place_none, &q->place_lock);
+	atomic_store(&q->place_waited, false);
+	pthread_mutex_unlock(&q->place_lock);
+}
+
+void qcow2_unplace(struct image *im)
+{
+	struct qcow2 *q = im->priv;
+
+	if (atomic_fetch_sub(&q->placed, 1) != 1 || !atomic_load(&q->place_waited))
+		return;
+	pthread_mutex_lock(&q->place_lock);
+	pthread_cond_broadcast(&q->place_none);
+	pthread_mutex_unlock(&q->place_lock);
+}
+
+/* What is not in this image: the one below, or zeros. */
+static int place_below(struct qcow2 *q, uint64_t off, struct image_place *p)
+{
+	struct image *b = q->im->backing;
+
+	if (!b || off >= b->size) {
+		p->file = NULL;
+		return 0;
+	}
+	return image_place(b, false, off, MIN(p->len, b->size - off), p);
+}
+
+/* Data clusters that a write may go to where they are. */
+static int place_write(struct qcow2 *q, uint64_t off, const struct qc_map *m)
+{
+	if (!m->copied || !(q->l1[off >> (q->cluster_bits + q->l2_bits)] & ENTRY_COPIED))
+		return EAGAIN;
+	return 0;
+}
+
+static int place_shared(struct qcow2 *q, bool write, uint64_t off, struct image_place *p)
+{
+	struct qc_ent entries[RUN];
+	uint64_t in = off & (q->cs - 1);
+	unsigned got, n, i;
+	struct qc_map m;
+	int err = qcow2_peek_entries(q, off, entries,
+				     (unsigned)MIN(qc_clusters(q, in + p->len), (uint64_t)RUN), &got);
+
+	if (err)
+		return err;
+	n = same_run(q, entries, got, &m);
+	if (write) {
+		for (i = 0; i < n && !err; i++) {
+			struct qc_map k = qcow2_classify(q, entries[i]);
+
+			err = place_write(q, off, &k);
+		}
+		if (err || m.type != QC_DATA)
+			return EAGAIN;
+	}
+	p->len = MIN(p->len, ((uint64_t)n << q->cluster_bits) - in);
+	if (m.type == QC_UNALLOCATED)
+		return place_below(q, off, p);
+	if (m.type != QC_DATA && m.type != QC_ZEROS)
+		return EAGAIN;
+	p->file = m.type == QC_DATA ? q->f : NULL;
+	p->off = m.host + in;
+	if (m.type != QC_DATA || q->readonly)
+		return 0;
+	if (write && qc_meta_hit(q, p->off, p->len))
+		return EAGAIN;		/* qcow2_write() says what it thinks of that */
+	atomic_fetch_add(&q->placed, 1);
+	p->held = q->im;
+	return 0;
+}
+
+int qcow2_place(struct image *im, bool write, uint64_t off, struct image_place *p)
+{
+	struct qcow2 *q = im->priv;
+	int err;
+
+	if ((write && (q->readonly || atomic_load(&q->corrupt))) ||
+	    pthread_rwlock_tryrdlock(&q->lock))
+		return EAGAIN;
+	err = place_shared(q, write, off, p);
+	pthread_rwlock_unlock(&q->lock);
+	return err;
+}
+
 static int qcow2_flush(struct qcow2 *q)
 {
 	bool synced;
@@ -158,7 +255,7 @@ static int qcow2_flush(struct qcow2 *q)
 
 	if (q->readonly)
 		return 0;
-	pthread_rwlock_wrlock(&q->lock);
+	qcow2_lock(q);
 	synced = q->npending != 0;
 	err = qcow2_flush_meta(q, false);
 	pthread_rwlock_unlock(&q->lock);

@@ -118,6 +118,27 @@ int qcow2_get_entries(struct qcow2 *q, uint64_t off, struct qc_ent *out, unsigne
 	return err;
 }
 
+int qcow2_peek_entries(struct qcow2 *q, uint64_t off, struct qc_ent *out, unsigned max,
+		       unsigned *got)
+{
+	uint32_t i = l2_index(q, off), n = MIN(max, q->l2_n - i);
+	uint64_t table = q->l1[l1_index(q, off)] & ENTRY_OFFSET;
+	struct qc_entry *e = NULL;
+
+	*got = n;
+	if (!table) {
+		memset(out, 0, n * sizeof(*out));
+		return 0;
+	}
+	if (pthread_mutex_trylock(&q->cache_lock))
+		return EAGAIN;
+	e = qc_cache_peek(&q->l2c, table);
+	for (uint32_t k = 0; e && k < n; k++)
+		out[k] = qcow2_load_entry(q, e->buf, i + k);
+	pthread_mutex_unlock(&q->cache_lock);
+	return e ? 0 : EAGAIN;
+}
+
 static void set_l1(struct qcow2 *q, uint32_t i, uint64_t v)
 {
 	q->l1[i] = v;

@@ -128,7 +128,7 @@ int qcow2_write_packed(struct image *im, uint64_t off, const uint8_t *packed, ui
 		return q->readonly ? EROFS : EIO;
 	if ((off & (q->cs - 1)) || off >= im->size || !len || len >= q->cs)
 		return EINVAL;
-	pthread_rwlock_wrlock(&q->lock);
+	qcow2_lock(q);
 	err = store(q, off, packed, len);
 	pthread_rwlock_unlock(&q->lock);
 	return err;

@@ -282,7 +282,7 @@ static int write_step(struct qcow2 *q, struct span *s, const struct iovec *iov, 
 	pthread_rwlock_unlock(&q->lock);
 	if (err || n)
 		return err;
-	pthread_rwlock_wrlock(&q->lock);
+	qcow2_lock(q);
 	err = write_exclusive(q, s, iov, niov, iov_off, done);
 	pthread_rwlock_unlock(&q->lock);
 	return err;
@@ -339,7 +339,7 @@ int qcow2_preallocate(struct qcow2 *q, uint64_t off, uint64_t len)
 		struct span s = { .off = off, .len = end - off };
 		uint64_t done = 0;
 
-		pthread_rwlock_wrlock(&q->lock);
+		qcow2_lock(q);
 		err = preallocate_step(q, &s, &done);
 		pthread_rwlock_unlock(&q->lock);
 		off += done;

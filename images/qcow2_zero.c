@@ -118,7 +118,7 @@ static int zero_clusters(struct qcow2 *q, uint64_t off, uint64_t clusters, bool 
 	while (clusters && !err) {
 		uint64_t done = 0;
 
-		pthread_rwlock_wrlock(&q->lock);
+		qcow2_lock(q);
 		err = zero_step(q, off, clusters, discard, &done);
 		pthread_rwlock_unlock(&q->lock);
 		off += done;

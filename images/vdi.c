@@ -237,6 +237,11 @@ static int vdi_io(struct image *im, enum block_op op, uint64_t off, uint64_t len
 	return bat_io(&v->b, op, off, len, iov, niov, 0);
 }
 
+static int vdi_place_at(struct image *im, bool write, uint64_t off, struct image_place *p)
+{
+	return bat_place(&((struct vdi *)im->priv)->b, write, off, p);
+}
+
 static void vdi_close(struct image *im)
 {
 	struct vdi *v = im->priv;
@@ -390,6 +395,7 @@ const struct block_format vdi_format = {
 	.probe = vdi_probe,
 	.open = vdi_open,
 	.io = vdi_io,
+	.place = vdi_place_at,
 	.close = vdi_close,
 	.tool = &vdi_tool,
 };

@@ -2,10 +2,11 @@
 /*
  * Requests from controllers to the image and back.
  *
- * A read that the page cache can serve is copied at once (RWF_NOWAIT); other
- * transfers on disks whose bytes are a file's go to io_uring (aio.h), and
- * everything else, and what did not go through whole there, to a small pool
- * of threads, started on demand.  Completions gather on the done list; the
+ * A read that the page cache can serve is copied at once (RWF_NOWAIT), and
+ * so is a short write to it.  Other transfers whose bytes lie in one piece in
+ * a file (image_place()) go to io_uring (aio.h), and everything else, and
+ * what did not go through whole there, to a small pool of threads, started
+ * on demand.  Completions gather on the done list; the
  * loop thread, or the controller at the end of its own submission
  * (block_poll()), calls every done() that is due, then the batch's end.
  * Requests are not ordered against each other, as on real disks with a
@@ -27,6 +28,11 @@
 
 #define BLOCK_WORKERS 4
 #define INLINE_MAX (1u << 20)	/* longest read that is copied at once */
+#define WRITE_NOW_MAX (64u << 10)	/* longest write that is done at once */
+#define PAGE 4096u
+#define SLOW_NS 4000000ull		/* a write that took this long has waited */
+#define SLOW_PAUSE_NS 200000000ull	/* then writes are left to others for a while */
+#define SLOW_PAUSE_MAX_NS 10000000000ull
 #define BURST_NS 50000000ull	/* what a limit lets through at once after a pause */
 
 struct req_list {
@@ -51,6 +57,7 @@ struct block {
 	void (*batch_end)(void *opaque);
 	void *batch_opaque;
 	bool delivering;
+	uint64_t writes_from, write_pause;	/* host ns: no writes at once before; for how long */
 	void (*on_stop)(void *opaque, struct block *b, enum block_op op, int error); /* immutable */
 	void *stop_opaque;
 	pthread_mutex_t lock;		/* protects everything below */
@@ -403,7 +410,7 @@ struct block *block_open(const char *path, const char *format, unsigned flags,
 		block_free(b);
 		return NULL;
 	}
-	if (im->fmt->plain && !(flags & BLOCK_THREADS))
+	if ((im->fmt->plain || im->fmt->place) && !(flags & BLOCK_THREADS))
 		b->aio = aio_new(loop, aio_done, deliver_work, b);
 	return b;
 }
@@ -477,6 +484,8 @@ static void aio_done(void *opaque, void *tag, int result)
 	struct block *b = opaque;
 	struct block_req *r = tag;
 
+	image_unplace(r->held);
+	r->held = NULL;
 	if (result < 0 || (uint64_t)result != r->len) {
 		to_workers(b, r);
 		return;
@@ -492,29 +501,73 @@ static bool limited(const struct block *b)
 	return b->opt.iops || b->opt.bps;
 }
 
+static bool instant(struct block *b, const struct block_req *r)
+{
+	return b->im->fmt->instant && !limited(b) && !hostfile_fault;
+}
+
 static bool cached_read(struct block *b, const struct block_req *r)
 {
 	return r->op == BLOCK_READ && r->len <= INLINE_MAX && !limited(b) &&
 	       image_read_now(b->im, r->off, r->len, r->iov, r->niov) == 0;
 }
 
-/* What a thread would do beyond the transfer itself stays with the threads. */
-static bool to_ring(struct block *b, struct block_req *r)
+/*
+ * A short write of whole pages to the page cache takes a microsecond or two.
+ * When it does not (too many dirty pages, a busy journal), writes are left to
+ * the ring and the threads, for longer each time.
+ */
+static bool write_now(struct block *b, const struct block_req *r, const struct image_place *p)
 {
-	struct hostfile *f = &b->im->file;
-	bool write = r->op == BLOCK_WRITE;
+	uint64_t start = host_now_ns(), took;
+	int err;
 
-	if (!b->aio || (r->op != BLOCK_READ && !write) || !r->len || limited(b) ||
-	    hostfile_fault || (write && (b->opt.cache == BLOCK_CACHE_WRITETHROUGH ||
-					 (b->im->guard && r->off < IMAGE_HEAD) ||
-					 atomic_load(&f->sync_failed))))
+	if (r->len > WRITE_NOW_MAX || (p->off | r->len) & (PAGE - 1) || start < b->writes_from)
 		return false;
-	if (!aio_queue(b->aio, write, hf_transfer_fd(f, r->iov, r->niov, r->off), r->iov, r->niov,
-		       r->off, r))
+	err = hf_pwritev(p->file, r->iov, r->niov, p->off);
+	took = host_now_ns() - start;
+	if (took > SLOW_NS) {
+		b->write_pause = MIN(MAX(b->write_pause * 2, SLOW_PAUSE_NS), SLOW_PAUSE_MAX_NS);
+		b->writes_from = start + took + b->write_pause;
+	} else {
+		b->write_pause -= b->write_pause / 256;
+	}
+	return !err;	/* else a thread tries again and has the last word */
+}
+
+static bool queue_transfer(struct block *b, struct block_req *r, struct image_place *p, int fd)
+{
+	if (!b->aio || !aio_queue(b->aio, r->op == BLOCK_WRITE, fd, r->iov, r->niov, p->off, r))
 		return false;
+	r->held = p->held;
+	p->held = NULL;
 	if (!b->batch_end)
 		aio_submit(b->aio);
 	return true;
+}
+
+/*
+ * Straight to the file, past the threads: done at once, or in the ring.  What a
+ * thread would do beyond the transfer itself stays with the threads.
+ */
+static bool straight(struct block *b, struct block_req *r, bool *done)
+{
+	bool write = r->op == BLOCK_WRITE, ok = false;
+	struct image_place p;
+	int fd;
+
+	*done = false;
+	if ((r->op != BLOCK_READ && !write) || !r->len || limited(b) || hostfile_fault ||
+	    (write && b->opt.cache == BLOCK_CACHE_WRITETHROUGH) || b->im->flags & BLOCK_THREADS ||
+	    image_place(b->im, write, r->off, r->len, &p))
+		return false;
+	if (p.file && p.len == r->len && !(write && atomic_load(&p.file->sync_failed))) {
+		fd = hf_transfer_fd(p.file, r->iov, r->niov, p.off);
+		*done = write && fd == p.file->fd && write_now(b, r, &p);
+		ok = *done || queue_transfer(b, r, &p, fd);
+	}
+	image_unplace(p.held);
+	return ok;
 }
 
 void block_count(struct block *b, struct block_activity *a)
@@ -535,15 +588,18 @@ static void count(struct block *b, const struct block_req *r)
 void block_submit(struct block *b, struct block_req *r)
 {
 	int err = check_request(b, r);
+	bool done;
 
 	r->block = b;
 	r->retried = false;
 	if (b->activity)
 		count(b, r);
-	if (err || cached_read(b, r))
-		finish_here(b, r, err);
-	else if (!to_ring(b, r))
+	r->held = NULL;
+	done = err || instant(b, r) || cached_read(b, r);
+	if (!done && !straight(b, r, &done))
 		to_workers(b, r);
+	else if (done)
+		finish_here(b, r, err);
 }
 
 void block_drain(struct block *b)

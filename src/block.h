@@ -19,6 +19,7 @@
 struct loop;
 struct block;
 struct block_req;
+struct image;
 
 enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
 
@@ -33,6 +34,7 @@ struct block_req {
 	 */
 	void (*done)(struct block_req *r, int error);
 	void *opaque;
+	struct image *held;	/* block layer only: image_unplace() when it is over */
 	struct block *block;	/* set by block_submit() */
 	struct block_req *next;	/* block layer only, as what follows */
 	int error;

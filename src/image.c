@@ -18,6 +18,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define NOW_IOVS 64
+
 static bool open_failed(const char *path, int errnum, bool rdonly, struct err *e)
 {
 	switch (errnum) {
@@ -133,8 +135,12 @@ struct image *image_open(const char *path, const char *format, unsigned flags, s
 	bool throwaway = flags & BLOCK_THROWAWAY, rdonly = throwaway || (flags & BLOCK_RDONLY);
 	unsigned base = (flags & ~BLOCK_THROWAWAY) | (rdonly ? BLOCK_RDONLY : 0);
 	struct image *im;
+	int fd;
+
+	if (!strncmp(path, "null:", 5))
+		return image_null(path + 5, flags & ~BLOCK_THROWAWAY, e);
 	/* Not O_NONBLOCK's meaning for files: it keeps a FIFO from hanging us. */
-	int fd = open(path, (rdonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = open(path, (rdonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0) {
 		open_failed(path, errno, rdonly, e);
@@ -156,13 +162,17 @@ void image_close(struct image *im)
 	free(im);
 }
 
+static bool guarded(const struct image *im, uint64_t off, uint64_t len)
+{
+	return im->guard && (off < IMAGE_HEAD || off + len + 2 * IMAGE_TAIL > im->size);
+}
+
 int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 	     const struct iovec *iov, unsigned niov)
 {
 	if (op == BLOCK_DISCARD && !(im->flags & (BLOCK_DISCARD_ON | BLOCK_THROWAWAY)))
 		return 0;
-	if (im->guard && op == BLOCK_WRITE &&
-	    (off < IMAGE_HEAD || off + len + 2 * IMAGE_TAIL > im->size))
+	if (op == BLOCK_WRITE && guarded(im, off, len))
 		return image_guarded_write(im, off, len, iov, niov);
 	return im->fmt->io(im, op, off, len, iov, niov);
 }
@@ -170,9 +180,45 @@ int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 int image_read_now(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
 		   unsigned niov)
 {
+	struct image_place p;
+	struct iovec v[NOW_IOVS];
+	uint64_t pos = 0, n;
+	int err = 0;
+
+	while (pos < len && !err) {
+		err = image_place(im, false, off + pos, len - pos, &p);
+		if (err)
+			break;
+		n = p.len;
+		if (!p.file) {
+			iov_zero(iov, niov, pos, n);
+		} else if (n == len) {
+			err = hf_read_now(p.file, iov, niov, p.off, n);
+		} else {
+			unsigned k = iov_slice(iov, niov, pos, n, v, NOW_IOVS, &n);
+
+			err = hf_read_now(p.file, v, k, p.off, n);
+		}
+		image_unplace(p.held);
+		pos += n;
+	}
+	return err;
+}
+
+int image_place(struct image *im, bool write, uint64_t off, uint64_t len, struct image_place *p)
+{
+	*p = (struct image_place){ .file = &im->file, .off = off, .len = len };
+	if (write && guarded(im, off, len))
+		return EAGAIN;
 	if (im->fmt->plain)
-		return hf_read_now(&im->file, iov, niov, off, len);
-	return im->fmt->read_now ? im->fmt->read_now(im, off, len, iov, niov) : EAGAIN;
+		return 0;
+	return im->fmt->place ? im->fmt->place(im, write, off, p) : EAGAIN;
+}
+
+void image_unplace(struct image *held)
+{
+	if (held)
+		held->fmt->unplace(held);
 }
 
 int image_read(struct image *im, uint64_t off, void *buf, size_t len)

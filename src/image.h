@@ -33,6 +33,13 @@ struct image {
 
 struct image_tool;
 
+/* A piece of the disk that lies in one piece of a file. */
+struct image_place {
+	struct hostfile *file;		/* NULL: reads as zeros */
+	uint64_t off, len;		/* in the file; at most what was asked for */
+	struct image *held;		/* image_unplace() */
+};
+
 struct block_format {
 	const char *name;
 	/*
@@ -47,13 +54,15 @@ struct block_format {
 		  const struct iovec *iov, unsigned niov);
 	void (*close)(struct image *im);	/* flushes caches; may block */
 	const struct image_tool *tool;		/* imgtool.h; NULL: I/O only */
+	bool instant;	/* io() never waits */
 	bool plain;	/* byte n of the disk is byte n of im->file */
 	/*
-	 * Any thread: a read that needs neither waiting nor the disk; 0, or EAGAIN:
-	 * io() must do it.  NULL: never.
+	 * Any thread: where [off, off + p->len) is, p->len cut to one piece, so that a
+	 * transfer may go straight there; never waits.  0, or EAGAIN: io() must do it.
+	 * With p->held the place stays true until unplace(), which any thread may call.
 	 */
-	int (*read_now)(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
-			unsigned niov);
+	int (*place)(struct image *im, bool write, uint64_t off, struct image_place *p);
+	void (*unplace)(struct image *im);
 };
 
 /* Table of the formats, NULL-terminated, raw last; in images/all.c. */
@@ -75,6 +84,9 @@ struct image *image_open(const char *path, const char *format, unsigned flags, s
 void image_close(struct image *im);
 int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 	     const struct iovec *iov, unsigned niov);
+/* As block_format.place, for @len bytes of any image. */
+int image_place(struct image *im, bool write, uint64_t off, uint64_t len, struct image_place *p);
+void image_unplace(struct image *held);	/* NULL: nothing was held */
 /* Without waiting: 0, or EAGAIN (nothing can be said about the buffer then). */
 int image_read_now(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
 		   unsigned niov);
@@ -92,6 +104,9 @@ bool image_open_backing(struct image *im, const char *name, const char *format, 
  * use, confined in the same way, read-write unless @rdonly, and locked.  -1 + @e.
  */
 int image_open_part(struct image *im, const char *name, bool rdonly, struct err *e);
+
+/* A disk of @size without content; images/null.c. */
+struct image *image_null(const char *size, unsigned flags, struct err *e);
 
 /* A writable image over @base whose changes vanish; owns @base, also on failure. */
 struct image *image_throwaway(struct image *base, struct err *e);

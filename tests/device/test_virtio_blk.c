@@ -98,6 +98,10 @@ void block_close(struct block *b)
 {
 }
 
+void block_count(struct block *b, struct block_activity *a)
+{
+}
+
 void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque)
 {
 	batch_end = end;

@@ -5,6 +5,7 @@
  * diskload DEVICE randread|randwrite|seqread BYTES DEPTH SECONDS
  */
 #define _GNU_SOURCE
+#define SAMPLES (1u << 20)
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
@@ -25,11 +26,20 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 int main(int argc, char **argv)
 {
 	static struct iocb cb[64];
+	static uint32_t took[SAMPLES];	/* ns, of a request at depth 1 */
+	static uint64_t began[64];
 	struct io_event ev[64];
-	uint64_t size, seed = 1, pos = 0, n = 0, start, end;
+	uint64_t size, seed = 1, pos = 0, n = 0, start, end, samples = 0;
 	unsigned len, depth, inflight = 0;
 	aio_context_t ctx = 0;
 	int fd, write_it, seq;
@@ -67,6 +77,9 @@ int main(int argc, char **argv)
 		for (long i = 0; i < got && t < end; i++) {
 			struct iocb *c = list[k++] = &cb[ev[i].data];
 
+			if (n > depth && samples < SAMPLES)
+				took[samples++] = (uint32_t)(t - began[ev[i].data]);
+			began[ev[i].data] = t;
 			seed = seed * 6364136223846793005u + 1442695040888963407u;
 			c->aio_offset = (int64_t)(seq ? pos : (seed >> 20) % (size / len) * len);
 			pos = pos + 2 * len > size ? 0 : pos + len;
@@ -78,7 +91,10 @@ int main(int argc, char **argv)
 			break;
 	}
 	n -= depth;
-	printf("RESULT %s %s %s %.0f IOPS %.1f MB/s\n", argv[2], argv[3], argv[4],
-	       n * 1e9 / (double)(now_ns() - start), n * 1e3 * len / (double)(now_ns() - start));
+	end = now_ns();
+	qsort(took, samples, sizeof(took[0]), by_value);
+	printf("RESULT %s %s %s %.0f IOPS %.1f MB/s p50 %.1f us p99 %.1f us\n", argv[2], argv[3],
+	       argv[4], n * 1e9 / (double)(end - start), n * 1e3 * len / (double)(end - start),
+	       took[samples / 2] / 1e3, took[samples - samples / 100 - 1] / 1e3);
 	return 0;
 }
