@@ -327,7 +327,8 @@ static const struct io_ops uart_io = { uart_read, uart_write, 1, 1 };
 static bool ns16550_realize(struct device *d, struct err *e)
 {
 	struct ns16550 *s = (struct ns16550 *)d;
-	const struct char_sink sink = { uart_can_receive, uart_receive, s };
+	const struct char_sink sink = { .can_receive = uart_can_receive,
+		.receive = uart_receive, .dev = s };
 
 	fifo_init(&s->rx, RX_DEPTH);
 	vtimer_init(&s->rx_timer, dev_clock(d), uart_on_timeout, s);

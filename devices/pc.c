@@ -361,6 +361,24 @@ static bool add_rng(struct pc *pc, struct err *e)
 	return d && device_realize(d, e);
 }
 
+/* One device for the console and all channels. */
+static bool add_console(struct pc *pc, struct err *e)
+{
+	const struct pc_config *cfg = pc->cfg;
+	struct device *d;
+
+	if (!cfg->console && !cfg->nchannels)
+		return true;
+	d = pc_pci_create(pc, &virtio_console_ops, "console", 0, e);
+	if (!d)
+		return false;
+	if (cfg->console)
+		virtio_console_set_port(d, 0, "", cfg->console);
+	for (unsigned i = 0; i < cfg->nchannels; i++)
+		virtio_console_set_port(d, i + 1, cfg->channels[i].name, cfg->channels[i].chr);
+	return device_realize(d, e);
+}
+
 /* Free pages go back to the host; the machine works without it when no slot is left. */
 static bool add_balloon(struct pc *pc, struct err *e)
 {
@@ -404,7 +422,7 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 	if (!add_ram(pc, e) || (!cfg->kernel && !pc_add_firmware(pc, e)) || !add_chipset(pc, e) ||
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
 	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e) ||
-	    !add_input(pc, e) || !add_balloon(pc, e))
+	    !add_input(pc, e) || !add_console(pc, e) || !add_balloon(pc, e))
 		return false;
 	make_tables(pc);
 	if (!cfg->kernel)

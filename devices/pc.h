@@ -19,6 +19,7 @@ struct net;
 
 #define PC_MAX_DISKS 16		/* of them at most 4 on IDE, 6 on AHCI, CD drives included */
 #define PC_MAX_FLOPPIES 2
+#define PC_MAX_CHANNELS 6
 #define PC_MAX_NICS 4
 #define PC_MAX_SERIAL 4
 #define PC_MAX_MODULES 16
@@ -41,6 +42,11 @@ struct pc_disk {
 struct pc_floppy {
 	struct block *block;		/* NULL: empty */
 	bool readonly;
+};
+
+struct pc_channel {
+	const char *name;		/* 1 to 63 characters */
+	struct chardev *chr;
 };
 
 enum pc_nic_model { PC_NIC_VIRTIO, PC_NIC_E1000 };
@@ -67,6 +73,9 @@ struct pc_config {
 	struct pc_nic nics[PC_MAX_NICS];
 	unsigned nnics;
 	struct chardev *serial[PC_MAX_SERIAL];	/* NULL: no such port */
+	struct chardev *console;	/* hvc0; NULL: none */
+	struct pc_channel channels[PC_MAX_CHANNELS];
+	unsigned nchannels;
 	struct chardev *debugcon;	/* port 0x402, firmware messages; NULL: none */
 	int debug_exit;			/* I/O port of the debug-exit device; <= 0: none */
 	bool display;			/* make a VGA device (and keep vm->display) */

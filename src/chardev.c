@@ -205,6 +205,26 @@ static void arm_flush(struct chardev *c)
 		c->timer_armed = true;
 }
 
+/* From the loop: the device may have waited for room. */
+static void flush_on(struct chardev *c)
+{
+	chardev_flush(c);
+	if (c->sink.writable && chardev_room(c))
+		c->sink.writable(c->sink.dev);
+}
+
+size_t chardev_room(const struct chardev *c)
+{
+	if (!c || c->kind == CHR_NULL || (c->out_fd.fd < 0 && c->kind != CHR_UNIX))
+		return SIZE_MAX;
+	return c->out_fd.fd < 0 ? 0 : c->out.cap - c->out.len;
+}
+
+bool chardev_connected(const struct chardev *c)
+{
+	return c && (c->kind != CHR_UNIX || c->out_fd.fd >= 0);
+}
+
 static void on_timer(void *opaque, unsigned events)
 {
 	struct chardev *c = opaque;
@@ -212,7 +232,7 @@ static void on_timer(void *opaque, unsigned events)
 
 	c->timer_armed = false;
 	if (read(c->timer_fd.fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
-		chardev_flush(c);
+		flush_on(c);
 }
 
 void chardev_write(struct chardev *c, const uint8_t *buf, size_t len)
@@ -237,7 +257,7 @@ void chardev_write(struct chardev *c, const uint8_t *buf, size_t len)
 
 static void on_writable(void *opaque, unsigned events)
 {
-	chardev_flush(opaque);
+	flush_on(opaque);
 }
 
 /* ---- input ---- */
@@ -330,6 +350,10 @@ static void unix_hangup(struct chardev *c)
 	c->in_fd.fd = c->out_fd.fd = -1;
 	c->in_fd.events = 0;
 	c->blocked = c->said_dropped = false;
+	if (c->sink.opened) {		/* the next one does not get the rest of this */
+		c->out.len = 0;
+		c->sink.opened(c->sink.dev, false);
+	}
 	if (!loop_add_fd(c->loop, &c->listen_fd, &e))
 		log_warn("%s", e.msg);
 }
@@ -352,7 +376,7 @@ static void on_readable(void *opaque, unsigned events)
 	ssize_t n;
 
 	if (c->socket && events & LOOP_OUT)
-		chardev_flush(c);
+		flush_on(c);
 	if (!room || !(events & (LOOP_IN | LOOP_HUP))) {
 		if (c->socket && events & LOOP_HUP)
 			unix_hangup(c);
@@ -404,7 +428,9 @@ static void on_connect(void *opaque, unsigned events)
 		return;
 	}
 	c->out_fd.fd = fd;
-	chardev_flush(c);
+	if (c->sink.opened)
+		c->sink.opened(c->sink.dev, true);
+	flush_on(c);
 	watch_input(c);
 }
 

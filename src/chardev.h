@@ -20,6 +20,9 @@ struct chardev;
 struct char_sink {
 	size_t (*can_receive)(void *dev);	/* bytes the device takes now */
 	void (*receive)(void *dev, const uint8_t *buf, size_t len);
+	/* Optional: there is room again; somebody came or went at the other end. */
+	void (*writable)(void *dev);
+	void (*opened)(void *dev, bool open);
 	void *dev;
 };
 
@@ -36,6 +39,9 @@ void chardev_close(struct chardev *c);
 void chardev_attach(struct chardev *c, const struct char_sink *s);
 /* Guest wrote bytes. */
 void chardev_write(struct chardev *c, const uint8_t *buf, size_t len);
+/* Bytes that can be written now without loss, and whether anybody is there to read them. */
+size_t chardev_room(const struct chardev *c);
+bool chardev_connected(const struct chardev *c);
 /* The device can take input again. */
 void chardev_accept_input(struct chardev *c);
 void chardev_add_tap(struct chardev *c, struct char_tap *t);

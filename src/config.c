@@ -128,14 +128,44 @@ static bool opt_display(struct config *c, const char *v, struct err *e)
 	       USAGE(e, "--display %s does not exist; use window or none", v);
 }
 
+static bool is_chardev(const char *v)
+{
+	return !strcmp(v, "stdio") || !strcmp(v, "null") || !strncmp(v, "file:", 5) ||
+	       !strncmp(v, "unix:", 5);
+}
+
 static bool opt_serial(struct config *c, const char *v, struct err *e)
 {
 	if (c->nserial == CFG_MAX_SERIAL)
 		return USAGE(e, "too many --serial: a PC has at most %d ports", CFG_MAX_SERIAL);
-	if (strcmp(v, "stdio") && strcmp(v, "null") && strncmp(v, "file:", 5) &&
-	    strncmp(v, "unix:", 5))
+	if (!is_chardev(v))
 		return USAGE(e, "--serial %s: use stdio, null, file:PATH or unix:PATH", v);
 	c->serial[c->nserial++] = v;
+	return true;
+}
+
+static bool opt_console(struct config *c, const char *v, struct err *e)
+{
+	c->console = v;
+	return is_chardev(v) ||
+	       USAGE(e, "--console %s: use stdio, null, file:PATH or unix:PATH", v);
+}
+
+/* NAME=SPEC; the name becomes a file name in the guest. */
+static bool opt_channel(struct config *c, const char *v, struct err *e)
+{
+	struct cfg_channel *ch = &c->channels[c->nchannels];
+	size_t n = strcspn(v, "=");
+
+	if (c->nchannels == CFG_MAX_CHANNELS)
+		return USAGE(e, "too many --channel: at most %d", CFG_MAX_CHANNELS);
+	if (v[n] != '=' || !is_chardev(v + n + 1))
+		return USAGE(e, "--channel %s: write NAME=unix:PATH, file:PATH, stdio or null", v);
+	if (!n || n >= sizeof(ch->name) || memchr(v, '/', n))
+		return USAGE(e, "--channel %s: a name has 1 to 63 characters and no /", v);
+	memcpy(ch->name, v, n);
+	ch->spec = v + n + 1;
+	c->nchannels++;
 	return true;
 }
 
@@ -291,6 +321,14 @@ const struct option_row config_options[] = {
 	  "Connect a serial port, COM1 first; may be "
 	  "repeated up to four times. Default: stdio without a window, else null.",
 	  .parse = opt_serial },
+	{ "console", 0, "stdio|null|file:PATH|unix:PATH",
+	  "Give the guest a virtio console (hvc0 in Linux). Without --serial, --expect and --send "
+	  "talk to it.",
+	  .parse = opt_console },
+	{ "channel", 0, "NAME=unix:PATH|file:PATH",
+	  "Channel between guest and host: /dev/virtio-ports/NAME in a Linux guest, a socket that "
+	  "hvrun makes (or an output file) here; may be repeated.",
+	  .parse = opt_channel },
 	{ "hpet", 0, NULL,
 	  "Give the guest high precision event timers. Guests with them as clock idle less well.",
 	  FLAG(hpet) },

@@ -19,6 +19,7 @@
 #define CFG_MAX_DISKS 16
 #define CFG_MAX_FLOPPIES 2
 #define CFG_MAX_SERIAL 4
+#define CFG_MAX_CHANNELS 6
 #define CFG_MAX_STEPS 256
 #define CFG_MAX_FAIL_ON 32
 #define CFG_MAX_FORWARDS 32
@@ -44,6 +45,11 @@ struct cfg_disk {
 	bool positional;	/* named without an option */
 	struct block_options io;
 	char *spec;		/* owned: what the strings above point into */
+};
+
+struct cfg_channel {
+	char name[64];
+	const char *spec;	/* of the back end (chardev.h) */
 };
 
 struct cfg_step {
@@ -85,6 +91,9 @@ struct config {
 	double ui_scale;	/* 0: the desktop's */
 	const char *serial[CFG_MAX_SERIAL];
 	unsigned nserial;
+	const char *console;	/* virtio console, NULL: none */
+	struct cfg_channel channels[CFG_MAX_CHANNELS];
+	unsigned nchannels;
 	const char *debugcon;
 	int debug_exit;		/* port, 0: none */
 	enum cfg_boot boot;

@@ -33,7 +33,8 @@ struct app {
 	struct vm *vm;
 	struct pc_config pc;
 	struct block *blocks[PC_MAX_DISKS], *floppies[PC_MAX_FLOPPIES];
-	struct chardev *serial[PC_MAX_SERIAL], *debugcon;
+	struct chardev *serial[PC_MAX_SERIAL], *debugcon, *console, *channels[PC_MAX_CHANNELS];
+	bool script_console;		/* --expect and --send mean the virtio console */
 	struct net *net;
 	struct firmware firmware;
 	struct session *session;
@@ -106,13 +107,15 @@ static bool take_files(struct config *c, struct err *e)
 	return true;
 }
 
-static void choose_display(struct config *c)
+static void choose_display(struct app *a, struct config *c)
 {
 	if (c->display == DISPLAY_AUTO)
 		c->display = getenv("DISPLAY") || getenv("WAYLAND_DISPLAY") ?
 			     DISPLAY_WINDOW : DISPLAY_NONE;
+	a->script_console = c->console && !c->nserial;
 	if (!c->nserial)
-		c->serial[c->nserial++] = c->display == DISPLAY_NONE ? "stdio" : "null";
+		c->serial[c->nserial++] = c->display == DISPLAY_NONE && !c->console ? "stdio" :
+					  "null";
 }
 
 /* Guest memory is reserved lazily; refuse what the host can never give. */
@@ -206,6 +209,25 @@ static bool open_firmware(struct app *a, struct err *e)
 	return true;
 }
 
+static bool open_consoles(struct app *a, struct err *e)
+{
+	if (a->cfg.console) {
+		a->console = a->pc.console = chardev_open(a->cfg.console, a->vm->loop, e);
+		if (!a->console)
+			return false;
+	}
+	for (unsigned i = 0; i < a->cfg.nchannels; i++) {
+		struct cfg_channel *ch = &a->cfg.channels[i];
+
+		a->channels[i] = chardev_open(ch->spec, a->vm->loop, e);
+		if (!a->channels[i])
+			return false;
+		a->pc.channels[i] = (struct pc_channel){ ch->name, a->channels[i] };
+		a->pc.nchannels = i + 1;
+	}
+	return true;
+}
+
 static bool open_chardevs(struct app *a, struct err *e)
 {
 	for (unsigned i = 0; i < a->cfg.nserial; i++) {
@@ -214,6 +236,8 @@ static bool open_chardevs(struct app *a, struct err *e)
 			return false;
 		a->pc.serial[i] = a->serial[i];
 	}
+	if (!open_consoles(a, e))
+		return false;
 	if (!a->cfg.debugcon)
 		return true;
 	a->debugcon = a->pc.debugcon = chardev_open(a->cfg.debugcon, a->vm->loop, e);
@@ -305,7 +329,7 @@ static bool set_up(struct app *a, struct err *e)
 		return err_set(e, HV_EXIT_GENERIC, "cannot open the log file %s", c->log);
 	if (c->verbose)
 		log_set_level(LOG_DEBUG);
-	choose_display(c);
+	choose_display(a, c);
 	if (!take_files(c, e) || !take_machine(a, e) || !check_memory(c, e))
 		return false;
 	a->vm = vm_new(false, e);
@@ -316,7 +340,7 @@ static bool set_up(struct app *a, struct err *e)
 	    !open_chardevs(a, e) ||
 	    !open_net(a, e) || !choose_engine(a, e) || !pc_create(a->vm, &a->pc, e))
 		return false;
-	a->session = session_new(a->vm, c, a->serial[0], e);
+	a->session = session_new(a->vm, c, a->script_console ? a->console : a->serial[0], e);
 	if (!a->session)
 		return false;
 	session_set_disks(a->session, a->hold);
@@ -379,8 +403,10 @@ static void tear_down(struct app *a)
 	for (unsigned i = 0; i < PC_MAX_SERIAL; i++)
 		if (a->serial[i])
 			chardev_close(a->serial[i]);
-	if (a->debugcon)
-		chardev_close(a->debugcon);
+	chardev_close(a->debugcon);
+	chardev_close(a->console);
+	for (unsigned i = 0; i < PC_MAX_CHANNELS; i++)
+		chardev_close(a->channels[i]);
 	if (a->net)
 		net_close(a->net);
 	vm_free(a->vm);

@@ -24,6 +24,7 @@
 /* Device types (chapter 5) */
 #define VIRTIO_ID_NET 1
 #define VIRTIO_ID_BLOCK 2
+#define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG 4
 #define VIRTIO_ID_BALLOON 5
 #define VIRTIO_ID_SCSI 8
@@ -112,6 +113,12 @@ struct net;
 extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops,
 	virtio_vga_ops, virtio_keyboard_ops, virtio_tablet_ops;
 extern const struct device_ops virtio_balloon_ops;
+extern const struct device_ops virtio_console_ops;
+#define VIRTIO_CONSOLE_PORTS 7
+#define VIRTIO_CONSOLE_NAME 63
+struct chardev;
+/* Port 0 is the console (@name ""), the others are channels; before device_realize(). */
+void virtio_console_set_port(struct device *d, unsigned n, const char *name, struct chardev *chr);
 /* How much the guest should give up, and how much it has; under dev_lock. */
 void virtio_balloon_set_target(struct device *d, uint64_t bytes);
 uint64_t virtio_balloon_size(struct device *d);

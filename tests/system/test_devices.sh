@@ -61,3 +61,36 @@ dd if=/init of=/dev/fd0 bs=512 seek=2878 count=2 conv=fsync && dmesg | grep FDC.
 	--floppy "$tmp/random.img"
 [ "$(tail -c 1024 "$tmp/random.img" | head -c 9)" = "#!/bin/sh" ] &&
 	ok "what Debian wrote is in the image" || not_ok "what Debian wrote is in the image"
+
+LIMIT=60 expect_exit "Debian's console on hvc0, --send and --expect on it" 0 "hvc0 only" $HVRUN \
+	--engine soft --display none --net none -m 512M --kernel "$G/vmlinuz" --timeout 50s \
+	--initrd "$G/initrd.gz" --append "console=hvc0 nonet quiet" --console stdio \
+	--expect "hvrun# " --send 'echo $(cat /sys/class/tty/console/active) only\n' \
+	--expect "hvc0 only"
+
+# A program on the host answers what the guest asks, then each side sends 2 MB to the other.
+cat >"$tmp/channel.py" <<'EOS'
+import hashlib, os, socket, sys, time
+for i in range(200):
+    try:
+        s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); break
+    except OSError:
+        time.sleep(0.2)
+s.settimeout(60)
+line = b''
+while not line.endswith(b'\n'): line += s.recv(1)
+h, n = hashlib.md5(), 0
+while n < 2000000:
+    d = s.recv(min(65536, 2000000 - n)); n += len(d); h.update(d)
+    if n < 200000: time.sleep(0.005)		# a slow reader: nothing may get lost
+s.sendall(b'got ' + line.strip() + b' ' + h.hexdigest().encode() + b'\n')
+while True:
+    d = s.recv(65536)
+    if not d: break
+    s.sendall(d)
+EOS
+python3 "$tmp/channel.py" "$tmp/channel" >"$tmp/channel.log" 2>&1 &
+pids="$pids $!"
+debian "a channel carries 2 MB each way" "channel complete" \
+	'exec 5<>/dev/$(ls /sys/class/virtio-ports); dd if=/dev/urandom of=/tmp/b bs=1000 count=2000; S=$(md5sum </tmp/b | cut -c 1-32); echo hi >&5; cat /tmp/b >&5; read -r l <&5; [ "$l" = "got hi $S" ] || echo no; cat /tmp/b >&5 & dd bs=1000 count=2000 iflag=fullblock <&5 | cmp - /tmp/b && echo channel $((1))complete | tr -d 1' \
+	--channel "org.hvrun.test=unix:$tmp/channel"

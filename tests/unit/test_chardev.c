@@ -36,7 +36,7 @@ static void receive(void *dev, const uint8_t *buf, size_t len)
 	room -= len;
 }
 
-static const struct char_sink sink = { can_receive, receive, NULL };
+static const struct char_sink sink = { .can_receive = can_receive, .receive = receive };
 
 static int setup(void **state)
 {
