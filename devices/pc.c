@@ -18,6 +18,7 @@
 #include "debugport.h"
 #include "e1000.h"
 #include "fdc.h"
+#include "hda.h"
 #include "hpet.h"
 #include "i8042.h"
 #include "i8237.h"
@@ -337,6 +338,17 @@ static bool add_nics(struct pc *pc, struct err *e)
 	return true;
 }
 
+static bool add_sound(struct pc *pc, struct err *e)
+{
+	static const struct device_ops *const cards[] = { [PC_SOUND_HDA] = &hda_ops };
+	struct device *d;
+
+	if (pc->cfg->sound == PC_SOUND_NONE)
+		return true;
+	d = pc_pci_create(pc, cards[pc->cfg->sound], "sound", 0, e);
+	return d && device_realize(d, e);
+}
+
 /* Beside the PS/2 devices: they serve guests that have a driver. */
 static bool add_input(struct pc *pc, struct err *e)
 {
@@ -422,7 +434,8 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 	if (!add_ram(pc, e) || (!cfg->kernel && !pc_add_firmware(pc, e)) || !add_chipset(pc, e) ||
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
 	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e) ||
-	    !add_input(pc, e) || !add_console(pc, e) || !add_balloon(pc, e))
+	    !add_input(pc, e) || !add_console(pc, e) || !add_sound(pc, e) ||
+	    !add_balloon(pc, e))
 		return false;
 	make_tables(pc);
 	if (!cfg->kernel)

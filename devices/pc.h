@@ -60,6 +60,8 @@ struct pc_nic {
 /* What firmware tries first; PC_BOOT_DEFAULT: disk, then CD, then floppy. */
 enum pc_boot { PC_BOOT_DEFAULT, PC_BOOT_DISK, PC_BOOT_CD, PC_BOOT_FLOPPY };
 
+enum pc_sound { PC_SOUND_NONE, PC_SOUND_HDA, PC_SOUND_AC97, PC_SOUND_VIRTIO };
+
 struct pc_config {
 	const char *name;		/* SMBIOS product serial, window title; may be NULL */
 	uint64_t ram;			/* bytes, multiple of 1 MiB */
@@ -80,6 +82,7 @@ struct pc_config {
 	int debug_exit;			/* I/O port of the debug-exit device; <= 0: none */
 	bool display;			/* make a VGA device (and keep vm->display) */
 	bool vga_std;			/* plain VGA instead of virtio-vga */
+	enum pc_sound sound;		/* heard by vm->audio */
 	bool no_balloon;		/* leave virtio-balloon out */
 	bool hpet;
 	bool no_rng;			/* leave virtio-rng out */

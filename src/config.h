@@ -9,6 +9,7 @@
 #ifndef HV_CONFIG_H
 #define HV_CONFIG_H
 
+#include "audio.h"
 #include "block.h"
 #include "cpu_options.h"
 #include "err.h"
@@ -34,6 +35,9 @@ enum cfg_boot { BOOT_ORDER_DEFAULT, BOOT_ORDER_DISK, BOOT_ORDER_CD, BOOT_ORDER_F
 
 enum cfg_disk_bus { CFG_BUS_DEFAULT, CFG_BUS_VIRTIO, CFG_BUS_SCSI, CFG_BUS_NVME, CFG_BUS_AHCI,
 		    CFG_BUS_IDE };
+
+enum cfg_sound { CFG_SOUND_DEFAULT, CFG_SOUND_NONE, CFG_SOUND_HDA, CFG_SOUND_AC97,
+		 CFG_SOUND_VIRTIO };
 
 struct cfg_disk {
 	char *path;
@@ -88,6 +92,9 @@ struct config {
 	bool fullscreen;
 	bool hpet;
 	bool vga_std;		/* --vga std */
+	enum cfg_sound sound;
+	enum audio_mic sound_mic;
+	const char *sound_backend;	/* NULL: sdl */
 	double ui_scale;	/* 0: the desktop's */
 	const char *serial[CFG_MAX_SERIAL];
 	unsigned nserial;

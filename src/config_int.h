@@ -28,6 +28,9 @@ bool config_add_disk(struct config *c, const char *v, bool cdrom, struct err *e)
 
 bool config_add_floppy(struct config *c, const char *v, struct err *e);
 
+/* --sound (config_sound.c) */
+bool config_sound(struct config *c, const char *v, struct err *e);
+
 /* --engine, --jit-cache (config_engine.c) */
 bool config_engine(struct config *c, const char *v, struct err *e);
 bool config_jit_cache(struct config *c, const char *v, struct err *e);

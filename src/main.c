@@ -36,6 +36,7 @@ struct app {
 	struct chardev *serial[PC_MAX_SERIAL], *debugcon, *console, *channels[PC_MAX_CHANNELS];
 	bool script_console;		/* --expect and --send mean the virtio console */
 	struct net *net;
+	struct audio *audio;
 	struct firmware firmware;
 	struct session *session;
 	struct disk_hold *hold;
@@ -259,6 +260,30 @@ static bool open_net(struct app *a, struct err *e)
 	return true;
 }
 
+/* A card, and the PC speaker, need a back end; without one neither is heard. */
+static bool open_sound(struct app *a, struct err *e)
+{
+	static const enum pc_sound cards[] = {
+		[CFG_SOUND_NONE] = PC_SOUND_NONE, [CFG_SOUND_HDA] = PC_SOUND_HDA,
+		[CFG_SOUND_AC97] = PC_SOUND_AC97, [CFG_SOUND_VIRTIO] = PC_SOUND_VIRTIO,
+	};
+	struct config *c = &a->cfg;
+
+	if (c->sound == CFG_SOUND_DEFAULT)
+		c->sound = c->display == DISPLAY_WINDOW ? CFG_SOUND_HDA : CFG_SOUND_NONE;
+	a->pc.sound = cards[c->sound];
+	if (c->sound == CFG_SOUND_NONE && !c->sound_backend)
+		return true;
+	a->audio = c->sound_backend && strcmp(c->sound_backend, "sdl") ?
+		   audio_open(c->sound_backend, a->vm->clock, e) :
+		   audio_sdl_open(a->vm->clock, e);
+	if (!a->audio)
+		return false;
+	audio_set_mic(a->audio, c->sound_mic);
+	a->vm->audio = a->audio;
+	return true;
+}
+
 static void describe(struct app *a)
 {
 	const struct config *c = &a->cfg;
@@ -337,8 +362,8 @@ static bool set_up(struct app *a, struct err *e)
 		return false;
 	describe(a);
 	if (!open_disks(a, e) || !open_floppies(a, e) || !open_firmware(a, e) ||
-	    !open_chardevs(a, e) ||
-	    !open_net(a, e) || !choose_engine(a, e) || !pc_create(a->vm, &a->pc, e))
+	    !open_chardevs(a, e) || !open_net(a, e) || !open_sound(a, e) ||
+	    !choose_engine(a, e) || !pc_create(a->vm, &a->pc, e))
 		return false;
 	a->session = session_new(a->vm, c, a->script_console ? a->console : a->serial[0], e);
 	if (!a->session)
@@ -391,6 +416,7 @@ static void tear_down(struct app *a)
 		vm_stop(a->vm);
 		devices_free(a->vm);
 	}
+	audio_close(a->audio);
 	if (a->window)
 		window_close(a->window);
 	for (unsigned i = 0; i < PC_MAX_DISKS; i++)

@@ -23,6 +23,7 @@ struct cpu_ops;
 struct vcpu;
 struct display;
 struct input;
+struct audio;
 struct x86_state;
 struct media;
 
@@ -57,6 +58,7 @@ struct vm {
 	struct irq_line nmi;		/* board-raised NMI */
 	struct display *display;	/* primary display, may be NULL */
 	struct input *input;
+	struct audio *audio;		/* NULL: nobody listens; set before devices are made */
 	struct media *media;		/* drives, media.c; NULL: none */
 	/* IOAPIC's EOI entry point; called by lapic.c or the KVM engine, under dev_lock. */
 	void (*eoi)(void *opaque, uint8_t vector);

@@ -24,4 +24,9 @@ void window_close(struct window *w);
 /* For hvrun doctor: can windows be drawn with OpenGL, and by what?  A line into @out. */
 bool window_check_gl(char *out, size_t len);
 
+/* The host's speakers and microphone (SDL2); see src/audio.h. */
+struct audio;
+struct vclock;
+struct audio *audio_sdl_open(struct vclock *clk, struct err *e);
+
 #endif

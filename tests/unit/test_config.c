@@ -45,6 +45,21 @@ static void test_values(void **st)
 	assert_true(cfg.debug_exit == 0xf4 && cfg.discard);
 }
 
+static void test_sound(void **st)
+{
+	assert_true(parse("--sound|hda"));
+	assert_true(cfg.sound == CFG_SOUND_HDA && !cfg.sound_backend && !cfg.sound_mic);
+	assert_true(parse("--sound|none,mic=tone,backend=wav:a,b.wav"));
+	assert_true(cfg.sound == CFG_SOUND_NONE && cfg.sound_mic == AUDIO_MIC_TONE);
+	assert_string_equal(cfg.sound_backend, "wav:a,b.wav");
+	assert_false(parse("--sound|gus"));
+	assert_false(parse("--sound|hda,"));
+	assert_false(parse("--sound|hda,mic=loud"));
+	assert_false(parse("--sound|hda,backend=wav:"));
+	assert_false(parse("--sound|hda,backend=oss"));
+	assert_int_equal(err.exit_code, HV_EXIT_USAGE);
+}
+
 static void test_engine_keys(void **st)
 {
 	assert_true(parse("--engine|soft,verify,stats|--jit-cache|8M|--cpus|2"));
@@ -153,7 +168,8 @@ static int clean_up(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values), cmocka_unit_test(test_engine_keys),
+		cmocka_unit_test(test_values), cmocka_unit_test(test_sound),
+		cmocka_unit_test(test_engine_keys),
 		cmocka_unit_test(test_disk_keys),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_unescape),

@@ -1,0 +1,132 @@
+#!/bin/sh
+# Debian's ALSA drivers and aplay on each sound card: what comes out is what went in.
+. "$(dirname "$0")/lib.sh"
+here=$(dirname "$0")/../..
+G=$here/build/guest-full
+KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel"; exit 1; }
+
+# ---- the guest: alsa-utils and the drivers, in an archive behind the initramfs ----
+root=$tmp/root
+mkdir -p "$root/snd" "$root/bin" "$root/usr/share" "$root/etc"
+echo audio:x:29: >"$root/etc/group"
+for p in aplay arecord amixer speaker-test; do
+	command -v $p >/dev/null || { skip "sound" "$p is missing (package alsa-utils)"; exit 0; }
+	cp -L "$(command -v $p)" "$root/bin/"
+	for l in $(ldd "$(command -v $p)" | grep -o '/[^ ]*'); do
+		mkdir -p "$root$(dirname "$l")"
+		cp -L "$l" "$root$l"
+	done
+done
+cp -r /usr/share/alsa "$root/usr/share/"
+moddir=$(echo "$G"/lib/modules/*)
+release=$(basename "$moddir")
+depmod -b "$G" "$release"
+# load order of MODULE... with what they need
+order() {
+	for m in "$@"; do
+		modprobe -d "$G" -S "$release" --show-depends --ignore-install "$m" 2>/dev/null |
+			sed -n 's/^insmod \([^ ]*\).*/\1/p'
+	done | awk '!seen[$0]++'
+}
+for card in hda ac97 virtio; do
+	case $card in
+	hda) set -- snd-hda-codec-generic snd-hda-intel ;;
+	ac97) set -- snd-intel8x0 ;;
+	virtio) set -- virtio_pci virtio_snd ;;
+	esac
+	for f in $(order "$@"); do
+		cp "$f" "$root/snd/"
+		basename "$f" >>"$root/snd/$card"
+	done
+done
+cat >"$root/snd/start" <<'EOS'
+# . /snd/start CARD: loads the driver, opens the mixer
+for m in $(cat /snd/$1); do insmod /snd/$m 2>/dev/null; done
+n=0
+until [ -e /dev/snd/pcmC0D0p ] || [ $n = 50 ]; do n=$((n + 1)); sleep 0.1; done
+cat /proc/asound/cards
+for c in Master PCM Front Line Capture; do amixer -q sset $c 100% unmute cap 2>/dev/null; done
+for c in Master PCM Front Line Capture; do amixer -q sset $c 100% unmute 2>/dev/null; done
+amixer -q sset Line cap 2>/dev/null
+echo "sound is" ready
+EOS
+
+# ---- the judge ------------------------------------------------------------------
+cat >"$tmp/tone.py" <<'EOS'
+# tone.py make FILE HZ SECONDS | hear FILE HZ SECONDS...: each part between silences is one tone
+import array, math, sys, wave
+RATE = 48000
+def make(path, hz, secs):
+    s = array.array('h')
+    for i in range(int(RATE * secs)):
+        v = int(16000 * math.sin(2 * math.pi * hz * i / RATE))
+        s.extend((v, v))
+    w = wave.open(path, 'wb')
+    w.setparams((2, 2, RATE, 0, 'NONE', ''))
+    w.writeframes(s.tobytes())
+def parts(x):
+    """[start, end) of what sounds; 100 ms of silence part it."""
+    out = []
+    for i, v in enumerate(x):
+        if v > 800 or v < -800:
+            if out and i - out[-1][1] < RATE // 10:
+                out[-1][1] = i + 1
+            else:
+                out.append([i, i + 1])
+    return out
+def judge(name, x, hz, secs):
+    cross = [i for i in range(1, len(x)) if x[i - 1] < 0 <= x[i]]
+    periods = [b - a for a, b in zip(cross, cross[1:])]
+    got = (len(cross) - 1) * RATE / (cross[-1] - cross[0])
+    bad = [p for p in periods if abs(p - RATE / hz) > 2]
+    print(f'{name}: {got:.2f} Hz for {len(x) / RATE:.3f} s, periods {min(periods)}..{max(periods)}')
+    return abs(got - hz) < 0.5 and not bad and abs(len(x) / RATE - secs) < 0.05
+path, hz = sys.argv[2], float(sys.argv[3])
+if sys.argv[1] == 'make':
+    make(path, hz, float(sys.argv[4]))
+    sys.exit()
+data = open(path, 'rb').read()
+s = array.array('h', data[44:len(data) & ~3] if data[:4] == b'RIFF' else data[:len(data) & ~3])
+good = True
+for side in (0, 1):
+    x = s[side::2]
+    found = parts(x)
+    print(f'{len(x)} frames, {len(found)} parts')
+    good &= len(found) == len(sys.argv[4:])
+    for (a, b), secs in zip(found, sys.argv[4:]):
+        good &= judge('left right'.split()[side], x[a:b], hz, float(secs))
+sys.exit(not good)
+EOS
+python3 "$tmp/tone.py" make "$root/snd/tone.wav" 440 3
+(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$tmp/sound.gz"
+cat "$G/initrd.gz" "$tmp/sound.gz" >"$tmp/initrd.gz"
+
+# guest NAME CARD BACKEND STEPS...: boots, loads the driver of CARD, does the steps.
+guest() {
+	name=$1 card=$2 backend=$3
+	shift 3
+	LIMIT=100 expect_exit "$name" 0 "sound is ready" $HVRUN --engine soft --display none -m 512M \
+		--net none --sound "$card,mic=tone,backend=$backend" --kernel "$G/vmlinuz" \
+		--initrd "$tmp/initrd.gz" --append "console=ttyS0 nonet quiet" --timeout 90s \
+		--fail-on "Kernel panic" --fail-on "BUG:" --expect "hvrun# " \
+		--send ". /snd/start $card\n" --expect "sound is ready" --expect "hvrun# " "$@"
+}
+# hears NAME FILE SECONDS...: tones of 440 Hz without a hole
+hears() {
+	name=$1 file=$2
+	shift 2
+	python3 "$tmp/tone.py" hear "$file" 440 "$@" >"$tmp/out" 2>&1 && ok "$name" ||
+		not_ok "$name" "$(cat "$tmp/out")"
+}
+for card in hda; do
+	guest "$card: Debian's driver finds it" $card "wav:$tmp/$card.wav" \
+		--send 'aplay -q /snd/tone.wav && echo played" it"\n' --expect "played it" \
+		--send 'arecord -q -f S16_LE -c 2 -r 48000 -d 1 /tmp/r && aplay -q /tmp/r && echo heard" it"\n' \
+		--expect "heard it"
+	hears "$card: a tone of 440 Hz, and a recorded one, without a hole" "$tmp/$card.wav" 3 1
+done
+# SDL's file takes 1024 frames each 21.3 ms, but counts whole milliseconds: none before its time
+export SDL_AUDIODRIVER=disk SDL_DISKAUDIOFILE="$tmp/sdl.raw" SDL_DISKAUDIODELAY=22
+guest "hda through SDL" hda sdl \
+	--send 'aplay -q /snd/tone.wav && sleep 1 && echo played" it"\n' --expect "played it"
+hears "SDL gets 440 Hz without a hole" "$tmp/sdl.raw" 3

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* Voices: rings, gain, microphone; the WAV file. */
+#include "../lib/testvm.h"
+#include "../../src/audio.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static unsigned wakes;
+
+static void woken(struct audio *a)
+{
+	wakes++;
+}
+
+static const struct audio_backend pull_backend = { .name = "pull", .wake = woken };
+
+static int16_t block[2 * 96000];
+
+static void fill(unsigned n, int16_t l, int16_t r)
+{
+	for (unsigned i = 0; i < n; i++) {
+		block[2 * i] = l;
+		block[2 * i + 1] = r;
+	}
+}
+
+/* A voice gathers 80 ms, plays without a hole, waits anew when dry, skips what is late. */
+static void test_ring(void **st)
+{
+	struct vclock *clk = vclock_new(true);
+	struct audio *a = audio_new(&pull_backend, clk, NULL);
+	struct audio_voice *v = audio_voice_new(a, "v", false);
+	static uint32_t out[AUDIO_RING];
+
+	wakes = 0;
+	audio_voice_start(v, 48000);
+	assert_true(wakes == 1 && audio_playing(a));
+	fill(4000, 1000, -1000);
+	audio_play(v, block, 2000);
+	assert_int_equal(wakes, 2);
+	assert_int_equal(audio_pull(v, out, 100), 0);	/* 2000 < 3840 */
+	audio_play(v, block, 2000);
+	assert_int_equal(wakes, 2);			/* it was not empty */
+	assert_int_equal(audio_pull(v, out, 3000), 3000);
+	assert_true(out[2999] == audio_frame(1000, -1000));
+	assert_int_equal(audio_pull(v, out, 3000), 1000);	/* dry: gather again */
+	audio_play(v, block, 3000);
+	assert_int_equal(audio_pull(v, out, 100), 0);
+	audio_voice_stop(v);				/* the end is heard */
+	assert_int_equal(audio_pull(v, out, 5000), 3000);
+	assert_false(audio_voice_pending(v) || audio_playing(a));
+	audio_voice_start(v, 48000);
+	fill(30000, 5, 5);
+	audio_play(v, block, 30000);			/* 625 ms late: down to 80 ms */
+	assert_int_equal(audio_pull(v, out, AUDIO_RING), 3840);
+	for (unsigned i = 0; i < 4; i++)
+		audio_play(v, block, 30000);		/* no room: dropped, never blocks */
+	audio_voice_free(v);
+	audio_close(a);
+	vclock_free(clk);
+}
+
+static void test_gain(void **st)
+{
+	struct vclock *clk = vclock_new(true);
+	struct audio *a = audio_new(&pull_backend, clk, NULL);
+	struct audio_voice *v = audio_voice_new(a, "v", false);
+	uint32_t out[4];
+
+	audio_voice_start(v, 8000);
+	audio_voice_gain(v, AUDIO_UNITY / 2, 1u << 30);	/* never above 1 */
+	fill(1000, INT16_MIN, INT16_MIN);
+	audio_play(v, block, 1000);
+	assert_int_equal(audio_pull(v, out, 4), 4);
+	assert_true(audio_left(out[0]) == -16384 && audio_right(out[0]) == INT16_MIN);
+	for (unsigned i = 1; i < AUDIO_MAX_VOICES; i++)
+		assert_non_null(audio_voice_new(a, "v", false));
+	assert_null(audio_voice_new(a, "one too many", false));
+	assert_null(audio_voice_new(NULL, "no back end", false));
+	audio_voice_start(NULL, 48000);			/* nobody hears: no harm */
+	audio_play(NULL, block, 10);
+	audio_voice_stop(NULL);
+	audio_voice_free(NULL);
+	audio_close(a);
+	vclock_free(clk);
+}
+
+static unsigned rises(const int16_t *s, unsigned n)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 1; i < n; i++)
+		count += s[2 * i - 2] < 0 && s[2 * i] >= 0;
+	return count;
+}
+
+static void test_microphone(void **st)
+{
+	struct vclock *clk = vclock_new(true);
+	struct audio *a = audio_new(&pull_backend, clk, NULL);
+	struct audio_voice *v = audio_voice_new(a, "mic", true);
+	uint32_t said[3] = { audio_frame(1, 2), audio_frame(3, 4), audio_frame(5, 6) };
+
+	audio_voice_start(v, 44100);
+	fill(44100, 7, 7);
+	audio_record(v, block, 44100);			/* off: silence */
+	assert_int_equal(rises(block, 44100), 0);
+	assert_true(!block[0] && !block[88199]);
+	audio_set_mic(a, AUDIO_MIC_TONE);
+	audio_record(v, block, 22050);			/* without a step at the seam */
+	audio_record(v, block + 44100, 22050);
+	assert_in_range(rises(block, 44100), 439, 440);
+	audio_set_mic(a, AUDIO_MIC_ON);
+	audio_push(v, said, 3);
+	audio_record(v, block, 5);
+	assert_true(block[0] == 1 && block[5] == 6 && !block[6] && !block[9]);
+	audio_push(v, said, 3);
+	audio_voice_start(v, 44100);			/* said before: not heard */
+	audio_record(v, block, 5);
+	assert_int_equal(block[0], 0);
+	audio_record(NULL, block, 5);
+	audio_close(a);
+	vclock_free(clk);
+}
+
+static char path[64];
+
+/* Samples of the WAV file at @path; checks its header. */
+static unsigned read_wav(int16_t *out, unsigned max)
+{
+	uint8_t h[44];
+	FILE *f = fopen(path, "rb");
+	unsigned n;
+
+	assert_non_null(f);
+	assert_int_equal(fread(h, 1, 44, f), 44);
+	assert_memory_equal(h, "RIFF", 4);
+	assert_memory_equal(h + 8, "WAVEfmt ", 8);
+	assert_true(ld_le16(h + 20) == 1 && ld_le16(h + 22) == 2 && ld_le32(h + 24) == 48000 &&
+		    ld_le16(h + 34) == 16);
+	n = (unsigned)fread(out, 4, max, f);
+	fclose(f);
+	assert_int_equal(ld_le32(h + 40), n * 4);
+	assert_int_equal(ld_le32(h + 4), n * 4 + 36);
+	return n;
+}
+
+/* Two voices on one time line: mixed where both sound, clipped, a long pause shortened. */
+static void test_wav(void **st)
+{
+	static int16_t got[2 * 400000];
+	struct vclock *clk = vclock_new(true);
+	struct err e = { 0 };
+	struct audio_voice *v, *w;
+	struct audio *a;
+	char spec[80];
+	unsigned n;
+
+	snprintf(path, sizeof(path), "/tmp/hvrun-wav-%d", (int)getpid());
+	snprintf(spec, sizeof(spec), "wav:%s", path);
+	a = audio_open(spec, clk, &e);
+	assert_non_null(a);
+	v = audio_voice_new(a, "v", false);
+	w = audio_voice_new(a, "w", false);
+	vclock_advance(clk, 3 * NS_PER_SEC);	/* silence before the first sound is not kept */
+	audio_voice_start(v, 48000);
+	audio_voice_start(w, 24000);
+	fill(48000, 20000, -20000);
+	audio_play(v, block, 48000);
+	vclock_advance(clk, NS_PER_SEC / 2);
+	audio_voice_start(w, 24000);		/* from the middle, at another rate */
+	audio_play(w, block, 24000);
+	audio_voice_stop(v);
+	vclock_advance(clk, 100 * NS_PER_SEC);
+	audio_voice_start(v, 48000);
+	audio_play(v, block, 10);
+	audio_close(a);
+	n = read_wav(got, 400000);
+	assert_int_equal(n, 24000 + 48000 + 48000 + 10);
+	assert_true(got[2 * 100] == 20000 && got[2 * 100 + 1] == -20000);
+	assert_true(got[2 * 40000] == 32767 && got[2 * 40000 + 1] == -32768);
+	assert_true(got[2 * 60000] == 20000 && got[2 * 80000] == 0 && got[2 * 120005] == 20000);
+	unlink(path);
+	vclock_free(clk);
+}
+
+static void test_open(void **st)
+{
+	struct vclock *clk = vclock_new(true);
+	struct err e = { 0 };
+	struct audio *a = audio_open("none", clk, &e);
+
+	assert_non_null(a);
+	audio_close(a);
+	assert_null(audio_open("wav:/no/such/folder/x.wav", clk, &e));
+	assert_int_equal(e.exit_code, HV_EXIT_HOST);
+	assert_null(audio_open("oss", clk, &e));
+	assert_int_equal(e.exit_code, HV_EXIT_USAGE);
+	audio_close(NULL);
+	vclock_free(clk);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ring), cmocka_unit_test(test_gain),
+		cmocka_unit_test(test_microphone), cmocka_unit_test(test_wav),
+		cmocka_unit_test(test_open),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
