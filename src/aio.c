@@ -5,21 +5,49 @@
 #include <errno.h>
 #include <limits.h>
 #include <liburing.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #define RING_ENTRIES 256u
 
 struct aio {
 	struct io_uring ring;
 	struct loop *loop;
-	struct loop_fd fd;
+	struct loop_fd fd;		/* an eventfd, raised by the ring */
+	struct loop_idle idle_watch;
 	void (*done)(void *opaque, void *tag, int result);
 	void (*idle)(void *opaque);
 	void *opaque;
-	unsigned busy, prepared;
+	_Atomic unsigned busy;		/* written under dev_lock */
+	unsigned prepared;
 };
 
-/* The ring's descriptor is readable while completions wait. */
+static bool idle_busy(void *opaque)
+{
+	return atomic_load_explicit(&((struct aio *)opaque)->busy, memory_order_relaxed);
+}
+
+static bool idle_ready(void *opaque)
+{
+	return io_uring_cq_ready(&((struct aio *)opaque)->ring);
+}
+
+static void idle_look(void *opaque, bool on)
+{
+	io_uring_cq_eventfd_toggle(&((struct aio *)opaque)->ring, !on);
+}
+
+static void idle_done(void *opaque)
+{
+	struct aio *a = opaque;
+
+	if (aio_reap(a, false))
+		a->idle(a->opaque);
+}
+
+/* Completions raised the eventfd (edge-triggered: it is never read). */
 static void ring_ready(void *opaque, unsigned events)
 {
 	struct aio *a = opaque;
@@ -42,13 +70,19 @@ struct aio *aio_new(struct loop *loop, void (*done)(void *opaque, void *tag, int
 		free(a);
 		return NULL;
 	}
-	a->fd = (struct loop_fd){ .fd = a->ring.ring_fd, .events = LOOP_IN, .fn = ring_ready,
-				  .opaque = a };
-	if (!loop_add_fd(loop, &a->fd, NULL)) {
+	a->fd = (struct loop_fd){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+				  .events = LOOP_IN | LOOP_EDGE, .fn = ring_ready, .opaque = a };
+	if (a->fd.fd < 0 || io_uring_register_eventfd(&a->ring, a->fd.fd) ||
+	    !loop_add_fd(loop, &a->fd, NULL)) {
 		io_uring_queue_exit(&a->ring);
+		if (a->fd.fd >= 0)
+			close(a->fd.fd);
 		free(a);
 		return NULL;
 	}
+	a->idle_watch = (struct loop_idle){ .busy = idle_busy, .ready = idle_ready,
+					    .watch = idle_look, .fn = idle_done, .opaque = a };
+	loop_add_idle(loop, &a->idle_watch);
 	return a;
 }
 
@@ -57,8 +91,10 @@ void aio_free(struct aio *a)
 	if (!a)
 		return;
 	HV_BUG_ON(a->busy);
+	loop_del_idle(a->loop, &a->idle_watch);
 	loop_del_fd(a->loop, &a->fd);
 	io_uring_queue_exit(&a->ring);
+	close(a->fd.fd);
 	free(a);
 }
 

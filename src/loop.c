@@ -26,7 +26,24 @@ struct loop {
 	_Atomic bool quit;
 	_Atomic bool awake;	/* the thread will look at clock and work before it sleeps */
 	_Atomic(struct loop_work *) posted;
+	/* Leaf: descriptors by slot, so that a late event finds out that its own is gone. */
+	pthread_mutex_t fds_lock;
+	struct fd_slot {
+		struct loop_fd *f;		/* NULL: free */
+		uint32_t seq;
+	} *fds;
+	unsigned nfds;
+	pthread_mutex_t idle_lock;		/* held by the vCPU that watches */
+	struct loop_idle *idlers;		/* change: dev_lock and idle_lock */
+	uint64_t idle_ns;			/* under idle_lock: how long to watch */
+	unsigned idle_skipped;
 };
+
+#define NO_FD UINT64_MAX	/* data of the wake-up descriptor */
+#define IDLE_MAX_NS 50000u
+#define IDLE_START_NS 12000u
+#define IDLE_MIN_NS 3000u
+#define IDLE_SKIP 64u		/* sleeps without a look, once looking has not paid off */
 
 static void loop_wake(void *opaque)
 {
@@ -42,8 +59,11 @@ static void loop_wake(void *opaque)
 struct loop *loop_new(pthread_mutex_t *dev_lock, struct vclock *clk, struct err *e)
 {
 	struct loop *l = hv_zalloc(sizeof(*l));
-	struct epoll_event ev = { .events = EPOLLIN };
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = NO_FD };
 
+	pthread_mutex_init(&l->fds_lock, NULL);
+	pthread_mutex_init(&l->idle_lock, NULL);
+	l->idle_ns = IDLE_START_NS;
 	l->lock = dev_lock;
 	l->clk = clk;
 	l->awake = true;
@@ -69,30 +89,87 @@ void loop_free(struct loop *l)
 		close(l->ep);
 	if (l->wake_fd >= 0)
 		close(l->wake_fd);
+	pthread_mutex_destroy(&l->fds_lock);
+	pthread_mutex_destroy(&l->idle_lock);
+	free(l->fds);
 	free(l);
 }
 
 static uint32_t to_epoll(unsigned ev)
 {
-	return (ev & LOOP_IN ? EPOLLIN : 0) | (ev & LOOP_OUT ? EPOLLOUT : 0);
+	return (ev & LOOP_EDGE ? EPOLLET : 0) | (ev & LOOP_IN ? EPOLLIN : 0) | (ev & LOOP_OUT ? EPOLLOUT : 0);
+}
+
+static void take_slot(struct loop *l, struct loop_fd *f)
+{
+	pthread_mutex_lock(&l->fds_lock);
+	for (f->slot = 0; f->slot < l->nfds && l->fds[f->slot].f; f->slot++)
+		;
+	if (f->slot == l->nfds) {
+		struct fd_slot *more = hv_zalloc((l->nfds + 16) * sizeof(*more));
+
+		if (l->nfds)
+			memcpy(more, l->fds, l->nfds * sizeof(*more));
+		free(l->fds);
+		l->fds = more;
+		l->nfds += 16;
+	}
+	l->fds[f->slot].f = f;
+	pthread_mutex_unlock(&l->fds_lock);
+}
+
+static void free_slot(struct loop *l, struct loop_fd *f)
+{
+	pthread_mutex_lock(&l->fds_lock);
+	l->fds[f->slot].f = NULL;
+	l->fds[f->slot].seq++;
+	f->active = false;
+	pthread_mutex_unlock(&l->fds_lock);
+}
+
+static uint64_t slot_data(struct loop *l, const struct loop_fd *f)
+{
+	uint64_t v;
+
+	pthread_mutex_lock(&l->fds_lock);
+	v = (uint64_t)f->slot << 32 | l->fds[f->slot].seq;
+	pthread_mutex_unlock(&l->fds_lock);
+	return v;
+}
+
+/* Under dev_lock.  NULL: it was deleted since the event. */
+static struct loop_fd *slot_find(struct loop *l, uint64_t data)
+{
+	struct loop_fd *f = NULL;
+
+	pthread_mutex_lock(&l->fds_lock);
+	if (data >> 32 < l->nfds && l->fds[data >> 32].seq == (uint32_t)data)
+		f = l->fds[data >> 32].f;
+	pthread_mutex_unlock(&l->fds_lock);
+	return f;
 }
 
 bool loop_add_fd(struct loop *l, struct loop_fd *f, struct err *e)
 {
-	struct epoll_event ev = { .events = to_epoll(f->events), .data.ptr = f };
+	struct epoll_event ev = { .events = to_epoll(f->events) };
 
-	if (epoll_ctl(l->ep, EPOLL_CTL_ADD, f->fd, &ev) < 0)
-		return err_errno(e, HV_EXIT_HOST, errno, "cannot watch descriptor %d", f->fd);
+	take_slot(l, f);
+	ev.data.u64 = slot_data(l, f);
 	f->active = true;
+	if (epoll_ctl(l->ep, EPOLL_CTL_ADD, f->fd, &ev) < 0) {
+		free_slot(l, f);
+		return err_errno(e, HV_EXIT_HOST, errno, "cannot watch descriptor %d", f->fd);
+	}
 	return true;
 }
 
 void loop_mod_fd(struct loop *l, struct loop_fd *f, unsigned events)
 {
-	struct epoll_event ev = { .events = to_epoll(events), .data.ptr = f };
+	struct epoll_event ev = { .events = to_epoll(events) };
 
 	if (!f->active || f->events == events)
 		return;
+	ev.data.u64 = slot_data(l, f);
 	f->events = events;
 	epoll_ctl(l->ep, EPOLL_CTL_MOD, f->fd, &ev);
 }
@@ -101,7 +178,7 @@ void loop_del_fd(struct loop *l, struct loop_fd *f)
 {
 	if (!f->active)
 		return;
-	f->active = false;
+	free_slot(l, f);
 	epoll_ctl(l->ep, EPOLL_CTL_DEL, f->fd, NULL);
 }
 
@@ -158,11 +235,11 @@ static int wait_events(struct loop *l, struct epoll_event *ev, int max, int time
 
 static void dispatch_fd(struct loop *l, const struct epoll_event *ev)
 {
-	struct loop_fd *f = ev->data.ptr;
+	struct loop_fd *f;
 	unsigned got = 0;
 	uint64_t junk;
 
-	if (!f) {
+	if (ev->data.u64 == NO_FD) {
 		if (read(l->wake_fd, &junk, sizeof(junk)) < 0)
 			return;
 		return;
@@ -170,7 +247,8 @@ static void dispatch_fd(struct loop *l, const struct epoll_event *ev)
 	got |= ev->events & EPOLLIN ? LOOP_IN : 0;
 	got |= ev->events & EPOLLOUT ? LOOP_OUT : 0;
 	got |= ev->events & (EPOLLHUP | EPOLLERR) ? LOOP_HUP : 0;
-	if (f->active)
+	f = slot_find(l, ev->data.u64);
+	if (f)
 		f->fn(f->opaque, got);
 }
 
@@ -186,6 +264,96 @@ void loop_poll(struct loop *l, int timeout_ms)
 		dispatch_fd(l, &ev[i]);
 	run_posted(l);
 	vclock_run(l->clk);
+	pthread_mutex_unlock(l->lock);
+}
+
+/* ---- Watching instead of sleeping ---- */
+
+void loop_add_idle(struct loop *l, struct loop_idle *i)
+{
+	pthread_mutex_lock(&l->idle_lock);
+	i->next = l->idlers;
+	l->idlers = i;
+	pthread_mutex_unlock(&l->idle_lock);
+}
+
+void loop_del_idle(struct loop *l, struct loop_idle *i)
+{
+	struct loop_idle **p = &l->idlers;
+
+	pthread_mutex_lock(&l->idle_lock);	/* who watches does not take dev_lock meanwhile */
+	while (*p && *p != i)
+		p = &(*p)->next;
+	if (*p)
+		*p = i->next;
+	pthread_mutex_unlock(&l->idle_lock);
+}
+
+static bool any_ready(const struct loop *l)
+{
+	bool ready = false;
+
+	for (const struct loop_idle *i = l->idlers; i; i = i->next)
+		ready |= i->ready(i->opaque);
+	return ready;
+}
+
+static void watch(struct loop *l, bool on)
+{
+	for (struct loop_idle *i = l->idlers; i; i = i->next)
+		i->watch(i->opaque, on);
+}
+
+static void spin(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
+{
+	uint64_t end = host_now_ns() + l->idle_ns;
+	bool ready = any_ready(l), asked = false;
+
+	while (!ready && !asked && host_now_ns() < end) {
+		for (unsigned i = 0; i < 16; i++)
+			__builtin_ia32_pause();
+		ready = any_ready(l);
+		asked = atomic_load_explicit(word, memory_order_relaxed) & mask;
+	}
+	if (ready)
+		l->idle_ns = MIN(MAX(l->idle_ns * 2, IDLE_START_NS), IDLE_MAX_NS);
+	else if (!asked)
+		l->idle_ns = l->idle_ns / 2 < IDLE_MIN_NS ? 0 : l->idle_ns / 2;
+}
+
+/* Worth a look, and how long: not when the last looks have all been in vain. */
+static bool may_spin(struct loop *l)
+{
+	bool busy = false;
+
+	for (const struct loop_idle *i = l->idlers; i && !busy; i = i->next)
+		busy = i->busy(i->opaque);
+	if (busy && !l->idle_ns && ++l->idle_skipped >= IDLE_SKIP) {
+		l->idle_skipped = 0;
+		l->idle_ns = IDLE_START_NS;
+	}
+	return busy && l->idle_ns;
+}
+
+void loop_idle(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
+{
+	bool ready = false;
+
+	if (!__atomic_load_n(&l->idlers, __ATOMIC_RELAXED) || pthread_mutex_trylock(&l->idle_lock))
+		return;
+	if (may_spin(l)) {
+		watch(l, true);
+		spin(l, word, mask);
+		watch(l, false);
+		ready = any_ready(l);	/* what came last woke nobody */
+	}
+	pthread_mutex_unlock(&l->idle_lock);
+	if (!ready)
+		return;
+	pthread_mutex_lock(l->lock);
+	for (struct loop_idle *i = l->idlers; i; i = i->next)
+		if (i->ready(i->opaque))
+			i->fn(i->opaque);
 	pthread_mutex_unlock(l->lock);
 }
 

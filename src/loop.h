@@ -19,7 +19,8 @@ void loop_free(struct loop *l);		/* stops the thread first */
 bool loop_start(struct loop *l, struct err *e);
 void loop_stop(struct loop *l);
 
-enum { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4 };
+/* LOOP_EDGE: called once for each time the descriptor becomes ready, not while it is. */
+enum { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4, LOOP_EDGE = 8 };
 
 /* One per descriptor, owned by the caller, alive until loop_del_fd() returned. */
 struct loop_fd {
@@ -27,7 +28,8 @@ struct loop_fd {
 	unsigned events;	/* LOOP_IN | LOOP_OUT wanted; change with loop_mod_fd() */
 	void (*fn)(void *opaque, unsigned events);
 	void *opaque;
-	bool active;		/* loop.c only */
+	bool active;		/* loop.c only, as what follows */
+	unsigned slot;
 };
 bool loop_add_fd(struct loop *l, struct loop_fd *f, struct err *e);
 void loop_mod_fd(struct loop *l, struct loop_fd *f, unsigned events);
@@ -41,6 +43,24 @@ struct loop_work {
 	int queued;		/* loop.c only */
 };
 void loop_post(struct loop *l, struct loop_work *w);
+
+/*
+ * What an idle vCPU watches for some microseconds before it sleeps, so that a
+ * completion that is about to come needs no other thread.  Added and removed
+ * under dev_lock, or before the loop starts.
+ */
+struct loop_idle {
+	bool (*busy)(void *opaque);		/* may something come soon? */
+	bool (*ready)(void *opaque);		/* has it? */
+	void (*watch)(void *opaque, bool on);	/* on: the loop need not be woken for it */
+	void (*fn)(void *opaque);		/* work it off; under dev_lock */
+	void *opaque;
+	struct loop_idle *next;			/* loop.c only */
+};
+void loop_add_idle(struct loop *l, struct loop_idle *i);
+void loop_del_idle(struct loop *l, struct loop_idle *i);
+/* vCPU thread, no locks held: returns when *@word has one of @mask, or soon. */
+void loop_idle(struct loop *l, const _Atomic uint32_t *word, uint32_t mask);
 
 /* Tests without a thread: run what is ready now, at most one pass; under dev_lock not held. */
 void loop_poll(struct loop *l, int timeout_ms);

@@ -4,6 +4,7 @@
  * reset; see vcpu.h.
  */
 #include "vcpu.h"
+#include "../loop.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@ static void vcpu_sleep(struct vcpu *v, uint32_t mask)
 {
 	mask |= VCPU_REQ_LEAVE;
 	for (;;) {
+		loop_idle(v->vm->loop, &v->req, mask);
 		atomic_store(&v->sleeping, 1);
 		if (atomic_load(&v->req) & mask)
 			break;

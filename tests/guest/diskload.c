@@ -8,12 +8,10 @@
 #define SAMPLES (1u << 20)
 #include <fcntl.h>
 #include <linux/aio_abi.h>
-#include <linux/fs.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,7 +45,8 @@ int main(int argc, char **argv)
 	if (argc != 6)
 		return 2;
 	fd = open(argv[1], O_RDWR | O_DIRECT);
-	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size)) {
+	size = fd < 0 ? 0 : (uint64_t)lseek(fd, 0, SEEK_END);
+	if (!size || size == UINT64_MAX) {
 		perror(argv[1]);
 		return 1;
 	}

@@ -7,6 +7,7 @@
 #include "../lib/imgtest.h"
 
 #include "../../src/clock.h"
+#include "../../src/imgtool.h"
 #include "../../src/loop.h"
 
 #include <errno.h>
@@ -488,6 +489,176 @@ static void test_ring(void **state)
 	mixed(BLOCK_THREADS);
 }
 
+/* ---- Mixed traffic against a model: every path of a request at once ---- */
+
+#define MIX_SIZE (4u << 20)
+#define MIX_SLOTS 24u
+
+struct mix {
+	struct fixture x;
+	struct rng rng;
+	uint8_t *model;
+	unsigned left, inflight;
+	struct mix_slot {
+		struct mix *m;
+		struct block_req r;
+		struct iovec v[3];
+		uint8_t *buf;
+		uint64_t off;
+		uint64_t len;
+	} slot[MIX_SLOTS];
+};
+
+static void mix_next(struct mix_slot *s);
+
+static void mix_done(struct block_req *r, int error)
+{
+	struct mix_slot *s = r->opaque;
+	struct mix *m = s->m;
+
+	assert_int_equal(error, 0);
+	if (r->op == BLOCK_READ)
+		assert_memory_equal(s->buf, m->model + s->off, s->len);
+	m->inflight--;
+	if (m->left)
+		mix_next(s);
+}
+
+/* A slot owns every MIX_SLOTS-th 16 KiB of the disk: clusters are shared, sectors are not. */
+static void mix_next(struct mix_slot *s)
+{
+	struct mix *m = s->m;
+	unsigned n = (unsigned)(s - m->slot), kind = (unsigned)rng_below(&m->rng, 16);
+	uint64_t stripes = MIX_SIZE / 16384 / MIX_SLOTS, in = rng_below(&m->rng, 32) * 512, a, b;
+
+	m->left--;
+	m->inflight++;
+	if (kind < 8)
+		in &= ~4095ull;
+	s->len = (1 + rng_below(&m->rng, (16384 - in) / 512)) * 512;
+	if (kind < 8 && s->len >= 4096)
+		s->len &= ~4095ull;
+	s->off = (rng_below(&m->rng, stripes) * MIX_SLOTS + n) * 16384 + in;
+	a = rng_below(&m->rng, s->len);
+	b = a + rng_below(&m->rng, s->len - a);
+	s->v[0] = (struct iovec){ s->buf, a };
+	s->v[1] = (struct iovec){ s->buf + a, b - a };
+	s->v[2] = (struct iovec){ s->buf + b, s->len - b };
+	s->r = (struct block_req){ .off = s->off, .len = s->len, .iov = s->v, .niov = 3,
+				   .done = mix_done, .opaque = s };
+	s->r.op = kind == 0 ? BLOCK_WRITE_ZEROES : kind == 1 ? BLOCK_FLUSH :
+		  kind & 1 ? BLOCK_WRITE : BLOCK_READ;
+	if (s->r.op == BLOCK_WRITE)
+		for (uint64_t i = 0; i < s->len; i++)
+			m->model[s->off + i] = s->buf[i] = (uint8_t)rng_next(&m->rng);
+	if (s->r.op == BLOCK_WRITE_ZEROES)
+		memset(m->model + s->off, 0, s->len);
+	block_submit(m->x.b, &s->r);
+}
+
+static void mix_run(const char *path, const char *fmt, unsigned flags, enum block_cache cache,
+		    uint8_t *model, uint64_t seed)
+{
+	struct block_options o = { .cache = cache };
+	struct mix *m = calloc(1, sizeof(*m));
+	struct err e = { 0 };
+
+	m->rng.s = seed;
+	m->left = 1500;
+	m->model = model;
+	setup(&m->x, path, fmt, flags);
+	if (!block_set_options(m->x.b, &o, &e))
+		print_message("%s\n", e.msg);	/* no O_DIRECT here: then without */
+	pthread_mutex_lock(&m->x.lock);
+	for (unsigned i = 0; i < MIX_SLOTS; i++) {
+		m->slot[i].m = m;
+		m->slot[i].buf = aligned_alloc(4096, 16384);
+		memset(m->slot[i].buf, 0, 16384);
+		mix_next(&m->slot[i]);
+	}
+	pthread_mutex_unlock(&m->x.lock);
+	while (m->inflight || m->left)
+		loop_poll(m->x.loop, 100);
+	for (unsigned i = 0; i < MIX_SLOTS; i++)
+		free(m->slot[i].buf);
+	teardown(&m->x);
+	free(m);
+}
+
+static void mix_compare(const char *path, const char *fmt, const uint8_t *model)
+{
+	struct image *im = it_open(path, fmt, BLOCK_RDONLY);
+	uint8_t *got = malloc(MIX_SIZE);
+
+	assert_int_equal(it_read(im, 0, got, MIX_SIZE), 0);
+	assert_memory_equal(got, model, MIX_SIZE);
+	image_close(im);
+	free(got);
+}
+
+static void mix_create(const char *name, const char *path, const char *backing)
+{
+	const char *rel = backing ? strrchr(backing, '/') + 1 : NULL;
+	struct image_create c = { .path = path, .size = MIX_SIZE, .backing = rel,
+				  .backing_fmt = backing ? "raw" : NULL };
+	struct err e = { 0 };
+
+	if (!image_create(image_format(name, &e), &c, &e))
+		fail_msg("%s", e.msg);
+	image_create_end(&c);
+}
+
+static void test_mixed(void **state)
+{
+	static const struct { const char *fmt; bool backing; unsigned flags; enum block_cache cache; }
+	rows[] = {
+		{ "raw", false, 0, BLOCK_CACHE_WRITEBACK },
+		{ "raw", false, 0, BLOCK_CACHE_NONE },
+		{ "raw", false, BLOCK_THREADS, BLOCK_CACHE_WRITEBACK },
+		{ "qcow2", false, BLOCK_DISCARD_ON, BLOCK_CACHE_WRITEBACK },
+		{ "qcow2", true, BLOCK_DISCARD_ON, BLOCK_CACHE_WRITEBACK },
+		{ "qcow2", true, 0, BLOCK_CACHE_NONE },
+		{ "qcow2", true, 0, BLOCK_CACHE_WRITETHROUGH },
+		{ "vdi", false, 0, BLOCK_CACHE_WRITEBACK },
+		{ "vhdx", false, 0, BLOCK_CACHE_NONE },
+		{ "vmdk", false, 0, BLOCK_CACHE_WRITEBACK },
+		{ "vhd", false, 0, BLOCK_CACHE_WRITEBACK },
+	};
+	uint8_t *model = malloc(MIX_SIZE), *base = malloc(MIX_SIZE);
+	struct rng rng = { 5 };
+
+	for (unsigned i = 0; i < MIX_SIZE; i++)
+		base[i] = (uint8_t)rng_next(&rng);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		char name[32];
+		const char *path, *below = it_path("mix-base");
+
+		snprintf(name, sizeof(name), "mix%u", i);
+		path = it_path(name);
+		it_write_file(below, base, MIX_SIZE);
+		if (!strcmp(rows[i].fmt, "raw"))
+			it_write_file(path, base, MIX_SIZE);
+		else
+			mix_create(rows[i].fmt, path, rows[i].backing ? below : NULL);
+		if (rows[i].backing || !strcmp(rows[i].fmt, "raw"))
+			memcpy(model, base, MIX_SIZE);
+		else
+			memset(model, 0, MIX_SIZE);
+		for (unsigned again = 0; again < 2; again++) {
+			mix_run(path, rows[i].fmt, rows[i].flags, rows[i].cache, model,
+				100 * again + i);
+			mix_compare(path, rows[i].fmt, model);
+		}
+	}
+	/* And with the changes thrown away. */
+	it_write_file(it_path("mix0"), base, MIX_SIZE);
+	memcpy(model, base, MIX_SIZE);
+	mix_run(it_path("mix0"), "raw", BLOCK_THROWAWAY, BLOCK_CACHE_WRITEBACK, model, 78);
+	mix_compare(it_path("mix0"), "raw", base);
+	free(model);
+	free(base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -501,6 +672,7 @@ int main(void)
 		cmocka_unit_test(test_direct),
 		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_ring),
+		cmocka_unit_test(test_mixed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
