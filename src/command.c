@@ -37,6 +37,21 @@ const struct command commands[] = {
 
 /* ---- arguments ----------------------------------------------------------------- */
 
+/* --NAME VALUE or --NAME=VALUE; NULL: another option, or (with @e) without a value. */
+static const char *value_option(const char *name, int argc, char **argv, int *i, struct err *e)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(argv[*i], name, n) || (argv[*i][n] && argv[*i][n] != '='))
+		return NULL;
+	if (argv[*i][n])
+		return argv[*i] + n + 1;
+	if (*i + 1 < argc)
+		return argv[++*i];
+	USAGE(e, "%s needs a value", name);
+	return NULL;
+}
+
 static bool own_option(struct command_args *a, int argc, char **argv, int *i, struct err *e)
 {
 	static const struct { const char *name; size_t off; } flags[] = {
@@ -45,33 +60,31 @@ static bool own_option(struct command_args *a, int argc, char **argv, int *i, st
 		{ "--disks", offsetof(struct command_args, disks) },
 		{ "--help", offsetof(struct command_args, help) },
 	};
-	bool unset = !strcmp(argv[*i], "--unset");
+	const char *v;
 
 	for (size_t k = 0; k < ARRAY_SIZE(flags); k++)
 		if (!strcmp(argv[*i], flags[k].name))
 			return *(bool *)((char *)a + flags[k].off) = true;
-	if (!unset && strcmp(argv[*i], "--new-disk"))
-		return false;
-	if (*i + 1 >= argc || (unset && a->nunset == COMMAND_MAX_UNSET)) {
-		USAGE(e, "%s needs a value", argv[*i]);
-	} else {
-		++*i;
-		if (unset)
-			a->unset[a->nunset++] = argv[*i];
-		else
-			a->new_disk = argv[*i];
-	}
-	return true;
+	v = value_option("--new-disk", argc, argv, i, e);
+	if (v)
+		a->new_disk = v;
+	else if (!e->exit_code && (v = value_option("--unset", argc, argv, i, e)) &&
+		 a->nunset < COMMAND_MAX_UNSET)
+		a->unset[a->nunset++] = v;
+	return v || e->exit_code;
 }
 
 static bool take_args(const struct command *c, struct command_args *a, int argc, char **argv,
 		      struct err *e)
 {
+	bool only_files = false;
+
 	a->argv = hv_zalloc(((size_t)argc + 1) * sizeof(*a->argv));
 	a->argv[a->argc++] = argv[0];
 	e->exit_code = 0;
 	for (int i = 2; i < argc && !e->exit_code; i++) {
-		if (own_option(a, argc, argv, &i, e))
+		only_files |= !strcmp(argv[i], "--");
+		if (!only_files && own_option(a, argc, argv, &i, e))
 			continue;
 		if (c->options)
 			a->argv[a->argc++] = argv[i];

@@ -245,6 +245,13 @@ static bool opt_on_reset(struct config *c, const char *v, struct err *e)
 	       USAGE(e, "--on-reset %s does not exist; use restart or exit", v);
 }
 
+static bool opt_on_poweroff(struct config *c, const char *v, struct err *e)
+{
+	c->stay = !strcmp(v, "stay");
+	return c->stay || !strcmp(v, "exit") ||
+	       USAGE(e, "--on-poweroff %s does not exist; use exit or stay", v);
+}
+
 /* ---- the table ---------------------------------------------------------- */
 
 #define STR(m) .str_off = offsetof(struct config, m) + 1
@@ -362,6 +369,10 @@ const struct option_row config_options[] = {
 	  "When the guest resets: restart (default), or exit with "
 	  "status 4.",
 	  .parse = opt_on_reset, .run_only = true },
+	{ "on-poweroff", 0, "exit|stay",
+	  "When the guest powers off: exit (default), or the window stays and offers to start "
+	  "again.",
+	  .parse = opt_on_poweroff },
 	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG.", STR(screenshot),
 	  .run_only = true },
 	{ "debug-exit", 0, "PORT",

@@ -111,6 +111,7 @@ struct config {
 	unsigned nfail_on;
 	enum cfg_then then;
 	bool reset_exits;
+	bool stay;		/* the window stays when the guest has powered off */
 	const char *screenshot;
 	const char *log;
 	const char *completion;		/* for the build: print completions for this shell */

@@ -19,6 +19,7 @@
 #include "media.h"
 #include "net.h"
 #include "session.h"
+#include "thumb.h"
 #include "../devices/pc.h"
 #include "../ui/ui.h"
 #include <stdio.h>
@@ -346,6 +347,32 @@ static bool take_machine(struct app *a, struct err *e)
 	return true;
 }
 
+/* The last picture, small, for the library. */
+static void keep_picture(void *opaque)
+{
+	struct app *a = opaque;
+	const struct surface *s;
+	uint32_t *px = NULL;
+	unsigned w = 0, h = 0;
+	char path[4096];
+
+	vm_lock(a->vm);
+	display_refresh(a->vm->display);
+	s = display_surface(a->vm->display);
+	if (s->w && s->h && !display_blank(a->vm->display)) {
+		w = s->w;
+		h = s->h;
+		px = hv_zalloc((size_t)w * h * 4);
+		for (unsigned y = 0; y < h; y++)
+			memcpy(px + (size_t)y * w, s->pixels + (size_t)y * s->stride,
+			       (size_t)w * 4);
+	}
+	vm_unlock(a->vm);
+	if (px && machine_path(a->machine, "png", path, sizeof(path), NULL))
+		thumb_save(path, px, w, h, w);
+	free(px);
+}
+
 static bool set_up(struct app *a, struct err *e)
 {
 	struct config *c = &a->cfg;
@@ -369,6 +396,8 @@ static bool set_up(struct app *a, struct err *e)
 	if (!a->session)
 		return false;
 	session_set_disks(a->session, a->hold);
+	if (a->machine)
+		session_set_picture(a->session, keep_picture, a);
 	if (c->display == DISPLAY_WINDOW) {
 		a->window = window_open(a->vm, c, title(c), e);
 		if (!a->window)
@@ -401,6 +430,8 @@ static int run(struct app *a)
 
 	if (*msg)
 		log_line(rc ? LOG_ERROR : LOG_INFO, "%s", msg);
+	if (a->machine)
+		keep_picture(a);
 	vm_stop(a->vm);
 	if (a->cfg.screenshot && !save_screenshot(a, &e)) {
 		log_error("%s", e.msg);
@@ -442,6 +473,16 @@ static void tear_down(struct app *a)
 	machine_free(a->machine);
 }
 
+/* Nothing to run was named, and there is a display: the library. */
+static bool wants_library(const struct app *a)
+{
+	const struct config *c = &a->cfg;
+
+	return !a->machine && !c->nfiles && !c->ndisks && !c->kernel && !c->firmware &&
+	       !c->initrd && !c->append && !c->nmodules && c->display != DISPLAY_NONE &&
+	       (c->display == DISPLAY_WINDOW || getenv("DISPLAY") || getenv("WAYLAND_DISPLAY"));
+}
+
 int main(int argc, char **argv)
 {
 	static struct app app;
@@ -468,6 +509,12 @@ int main(int argc, char **argv)
 		else
 			config_help(stdout), command_help(stdout);
 		return 0;
+	}
+	if (wants_library(&app)) {
+		rc = library_run(app.cfg.ui_scale, &e);
+		if (rc)
+			log_error("%s", e.msg);
+		return rc;
 	}
 	if (set_up(&app, &e)) {
 		rc = run(&app);

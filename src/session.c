@@ -19,6 +19,8 @@
 #define LOOKS 4u
 #define LOOK_FIRST_NS (6ull * 1000000000)
 #define RESET_LOOP_NS (10ull * 1000000000)
+#define PICTURE_FIRST_NS (8ull * 1000000000)
+#define PICTURE_NS (30ull * 1000000000)
 
 struct session {
 	struct vm *vm;
@@ -34,7 +36,10 @@ struct session {
 	uint64_t look_at;		/* when to look whether the start gets anywhere */
 	unsigned looks;
 	const char *diagnosis;		/* said last */
-	bool script_done, over;
+	uint64_t picture_at;		/* when the next one is taken, 0: never */
+	void (*picture)(void *opaque);
+	void *picture_opaque;
+	bool script_done, over, guest_off;
 	int exit_code;
 	char message[1024];
 	void (*wakeup)(void *);
@@ -203,8 +208,21 @@ static uint64_t next_deadline(const struct session *s)
 	uint64_t a = s->deadline ? s->deadline : UINT64_MAX;
 	uint64_t b = s->shutdown_deadline ? s->shutdown_deadline : UINT64_MAX;
 	uint64_t c = s->look_at ? s->look_at : UINT64_MAX;
+	uint64_t d = s->picture_at ? s->picture_at : UINT64_MAX;
 
-	return MIN(MIN(a, b), c);
+	return MIN(MIN(a, b), MIN(c, d));
+}
+
+void session_set_picture(struct session *s, void (*fn)(void *opaque), void *opaque)
+{
+	s->picture = fn;
+	s->picture_opaque = opaque;
+	s->picture_at = host_now_ns() + PICTURE_FIRST_NS;
+}
+
+bool session_guest_off(const struct session *s)
+{
+	return s->guest_off;
 }
 
 static void disk_news(void *opaque)
@@ -301,6 +319,7 @@ static void feed(struct session *s)
 
 static void guest_ended(struct session *s)
 {
+	s->guest_off = !s->over;
 	if (!s->script_done)
 		end(s, HV_EXIT_EXPECT, "the guest powered off while waiting for %s",
 		    expect_why(s->expect));
@@ -387,6 +406,11 @@ static void handle_deadlines(struct session *s)
 
 	if (s->look_at && now >= s->look_at)
 		look(s);
+	if (s->picture_at && now >= s->picture_at) {
+		s->picture_at = now + PICTURE_NS;
+		if (vm_status(s->vm) == VM_RUNNING)
+			s->picture(s->picture_opaque);
+	}
 	if (s->deadline && now >= s->deadline && s->look_at)
 		look(s);
 	if (s->deadline && now >= s->deadline)

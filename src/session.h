@@ -32,6 +32,9 @@ void session_set_disks(struct session *s, struct disk_hold *h);
 /* The host's disk is full or fails and the guest waits for it; false: all is well. */
 bool session_disk_trouble(const struct session *s, struct disk_trouble *out);
 
+/* @fn is called now and then while the machine runs, for its picture in the library. */
+void session_set_picture(struct session *s, void (*fn)(void *opaque), void *opaque);
+
 int session_fd(const struct session *s);
 /* Milliseconds until session_step() must be called again; -1: only on news. */
 int session_timeout_ms(const struct session *s);
@@ -43,6 +46,8 @@ bool session_step(struct session *s);
 int session_exit_code(const struct session *s);
 /* End of the run asked by the user (window closed). */
 void session_quit(struct session *s, int exit_code);
+/* The end was the guest's: it has powered off. */
+bool session_guest_off(const struct session *s);
 /* One line about the end that the user should read; "" when all went as asked. */
 const char *session_message(const struct session *s);
 

@@ -45,7 +45,7 @@ struct font *font_open(double px)
 {
 	struct font *f;
 
-	if (!TTF_WasInit() && TTF_Init() < 0)
+	if (TTF_Init() < 0)	/* counts */
 		return NULL;
 	f = hv_zalloc(sizeof(*f));
 	f->face[0] = open_match("sans-serif", NULL, (int)(px + 0.5));

@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Layout, drawing and focus of panels; see panel.h. */
 #include "panel.h"
+#include "draw.h"
 #include "../src/util.h"
 #include <stdlib.h>
+
+#define LABEL_W 130	/* of fields and choices, units of layout */
 
 struct look {
 	struct font *f;
 	double k;
 	int pad, row;
 };
-
-static const SDL_Color text_c = { 0xec, 0xee, 0xf0, 0xff }, dim_c = { 0x8a, 0x90, 0x96, 0xff },
-		       danger_c = { 0xff, 0x8a, 0x80, 0xff }, lit_c = { 0x7c, 0xd9, 0x92, 0xff };
-#define C_BACK 0xfa1e2226u
-#define C_EDGE 0xff3a4046u
-#define C_FOCUS 0xff2f6fd0u
-#define C_HOVER 0xff30363cu
-#define C_BUTTON 0xff333a41u
 
 static int px(const struct look *l, double v)
 {
@@ -51,9 +46,15 @@ struct widget *panel_add(struct panel *p, enum widget_kind kind, int id, const c
 	return w;
 }
 
+static bool is_input(const struct widget *w)
+{
+	return w->kind == W_FIELD || w->kind == W_CHOICE || w->kind == W_CHECK;
+}
+
 static bool can_focus(const struct widget *w)
 {
-	return w->id > 0 && !w->disabled && (w->kind == W_ITEM || w->kind == W_BUTTON);
+	return w->id > 0 && !w->disabled &&
+	       (w->kind == W_ITEM || w->kind == W_BUTTON || is_input(w));
 }
 
 static int step_focus(const struct panel *p, int from, int by)
@@ -68,12 +69,19 @@ static int step_focus(const struct panel *p, int from, int by)
 	return -1;
 }
 
+static void take_focus(struct panel *p, int i)
+{
+	p->focus = i;
+	if (i >= 0 && p->w[i].kind == W_FIELD)
+		p->caret = strlen(p->w[i].edit);
+}
+
 static void keep_focus(struct panel *p)
 {
 	if (p->kind == PANEL_STRIP)
 		p->focus = -1;
 	else if (p->focus < 0 || p->focus >= (int)p->n || !can_focus(&p->w[p->focus]))
-		p->focus = step_focus(p, -1, 1);
+		take_focus(p, step_focus(p, -1, 1));
 	if (p->hover >= (int)p->n)
 		p->hover = -1;
 }
@@ -83,6 +91,12 @@ static int text_w(const struct look *l, const struct widget *w)
 {
 	int n = font_width(l->f, w->text);
 
+	if (w->kind == W_FIELD)
+		return px(l, LABEL_W + 300);
+	if (w->kind == W_CHOICE)
+		return MAX(px(l, LABEL_W), n) + font_width(l->f, w->right) + px(l, 60);
+	if (w->kind == W_CHECK)
+		return n + px(l, 24);
 	if (*w->right)
 		n += font_width(l->f, w->right) + px(l, 24);
 	return n;
@@ -114,7 +128,7 @@ static int widget_h(const struct look *l, const struct widget *w)
 {
 	if (w->kind == W_SEPARATOR)
 		return px(l, 9);
-	return w->kind == W_TITLE ? l->row + px(l, 6) : l->row;
+	return w->kind == W_TITLE || is_input(w) ? l->row + px(l, 6) : l->row;
 }
 
 /* The window is too narrow for a row of buttons: a column. */
@@ -188,28 +202,23 @@ static SDL_Point layout_column(struct panel *p, const struct look *l, int width)
 }
 
 /* ---- drawing --------------------------------------------------------------------- */
-static void fill(SDL_Surface *s, SDL_Rect r, Uint32 c)
-{
-	SDL_FillRect(s, &r, c);
-}
-
-static void frame(SDL_Surface *s, SDL_Rect r, int t, Uint32 c)
-{
-	fill(s, (SDL_Rect){ r.x, r.y, r.w, t }, c);
-	fill(s, (SDL_Rect){ r.x, r.y + r.h - t, r.w, t }, c);
-	fill(s, (SDL_Rect){ r.x, r.y, t, r.h }, c);
-	fill(s, (SDL_Rect){ r.x + r.w - t, r.y, t, r.h }, c);
-}
-
 static SDL_Color ink(const struct widget *w, bool focus)
 {
 	if (focus)
-		return text_c;
+		return draw_text_c;
 	if (w->disabled)
-		return dim_c;
+		return draw_dim_c;
 	if (w->kind == W_LIGHT)
-		return w->checked ? lit_c : dim_c;
-	return w->danger ? danger_c : text_c;
+		return w->checked ? draw_lit_c : draw_dim_c;
+	return w->danger ? draw_danger_c : draw_text_c;
+}
+
+static int first_button(const struct panel *p)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->w[i].kind == W_BUTTON && can_focus(&p->w[i]))
+			return p->w[i].id;
+	return PANEL_NOTHING;
 }
 
 static void draw_back(struct panel *p, const struct look *l, unsigned i)
@@ -217,17 +226,102 @@ static void draw_back(struct panel *p, const struct look *l, unsigned i)
 	const struct widget *w = &p->w[i];
 
 	if (w->kind == W_SEPARATOR) {
-		fill(p->s, (SDL_Rect){ w->r.x, w->r.y + w->r.h / 2, w->r.w, px(l, 1) }, C_EDGE);
+		draw_fill(p->s, (SDL_Rect){ w->r.x, w->r.y + w->r.h / 2, w->r.w, px(l, 1) }, C_EDGE);
 		return;
 	}
 	if (w->kind == W_BUTTON)
-		fill(p->s, w->r, C_BUTTON);
+		draw_fill(p->s, w->r, C_BUTTON);
+	/* What Enter in a field does. */
+	if (w->kind == W_BUTTON && p->focus >= 0 && is_input(&p->w[p->focus]) &&
+	    first_button(p) == w->id)
+		draw_frame(p->s, w->r, px(l, 2), C_FOCUS);
 	if ((int)i == p->hover && can_focus(w))
-		fill(p->s, w->r, C_HOVER);
+		draw_fill(p->s, w->r, C_HOVER);
 	if ((int)i == p->focus)
-		fill(p->s, w->r, C_FOCUS);
+		draw_fill(p->s, w->r, C_FOCUS);
 	if ((int)i == p->focus && w->kind == W_BUTTON)
-		frame(p->s, w->r, px(l, 2), 0xffffffff);
+		draw_frame(p->s, w->r, px(l, 2), 0xffffffff);
+}
+
+static SDL_Rect box_of(const struct look *l, const struct widget *w)
+{
+	int x = px(l, LABEL_W);
+
+	return (SDL_Rect){ w->r.x + x, w->r.y + px(l, 2), w->r.w - x, w->r.h - px(l, 4) };
+}
+
+/* The end of the text is what matters, and where the caret is. */
+static void draw_field(struct panel *p, const struct look *l, const struct widget *w,
+		       bool focus)
+{
+	SDL_Rect box = box_of(l, w), clip;
+	int y = box.y + (box.h - font_height(l->f)) / 2, x = box.x + l->pad / 2, at;
+	size_t caret = MIN(p->caret, strlen(w->edit));
+	char head[512];
+
+	draw_fill(p->s, box, C_FIELD);
+	draw_frame(p->s, box, focus ? px(l, 2) : px(l, 1), focus ? C_FOCUS : C_EDGE);
+	clip = (SDL_Rect){ x, box.y, box.w - l->pad, box.h };
+	snprintf(head, sizeof(head), "%.*s", (int)(focus ? caret : strlen(w->edit)), w->edit);
+	at = font_width(l->f, head);
+	if (at > clip.w - px(l, 2))
+		x -= at - clip.w + px(l, 2);
+	SDL_SetClipRect(p->s, &clip);
+	font_draw(l->f, p->s, x, y, draw_text_c, w->edit);
+	if (focus)
+		draw_fill(p->s, (SDL_Rect){ x + at, y, px(l, 2), font_height(l->f) }, 0xffffffff);
+	SDL_SetClipRect(p->s, NULL);
+}
+
+static void draw_choice(struct panel *p, const struct look *l, const struct widget *w,
+			bool focus)
+{
+	SDL_Rect box = box_of(l, w);
+	SDL_Color c = focus ? draw_text_c : draw_dim_c;
+	int y = box.y + (box.h - font_height(l->f)) / 2;
+	static const char left[] = "\xe2\x97\x82", right[] = "\xe2\x96\xb8";
+
+	draw_fill(p->s, box, C_BUTTON);
+	if (focus)
+		draw_frame(p->s, box, px(l, 2), C_FOCUS);
+	font_draw(l->f, p->s, box.x + l->pad / 2, y, c, left);
+	font_draw(l->f, p->s, box.x + box.w - l->pad / 2 - font_width(l->f, right), y, c, right);
+	font_draw(l->f, p->s, box.x + (box.w - font_width(l->f, w->right)) / 2, y, draw_text_c,
+		  w->right);
+}
+
+static void draw_check(struct panel *p, const struct look *l, const struct widget *w,
+		       bool focus)
+{
+	int side = px(l, 14), y = w->r.y + (w->r.h - font_height(l->f)) / 2;
+	SDL_Rect box = { w->r.x + l->pad / 2, w->r.y + (w->r.h - side) / 2, side, side };
+
+	draw_fill(p->s, box, C_FIELD);
+	draw_frame(p->s, box, focus ? px(l, 2) : px(l, 1), focus ? C_FOCUS : 0xff8a9096);
+	if (w->checked)
+		draw_fill(p->s, (SDL_Rect){ box.x + px(l, 4), box.y + px(l, 4), side - 2 * px(l, 4),
+					    side - 2 * px(l, 4) }, 0xff7cd992);
+	font_draw(l->f, p->s, box.x + side + l->pad, y, draw_text_c, w->text);
+}
+
+static bool draw_input(struct panel *p, const struct look *l, unsigned i)
+{
+	const struct widget *w = &p->w[i];
+	bool focus = (int)i == p->focus;
+
+	if (!is_input(w))
+		return false;
+	if (w->kind == W_CHECK) {
+		draw_check(p, l, w, focus);
+		return true;
+	}
+	draw_cut(p->s, l->f, w->r.x + l->pad / 2, w->r.y + (w->r.h - font_height(l->f)) / 2,
+		 px(l, LABEL_W) - l->pad, draw_dim_c, w->text);
+	if (w->kind == W_FIELD)
+		draw_field(p, l, w, focus);
+	else
+		draw_choice(p, l, w, focus);
+	return true;
 }
 
 static void draw_widget(struct panel *p, const struct look *l, unsigned i)
@@ -236,17 +330,19 @@ static void draw_widget(struct panel *p, const struct look *l, unsigned i)
 	int y = w->r.y + (w->r.h - font_height(l->f)) / 2, x = w->r.x;
 	bool focus = (int)i == p->focus;
 
+	if (draw_input(p, l, i))
+		return;
 	draw_back(p, l, i);
 	if (w->kind == W_BUTTON)
 		x += (w->r.w - font_width(l->f, w->text)) / 2;
 	else if (p->kind != PANEL_STRIP)
 		x += w->kind == W_ITEM ? 2 * l->pad : l->pad / 2;
 	if (w->checked && w->kind == W_ITEM)
-		font_draw(l->f, p->s, w->r.x + l->pad / 2, y, lit_c, "\xe2\x80\xa2");
+		font_draw(l->f, p->s, w->r.x + l->pad / 2, y, draw_lit_c, "\xe2\x80\xa2");
 	font_draw(l->f, p->s, x, y, ink(w, focus), w->text);
 	if (*w->right)
 		font_draw(l->f, p->s, w->r.x + w->r.w - l->pad / 2 - font_width(l->f, w->right), y,
-			  focus ? text_c : dim_c, w->right);
+			  focus ? draw_text_c : draw_dim_c, w->right);
 }
 
 static bool make_surface(struct panel *p, SDL_Point size)
@@ -262,9 +358,9 @@ static void draw(struct panel *p, const struct look *l)
 {
 	SDL_Rect all = { 0, 0, p->s->w, p->s->h };
 
-	fill(p->s, all, C_BACK);
+	draw_fill(p->s, all, C_BACK);
 	if (p->kind != PANEL_STRIP)
-		frame(p->s, all, px(l, 1), C_EDGE);
+		draw_frame(p->s, all, px(l, 1), C_EDGE);
 	for (unsigned i = 0; i < p->n; i++)
 		draw_widget(p, l, i);
 }
@@ -273,6 +369,7 @@ void panel_end(struct panel *p, struct font *f, double scale, int min_w)
 {
 	struct look l = look_of(f, scale);
 
+	p->scale = scale;
 	keep_focus(p);
 	if (make_surface(p, p->kind == PANEL_STRIP ? layout_strip(p, &l, MAX(min_w, 1)) :
 			    layout_column(p, &l, min_w)))
@@ -287,40 +384,146 @@ void panel_free(struct panel *p)
 }
 
 /* ---- input ------------------------------------------------------------------------- */
+int panel_focus_id(const struct panel *p)
+{
+	return p->focus >= 0 && p->focus < (int)p->n ? p->w[p->focus].id : 0;
+}
+
+void panel_set_focus(struct panel *p, int id)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->w[i].id == id && can_focus(&p->w[i]))
+			take_focus(p, (int)i);
+}
+
+static struct widget *focused(struct panel *p, enum widget_kind kind)
+{
+	return p->focus >= 0 && p->focus < (int)p->n && p->w[p->focus].kind == kind ?
+	       &p->w[p->focus] : NULL;
+}
+
+static void cut_out(struct widget *w, size_t from, size_t to)
+{
+	memmove(w->edit + from, w->edit + to, strlen(w->edit + to) + 1);
+}
+
+static size_t before(const char *s, size_t at)
+{
+	while (at && ((unsigned char)s[--at] & 0xc0) == 0x80)
+		;
+	return at;
+}
+
+static size_t after(const char *s, size_t at)
+{
+	if (s[at])
+		at++;
+	while (((unsigned char)s[at] & 0xc0) == 0x80)
+		at++;
+	return at;
+}
+
+int panel_type(struct panel *p, const char *utf8)
+{
+	struct widget *w = focused(p, W_FIELD);
+	size_t n = strlen(utf8), len;
+
+	if (!w)
+		return PANEL_NOTHING;
+	len = strlen(w->edit);
+	p->caret = MIN(p->caret, len);
+	if (len + n >= w->edit_len || strpbrk(utf8, "\n\r\t"))
+		return PANEL_NOTHING;
+	memmove(w->edit + p->caret + n, w->edit + p->caret, len - p->caret + 1);
+	memcpy(w->edit + p->caret, utf8, n);
+	p->caret += n;
+	return PANEL_EDITED;
+}
+
+/* Keys that a field keeps; PANEL_NOTHING: not one of them. */
+static int field_key(struct panel *p, struct widget *w, SDL_Keycode key)
+{
+	size_t len = strlen(w->edit), at = p->caret = MIN(p->caret, len);
+
+	switch (key) {
+	case SDLK_LEFT:
+		p->caret = before(w->edit, at);
+		return PANEL_MOVED;
+	case SDLK_RIGHT:
+		p->caret = after(w->edit, at);
+		return PANEL_MOVED;
+	case SDLK_HOME:
+		p->caret = 0;
+		return PANEL_MOVED;
+	case SDLK_END:
+		p->caret = len;
+		return PANEL_MOVED;
+	case SDLK_BACKSPACE:
+		p->caret = before(w->edit, at);
+		cut_out(w, p->caret, at);
+		return PANEL_EDITED;
+	case SDLK_DELETE:
+		cut_out(w, at, after(w->edit, at));
+		return PANEL_EDITED;
+	default:
+		return PANEL_NOTHING;
+	}
+}
+
+static int act(const struct panel *p, SDL_Keycode key)
+{
+	const struct widget *w = p->focus >= 0 ? &p->w[p->focus] : NULL;
+
+	if (!w)
+		return PANEL_NOTHING;
+	if (key == SDLK_SPACE && w->kind == W_FIELD)
+		return PANEL_NOTHING;	/* comes as text */
+	if (key == SDLK_SPACE && w->kind == W_CHOICE)
+		return PANEL_NEXT;
+	return key != SDLK_SPACE && is_input(w) ? first_button(p) : w->id;
+}
+
+/* Left and right: out of and into submenus, through choices, else to the neighbour. */
+static int sideways(struct panel *p, int by)
+{
+	if (p->kind == PANEL_MENU)
+		return by < 0 ? PANEL_BACK : p->focus >= 0 ? p->w[p->focus].id : PANEL_NOTHING;
+	if (focused(p, W_CHOICE))
+		return by < 0 ? PANEL_PREV : PANEL_NEXT;
+	take_focus(p, step_focus(p, p->focus, by));
+	return PANEL_MOVED;
+}
+
 int panel_key(struct panel *p, SDL_Keycode key, SDL_Keymod mod)
 {
-	int by = 0;
+	struct widget *field = focused(p, W_FIELD);
+	int hit = field ? field_key(p, field, key) : PANEL_NOTHING, by = 1;
 
+	if (hit != PANEL_NOTHING)
+		return hit;
 	switch (key) {
 	case SDLK_ESCAPE:
 		return PANEL_CLOSE;
 	case SDLK_RETURN:
 	case SDLK_KP_ENTER:
 	case SDLK_SPACE:
-		return p->focus >= 0 ? p->w[p->focus].id : PANEL_NOTHING;
+		return act(p, key);
+	case SDLK_LEFT:
+		return sideways(p, -1);
+	case SDLK_RIGHT:
+		return sideways(p, 1);
 	case SDLK_TAB:
 		by = mod & KMOD_SHIFT ? -1 : 1;
 		break;
 	case SDLK_DOWN:
-		by = 1;
 		break;
 	case SDLK_UP:
 		by = -1;
 		break;
-	case SDLK_LEFT:
-		if (p->kind == PANEL_MENU)
-			return PANEL_BACK;
-		by = -1;
-		break;
-	case SDLK_RIGHT:
-		if (p->kind == PANEL_MENU)
-			return p->focus >= 0 ? p->w[p->focus].id : PANEL_NOTHING;
-		by = 1;
-		break;
 	default:
 		return PANEL_NOTHING;
 	}
-	p->focus = step_focus(p, p->focus, by);
+	take_focus(p, step_focus(p, p->focus, by));
 	return PANEL_MOVED;
 }
 
@@ -328,6 +531,20 @@ bool panel_contains(const struct panel *p, int x, int y)
 {
 	return p->s && x >= p->at.x && y >= p->at.y && x < p->at.x + p->s->w &&
 	       y < p->at.y + p->s->h;
+}
+
+static int clicked(struct panel *p, int hit, int x)
+{
+	const struct widget *w = &p->w[hit];
+
+	if (can_focus(w) && is_input(w))
+		take_focus(p, hit);
+	if (w->kind == W_FIELD)
+		return PANEL_MOVED;
+	if (w->kind == W_CHOICE)
+		return x < w->r.x + (w->r.w + (int)(LABEL_W * p->scale)) / 2 ? PANEL_PREV :
+			PANEL_NEXT;
+	return w->id;
 }
 
 int panel_mouse(struct panel *p, int x, int y, bool press)
@@ -339,11 +556,12 @@ int panel_mouse(struct panel *p, int x, int y, bool press)
 		if (p->w[i].id > 0 && !p->w[i].disabled && SDL_PointInRect(&at, &p->w[i].r))
 			hit = (int)i;
 	if (press)
-		return hit >= 0 ? p->w[hit].id : PANEL_NOTHING;
+		return hit >= 0 ? clicked(p, hit, at.x) : PANEL_NOTHING;
 	if (hit == p->hover)
 		return PANEL_NOTHING;
 	p->hover = hit;
-	if (hit >= 0 && can_focus(&p->w[hit]))
+	/* What is typed goes where it was clicked, not where the pointer passes. */
+	if (hit >= 0 && can_focus(&p->w[hit]) && !is_input(&p->w[hit]) && !focused(p, W_FIELD))
 		p->focus = hit;
 	return PANEL_MOVED;
 }

@@ -15,6 +15,7 @@
 
 #define PANEL_WIDGETS 64
 #define PANEL_TEXT 160
+#define PANEL_RIGHT 80
 
 enum widget_kind {
 	W_TITLE,	/* large text */
@@ -24,6 +25,9 @@ enum widget_kind {
 	W_BUTTON,	/* sheets: side by side at the bottom */
 	W_LIGHT,	/* strip: text; lit when checked */
 	W_GAP,		/* strip: what follows goes to the right end */
+	W_FIELD,	/* label, and a line of text to edit */
+	W_CHOICE,	/* label, and one of several values: arrows or clicks change it */
+	W_CHECK,	/* box and text; lit when checked */
 };
 
 struct widget {
@@ -31,7 +35,9 @@ struct widget {
 	bool disabled, checked, danger;
 	int id;			/* 0: takes no focus */
 	SDL_Rect r;		/* in the panel */
-	char text[PANEL_TEXT], right[48];
+	char text[PANEL_TEXT], right[PANEL_RIGHT];
+	char *edit;		/* W_FIELD: the caller's buffer, of */
+	size_t edit_len;	/* bytes */
 };
 
 enum panel_kind {
@@ -50,10 +56,17 @@ struct panel {
 	int max_w;		/* buttons go below each other rather than wider; 0: no limit */
 	SDL_Surface *s;		/* ARGB8888; NULL before the first panel_end() */
 	bool stacked;		/* the buttons are a column */
+	size_t caret;		/* byte of the field that has the focus */
+	double scale;		/* as drawn last */
 };
 
-/* Values that panel_key() and panel_mouse() return besides widget ids (> 0). */
-enum { PANEL_NOTHING = 0, PANEL_CLOSE = -1, PANEL_BACK = -2, PANEL_MOVED = -3 };
+/*
+ * Values that panel_key() and panel_mouse() return besides widget ids (> 0).
+ * NEXT and PREV are wishes for the choice that has the focus; Enter in a
+ * field, choice or check box is the panel's first button.
+ */
+enum { PANEL_NOTHING = 0, PANEL_CLOSE = -1, PANEL_BACK = -2, PANEL_MOVED = -3, PANEL_NEXT = -4,
+       PANEL_PREV = -5, PANEL_EDITED = -6 };
 
 void panel_begin(struct panel *p, enum panel_kind kind);
 struct widget *panel_add(struct panel *p, enum widget_kind kind, int id, const char *text);
@@ -63,6 +76,10 @@ void panel_free(struct panel *p);
 
 /* A key press: the id of the widget that acts, or PANEL_*. */
 int panel_key(struct panel *p, SDL_Keycode key, SDL_Keymod mod);
+/* Typed text, UTF-8: PANEL_EDITED when a field took it. */
+int panel_type(struct panel *p, const char *utf8);
+int panel_focus_id(const struct panel *p);		/* 0: none */
+void panel_set_focus(struct panel *p, int id);
 /* The pointer at window position @x, @y (drawable pixels); @press: button went down. */
 int panel_mouse(struct panel *p, int x, int y, bool press);
 bool panel_contains(const struct panel *p, int x, int y);

@@ -9,21 +9,13 @@
 #define TEXT_PX 13.0	/* of the user interface's text at scale 1 */
 
 /* ---- life ------------------------------------------------------------------ */
-/* Drawable pixels for one of the window's units; where both agree, what the desktop asks for. */
 static double ui_scale(struct window *w)
 {
-	const char *env = getenv("GDK_SCALE");
 	int lw, lh, dw, dh;
-	double k;
 
 	SDL_GetWindowSize(w->win, &lw, &lh);
 	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
-	k = lw > 0 ? (double)dw / lw : 1.0;
-	if (w->cfg->ui_scale > 0)
-		k = w->cfg->ui_scale;
-	else if (k <= 1.0 && (env || (env = getenv("QT_SCALE_FACTOR"))))
-		k = atof(env);
-	return k >= 0.5 && k <= 8.0 ? k : 1.0;
+	return ui_scale_of(lw > 0 ? (double)dw / lw : 1.0, w->cfg->ui_scale);
 }
 
 void shell_open(struct window *w)

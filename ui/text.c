@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The user's language: gettext with the catalogues beside the program, or installed. */
-#include "window_int.h"
+#include "text.h"
+#include "../src/util.h"
 #include <limits.h>
 #include <locale.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* PREFIX/share/locale of PREFIX/bin/hvrun; build/locale of build/VARIANT/hvrun. */

@@ -21,6 +21,18 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 int window_run(struct window *w, struct session *s);
 void window_close(struct window *w);
 
+/* The library: all machines in a window.  The exit code; @e says why it could not open. */
+int library_run(double ui_scale, struct err *e);
+
+/* For both windows: SDL with our hints, the user's language.  false + @e. */
+bool ui_open(struct err *e);
+void ui_hints(void);
+/*
+ * Drawable pixels for one of the window's units, @ratio, or what the desktop
+ * asks for where that is one; @wish: --ui-scale, 0: none.
+ */
+double ui_scale_of(double ratio, double wish);
+
 /* For hvrun doctor: can windows be drawn with OpenGL, and by what?  A line into @out. */
 bool window_check_gl(char *out, size_t len);
 

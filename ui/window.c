@@ -52,51 +52,13 @@ static bool try_view(struct window *w, const struct view_ops *ops, Uint32 flags)
 	return false;
 }
 
-static void set_hints(void)
-{
-	SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
-	SDL_SetHint(SDL_HINT_QUIT_ON_LAST_WINDOW_CLOSE, "0");
-	SDL_SetHint(SDL_HINT_VIDEO_X11_FORCE_EGL, "1");
-	SDL_SetHint(SDL_HINT_ALLOW_ALT_TAB_WHILE_GRABBED, "0");
-	SDL_SetHint(SDL_HINT_APP_NAME, "hvrun");
-	/* The name of the .desktop file, so that the desktop finds icon and name. */
-	setenv("SDL_VIDEO_X11_WMCLASS", "org.hvrun.hvrun", 0);
-	setenv("SDL_VIDEO_WAYLAND_WMCLASS", "org.hvrun.hvrun", 0);
-	if (!getenv("SDL_VIDEODRIVER") && getenv("WAYLAND_DISPLAY"))
-		SDL_SetHint(SDL_HINT_VIDEODRIVER, "wayland,x11");
-	SDL_GL_SetAttribute(SDL_GL_CONTEXT_MAJOR_VERSION, 3);
-	SDL_GL_SetAttribute(SDL_GL_CONTEXT_MINOR_VERSION, 3);
-	SDL_GL_SetAttribute(SDL_GL_CONTEXT_PROFILE_MASK, SDL_GL_CONTEXT_PROFILE_CORE);
-}
-
-/* Without a display SDL picks a driver that shows nothing: only wanted when asked for by name. */
-static bool visible_driver(void)
-{
-	const char *driver = SDL_GetCurrentVideoDriver();
-
-	return getenv("SDL_VIDEODRIVER") ||
-	       (driver && strcmp(driver, "offscreen") && strcmp(driver, "dummy"));
-}
-
 struct window *window_open(struct vm *vm, const struct config *cfg, const char *title,
 			   struct err *e)
 {
 	struct window *w;
 
-	set_hints();
-	text_open();
-	if (SDL_Init(SDL_INIT_VIDEO) < 0) {
-		err_set(e, HV_EXIT_HOST,
-			"cannot open a window: %s; use --display none to run without",
-			SDL_GetError());
+	if (!ui_open(e))
 		return NULL;
-	}
-	if (!visible_driver()) {
-		SDL_Quit();
-		err_set(e, HV_EXIT_HOST, "cannot open a window: there is no display (DISPLAY and "
-			"WAYLAND_DISPLAY are not set); use --display none to run without");
-		return NULL;
-	}
 	w = hv_zalloc(sizeof(*w));
 	w->vm = vm;
 	w->cfg = cfg;
@@ -136,7 +98,7 @@ bool window_check_gl(char *out, size_t len)
 	struct window w = { .title = "hvrun" };
 	bool ok = false;
 
-	set_hints();
+	ui_hints();
 	if ((!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY") && !getenv("SDL_VIDEODRIVER")) ||
 	    SDL_Init(SDL_INIT_VIDEO) < 0) {
 		snprintf(out, len, "not tried: no display");

@@ -17,17 +17,14 @@
 
 #include "action.h"
 #include "panel.h"
+#include "text.h"
 #include "ui.h"
 #include "view.h"
 #include "../src/input.h"
 #include "../src/log.h"
-#include <libintl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define _(s) gettext(s)
-#define N_(s) (s)
 
 /* SCALE_FIT: the guest is asked for the window's size; scaled where it cannot follow. */
 enum scale_mode { SCALE_FIT, SCALE_INTEGER, SCALE_ONE };
@@ -94,9 +91,6 @@ struct window {
 	struct shell shell;
 	struct keys keys;
 };
-
-/* text.c */
-void text_open(void);	/* texts in the user's language */
 
 /* window.c */
 void window_title(struct window *w);

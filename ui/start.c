@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* What every window of ours starts with: SDL, texts, scale. */
+#include "text.h"
+#include "ui.h"
+#include "../src/util.h"
+#include <SDL.h>
+#include <stdlib.h>
+
+void ui_hints(void)
+{
+	SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
+	SDL_SetHint(SDL_HINT_QUIT_ON_LAST_WINDOW_CLOSE, "0");
+	SDL_SetHint(SDL_HINT_VIDEO_X11_FORCE_EGL, "1");
+	SDL_SetHint(SDL_HINT_ALLOW_ALT_TAB_WHILE_GRABBED, "0");
+	SDL_SetHint(SDL_HINT_APP_NAME, "hvrun");
+	/* The name of the .desktop file, so that the desktop finds icon and name. */
+	setenv("SDL_VIDEO_X11_WMCLASS", "org.hvrun.hvrun", 0);
+	setenv("SDL_VIDEO_WAYLAND_WMCLASS", "org.hvrun.hvrun", 0);
+	if (!getenv("SDL_VIDEODRIVER") && getenv("WAYLAND_DISPLAY"))
+		SDL_SetHint(SDL_HINT_VIDEODRIVER, "wayland,x11");
+	SDL_GL_SetAttribute(SDL_GL_CONTEXT_MAJOR_VERSION, 3);
+	SDL_GL_SetAttribute(SDL_GL_CONTEXT_MINOR_VERSION, 3);
+	SDL_GL_SetAttribute(SDL_GL_CONTEXT_PROFILE_MASK, SDL_GL_CONTEXT_PROFILE_CORE);
+}
+
+/* Without a display SDL picks a driver that shows nothing: only wanted when asked for by name. */
+static bool visible_driver(void)
+{
+	const char *driver = SDL_GetCurrentVideoDriver();
+
+	return getenv("SDL_VIDEODRIVER") ||
+	       (driver && strcmp(driver, "offscreen") && strcmp(driver, "dummy"));
+}
+
+bool ui_open(struct err *e)
+{
+	ui_hints();
+	text_open();
+	if (SDL_Init(SDL_INIT_VIDEO) < 0)
+		return err_set(e, HV_EXIT_HOST, "cannot open a window: %s; use --display none to "
+			       "run without", SDL_GetError());
+	if (visible_driver())
+		return true;
+	SDL_Quit();
+	return err_set(e, HV_EXIT_HOST, "cannot open a window: there is no display (DISPLAY and "
+		       "WAYLAND_DISPLAY are not set); use --display none to run without");
+}
+
+double ui_scale_of(double ratio, double wish)
+{
+	const char *env = getenv("GDK_SCALE");
+	double k = ratio;
+
+	if (wish > 0)
+		k = wish;
+	else if (k <= 1.0 && (env || (env = getenv("QT_SCALE_FACTOR"))))
+		k = atof(env);
+	return k >= 0.5 && k <= 8.0 ? k : 1.0;
+}
