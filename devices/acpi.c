@@ -14,6 +14,7 @@
 #include "chipset.h"
 #include "fwcfg.h"
 #include "hpet.h"
+#include "vmgenid.h"
 #include "pvpanic.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,6 +341,37 @@ static void dsdt_hpet(struct aml *a)
 	aml_end(a, d);
 }
 
+/* The ID's address as (low, high), and its event. */
+static void dsdt_vmgenid(struct aml *a)
+{
+	size_t d = aml_device(a, "VGEN"), p;
+
+	aml_name(a, "_HID");
+	aml_string(a, "HVRN0001");
+	aml_name(a, "_CID");
+	aml_string(a, "VM_Gen_Counter");
+	aml_name(a, "_DDN");
+	aml_string(a, "VM_Gen_Counter");
+	aml_name(a, "ADDR");
+	p = aml_package(a, 2);
+	aml_int(a, VMGENID_ADDR);
+	aml_int(a, 0);
+	aml_end(a, p);
+	aml_end(a, d);
+}
+
+static void gpe_vmgenid(struct aml *a)
+{
+	size_t s = aml_scope(a, "\\_GPE"), m = aml_method(a, "_E05", 0, false);
+
+	_Static_assert(VMGENID_GPE == 5, "the method's name has the number");
+	aml_byte(a, 0x86);			/* Notify (VGEN, 0x80) */
+	aml_path(a, "\\_SB.VGEN");
+	aml_int(a, 0x80);
+	aml_end(a, m);
+	aml_end(a, s);
+}
+
 static void dsdt_cpus(struct aml *a, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -371,8 +403,12 @@ static void build_dsdt(struct aml *a, const struct acpi_config *cfg, struct acpi
 	dsdt_links(a);
 	if (cfg->hpet)
 		dsdt_hpet(a);
+	if (cfg->vmgenid)
+		dsdt_vmgenid(a);
 	dsdt_cpus(a, cfg->ncpus);
 	aml_end(a, sb);
+	if (cfg->vmgenid)
+		gpe_vmgenid(a);
 	aml_name(a, "\\_S5_");
 	d = aml_package(a, 4);
 	for (unsigned i = 0; i < 4; i++)

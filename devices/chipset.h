@@ -40,6 +40,8 @@ struct irq_line piix3_sci_line(struct device *d);
 
 uint16_t piix4_pm_base(struct device *d);	/* where its I/O space is decoded; 0: nowhere */
 void piix4_pm_set_sci(struct device *d, struct irq_line sci);
+/* A rise sets general purpose event @n (0-15). */
+struct irq_line piix4_pm_gpe_line(struct device *d, unsigned n);
 
 /* IDE: @unit 0-3 = primary master, slave, secondary master, slave.  @block NULL: empty CD. */
 void ide_set_drive(struct device *d, unsigned unit, struct block *block, bool cdrom,

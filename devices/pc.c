@@ -30,6 +30,7 @@
 #include "pvpanic.h"
 #include "vga.h"
 #include "virtio/virtio.h"
+#include "vmgenid.h"
 #include "../src/block.h"
 #include "../src/display.h"
 #include "../src/input.h"
@@ -373,6 +374,17 @@ static bool add_rng(struct pc *pc, struct err *e)
 	return d && device_realize(d, e);
 }
 
+static bool add_vmgenid(struct pc *pc, struct err *e)
+{
+	struct device *d;
+
+	if (!pc->cfg->vmgenid)
+		return true;
+	d = device_create(pc->dev.vm, &vmgenid_ops, "vmgenid");
+	vmgenid_wire(d, pc->cfg->generation, piix4_pm_gpe_line(pc->pm, VMGENID_GPE));
+	return device_realize(d, e);
+}
+
 /* One device for the console and all channels. */
 static bool add_console(struct pc *pc, struct err *e)
 {
@@ -406,7 +418,7 @@ static void make_tables(struct pc *pc)
 {
 	struct acpi_config a = { .ncpus = pc->dev.vm->ncpus, .ram = pc->cfg->ram,
 				 .ram_below_4g = pc->ram_low, .display = pc->cfg->display,
-				 .hpet = pc->cfg->hpet,
+				 .hpet = pc->cfg->hpet, .vmgenid = pc->cfg->vmgenid,
 				 .floppy_types = pc->fdc ? fdc_cmos_types(pc->fdc) : 0 };
 	struct smbios_config s = { .name = pc->cfg->name, .ncpus = pc->dev.vm->ncpus,
 				   .ram = pc->cfg->ram, .ram_below_4g = pc->ram_low };
@@ -435,7 +447,7 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
 	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e) ||
 	    !add_input(pc, e) || !add_console(pc, e) || !add_sound(pc, e) ||
-	    !add_balloon(pc, e))
+	    !add_balloon(pc, e) || !add_vmgenid(pc, e))
 		return false;
 	make_tables(pc);
 	if (!cfg->kernel)

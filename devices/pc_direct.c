@@ -74,7 +74,7 @@ bool pc_direct_setup(struct pc *pc, struct err *e)
 	add_e820(&c, 0xf0000, 0x100000, 2);
 	add_e820(&c, 0x100000, pc->tables_at, 1);
 	add_e820(&c, pc->tables_at, pc->ram_low, 3);
-	add_e820(&c, 0xfeffc000, 0xff000000, 2);
+	add_e820(&c, 0xfeff8000, 0xff000000, 2);
 	add_e820(&c, 0xfffc0000, GiB(4), 2);
 	if (pc->ram_high)
 		add_e820(&c, GiB(4), GiB(4) + pc->ram_high, 1);

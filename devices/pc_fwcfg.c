@@ -12,7 +12,7 @@ static void add_e820(struct pc *pc)
 {
 	struct { uint64_t from, to; uint32_t type; } rows[] = {
 		{ 0, pc->ram_low, 1 },
-		{ 0xfeffc000, 0xff000000, 2 },
+		{ 0xfeff8000, 0xff000000, 2 },	/* generation ID, pages of KVM */
 		{ GiB(4), GiB(4) + pc->ram_high, 1 },
 	};
 	uint8_t raw[3 * 20];

@@ -309,6 +309,21 @@ void piix4_pm_set_sci(struct device *d, struct irq_line sci)
 	to_pm(d)->sci = sci;
 }
 
+static void gpe_set(void *sink, unsigned n, bool level)
+{
+	struct piix4_pm *s = sink;
+
+	if (level)
+		s->gpe_sts |= 1u << n;
+	update(s);
+}
+
+struct irq_line piix4_pm_gpe_line(struct device *d, unsigned n)
+{
+	HV_BUG_ON(n > 15);
+	return (struct irq_line){ gpe_set, to_pm(d), n };
+}
+
 const struct device_ops piix4_pm_ops = {
 	.name = "piix4-pm",
 	.size = sizeof(struct piix4_pm),

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 /* ---- one function an option ------------------------------------------- */
 
@@ -180,6 +181,37 @@ static bool opt_debug_exit(struct config *c, const char *v, struct err *e)
 	return true;
 }
 
+/* "01234567-89ab-cdef-0123-456789abcdef": the first three fields are little-endian in memory. */
+static bool parse_guid(const char *v, uint8_t out[16])
+{
+	static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+	unsigned n = 0;
+
+	for (; n < 16; n++) {
+		unsigned byte;
+
+		if ((n == 4 || n == 6 || n == 8 || n == 10) && *v++ != '-')
+			return false;
+		if (!isxdigit((unsigned char)v[0]) || !isxdigit((unsigned char)v[1]) ||
+		    sscanf(v, "%2x", &byte) != 1)
+			return false;
+		out[order[n]] = (uint8_t)byte;
+		v += 2;
+	}
+	return !*v;
+}
+
+static bool opt_vmgenid(struct config *c, const char *v, struct err *e)
+{
+	c->vmgenid = true;
+	if (!strcmp(v, "auto"))
+		return getrandom(c->generation, sizeof(c->generation), 0) == 16 ||
+		       USAGE(e, "no random numbers for --vmgenid auto");
+	return parse_guid(v, c->generation) ||
+	       USAGE(e, "--vmgenid %s: write auto or a GUID, for example "
+		     "f81d4fae-7dec-11d0-a765-00a0c91e6bf6", v);
+}
+
 static bool opt_boot(struct config *c, const char *v, struct err *e)
 {
 	static const char *const names[] = { "disk", "cd", "floppy", "menu" };
@@ -345,6 +377,10 @@ const struct option_row config_options[] = {
 	{ "hpet", 0, NULL,
 	  "Give the guest high precision event timers. Guests with them as clock idle less well.",
 	  FLAG(hpet) },
+	{ "vmgenid", 0, "auto|GUID",
+	  "Give the guest a VM generation ID (auto: a new one each time), from which it sees that "
+	  "it is a copy or was restored.",
+	  .parse = opt_vmgenid },
 	{ "name", 0, "NAME", "Name of the machine, shown in the window title.", STR(name) },
 	{ "no-remember", 0, NULL,
 	  "Do not make a machine of an image that is opened in a window; do not look for one "

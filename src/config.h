@@ -91,6 +91,8 @@ struct config {
 	enum cfg_display display;
 	bool fullscreen;
 	bool hpet;
+	bool vmgenid;
+	uint8_t generation[16];	/* GUID as it lies in memory */
 	bool vga_std;		/* --vga std */
 	enum cfg_sound sound;
 	enum audio_mic sound_mic;

@@ -94,3 +94,7 @@ pids="$pids $!"
 debian "a channel carries 2 MB each way" "channel complete" \
 	'exec 5<>/dev/$(ls /sys/class/virtio-ports); dd if=/dev/urandom of=/tmp/b bs=1000 count=2000; S=$(md5sum </tmp/b | cut -c 1-32); echo hi >&5; cat /tmp/b >&5; read -r l <&5; [ "$l" = "got hi $S" ] || echo no; cat /tmp/b >&5 & dd bs=1000 count=2000 iflag=fullblock <&5 | cmp - /tmp/b && echo channel $((1))complete | tr -d 1' \
 	--channel "org.hvrun.test=unix:$tmp/channel"
+
+debian "Debian takes the VM generation ID" "bound HVRN0001:00" \
+	'cd /sys/bus/acpi/drivers/vmgenid; echo bound HVRN*' \
+	--vmgenid f81d4fae-7dec-11d0-a765-00a0c91e6bf6

@@ -139,6 +139,11 @@ static void test_refused(void **st)
 		{ "--net|none|--forward|tcp:1:1", "--net none" },
 		{ "--boot|tape", "disk, cd, floppy or menu" },
 		{ "--expect|", "needs a" },
+		{ "--vmgenid|f81d4fae7dec11d0a76500a0c91e6bf6", "GUID" },
+		{ "--vmgenid|f81d4fae-7dec-11d0-a765-00a0c91e6bf", "GUID" },
+		{ "--channel|x", "NAME=" }, { "--channel|a/b=null", "no /" },
+		{ "--channel|=null", "63" }, { "--console|tty", "unix:PATH" },
+		{ "--floppy|a.img,if=ide", "--floppy" }, { "--floppy|,x=y", "file name" },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
