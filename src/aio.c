@@ -99,7 +99,7 @@ void aio_free(struct aio *a)
 }
 
 bool aio_queue(struct aio *a, bool write, int fd, const struct iovec *iov, unsigned niov,
-	       uint64_t off, void *tag)
+	       uint64_t off, bool copies, void *tag)
 {
 	struct io_uring_sqe *e;
 
@@ -112,6 +112,8 @@ bool aio_queue(struct aio *a, bool write, int fd, const struct iovec *iov, unsig
 		io_uring_prep_writev(e, fd, iov, niov, off);
 	else
 		io_uring_prep_readv(e, fd, iov, niov, off);
+	if (copies)
+		e->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data(e, tag);
 	a->busy++;
 	a->prepared++;

@@ -18,9 +18,12 @@ struct loop;
 struct aio *aio_new(struct loop *loop, void (*done)(void *opaque, void *tag, int result),
 		    void (*idle)(void *opaque), void *opaque);
 void aio_free(struct aio *a);		/* nothing in flight */
-/* Prepare a transfer of whole @iov; false: no room now, or not possible. */
+/*
+ * Prepare a transfer of whole @iov; false: no room now, or not possible.
+ * @copies: the kernel will copy much, which another processor may do.
+ */
 bool aio_queue(struct aio *a, bool write, int fd, const struct iovec *iov, unsigned niov,
-	       uint64_t off, void *tag);
+	       uint64_t off, bool copies, void *tag);
 void aio_submit(struct aio *a);		/* what was prepared starts */
 /* Call done() for what is complete; @wait: for at least one, if any is in flight. */
 unsigned aio_reap(struct aio *a, bool wait);

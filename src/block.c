@@ -27,7 +27,7 @@
 #include <stdlib.h>
 
 #define BLOCK_WORKERS 4
-#define INLINE_MAX (1u << 20)	/* longest read that is copied at once */
+#define INLINE_MAX (192u << 10)	/* longest read that is copied at once */
 #define WRITE_NOW_MAX (64u << 10)	/* longest write that is done at once */
 #define PAGE 4096u
 #define SLOW_NS 4000000ull		/* a write that took this long has waited */
@@ -537,7 +537,8 @@ static bool write_now(struct block *b, const struct block_req *r, const struct i
 
 static bool queue_transfer(struct block *b, struct block_req *r, struct image_place *p, int fd)
 {
-	if (!b->aio || !aio_queue(b->aio, r->op == BLOCK_WRITE, fd, r->iov, r->niov, p->off, r))
+	if (!b->aio || !aio_queue(b->aio, r->op == BLOCK_WRITE, fd, r->iov, r->niov, p->off,
+				 fd == p->file->fd && r->len > INLINE_MAX, r))
 		return false;
 	r->held = p->held;
 	p->held = NULL;
