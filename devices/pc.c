@@ -15,6 +15,7 @@
  * Left out: parallel port.
  */
 #include "pc_int.h"
+#include "ac97.h"
 #include "debugport.h"
 #include "e1000.h"
 #include "fdc.h"
@@ -341,7 +342,8 @@ static bool add_nics(struct pc *pc, struct err *e)
 
 static bool add_sound(struct pc *pc, struct err *e)
 {
-	static const struct device_ops *const cards[] = { [PC_SOUND_HDA] = &hda_ops };
+	static const struct device_ops *const cards[] = { [PC_SOUND_HDA] = &hda_ops,
+						   [PC_SOUND_AC97] = &ac97_ops };
 	struct device *d;
 
 	if (pc->cfg->sound == PC_SOUND_NONE)

@@ -40,20 +40,6 @@ void regbytes_reset(const struct regbytes *m, uint8_t *regs, unsigned base)
 				     m->at[i].row->reset);
 }
 
-void regbytes_sanitize(const struct regbytes *m, uint8_t *regs)
-{
-	uint8_t fresh[REGBYTES_MAX] = { 0 };
-
-	for (unsigned i = 0; i < m->n; i++)
-		regbytes_set(fresh, m->at[i].base + m->at[i].row->off, m->at[i].row->size,
-			     m->at[i].row->reset);
-	for (unsigned i = 0; i < REGBYTES_MAX; i++) {
-		uint8_t free = m->rw[i] | m->w1c[i];
-
-		regs[i] = (uint8_t)((regs[i] & free) | (fresh[i] & ~free));
-	}
-}
-
 static void write_byte(const struct regbytes *m, uint8_t *regs, unsigned i, uint8_t val)
 {
 	uint8_t v = (uint8_t)((regs[i] & ~m->rw[i]) | (val & m->rw[i]));

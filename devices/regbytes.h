@@ -35,8 +35,6 @@ void regbytes_add(struct regbytes *m, const struct reg_row *rows, unsigned n, un
 		  unsigned unit);
 /* The rows of one @base to their reset values. */
 void regbytes_reset(const struct regbytes *m, uint8_t *regs, unsigned base);
-/* Loaded bytes: what no guest can write gets its reset value. */
-void regbytes_sanitize(const struct regbytes *m, uint8_t *regs);
 /* [off, off+size) lies inside REGBYTES_MAX. */
 uint32_t regbytes_get(const uint8_t *regs, unsigned off, unsigned size);
 void regbytes_set(uint8_t *regs, unsigned off, unsigned size, uint32_t val);

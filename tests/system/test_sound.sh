@@ -118,7 +118,7 @@ hears() {
 	python3 "$tmp/tone.py" hear "$file" 440 "$@" >"$tmp/out" 2>&1 && ok "$name" ||
 		not_ok "$name" "$(cat "$tmp/out")"
 }
-for card in hda; do
+for card in hda ac97; do
 	guest "$card: Debian's driver finds it" $card "wav:$tmp/$card.wav" \
 		--send 'aplay -q /snd/tone.wav && echo played" it"\n' --expect "played it" \
 		--send 'arecord -q -f S16_LE -c 2 -r 48000 -d 1 /tmp/r && aplay -q /tmp/r && echo heard" it"\n' \
