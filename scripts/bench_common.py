@@ -9,7 +9,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GUEST = os.path.join(TOP, 'build/guest')
 KERNEL = f'{GUEST}/vmlinuz'
 HVRUN = os.environ.get('HVRUN', os.path.join(TOP, 'build/release/hvrun'))
-BENCH_GUEST = os.path.join(TOP, 'build/release/bench-guest')
+BENCH_GUEST = os.path.join(TOP, os.environ.get('B', 'build/release'), 'bench-guest')
 SECTOR = bytes.fromhex('31c08ed8be147cac84c07407baf803eeebf5f4') + b'\xf4' + b'sector ran\r\n\0'
 
 

@@ -640,11 +640,11 @@ void block_close(struct block *b)
 		pthread_join(b->threads[i], NULL);
 	aio_free(b->aio);
 	image_close(b->im);
-	/* A notice still in the loop's queue points at b: then the loop frees it. */
+	/* A notice still in the running loop's queue points at b: then the loop frees it. */
 	pthread_mutex_lock(&b->lock);
 	b->closed = true;
 	posted = b->posted;
 	pthread_mutex_unlock(&b->lock);
-	if (!posted)
+	if (!posted || loop_unpost(b->loop, &b->work))
 		block_free(b);
 }

@@ -44,20 +44,26 @@ void devices_reset(struct vm *vm)
 }
 
 /* Last created goes first: devices may use those created before them. */
+static void unrealize_from(struct device *d)
+{
+	if (!d)
+		return;
+	unrealize_from(d->next);
+	if (d->realized && d->ops->unrealize)
+		d->ops->unrealize(d);
+	d->realized = false;
+}
+
+/* All let go before the first is freed: lines and wires go in both directions. */
 void devices_free(struct vm *vm)
 {
-	while (vm->devices) {
-		struct device **p = &vm->devices, *d;
-
-		while ((*p)->next)
-			p = &(*p)->next;
-		d = *p;
-		if (d->realized && d->ops->unrealize)
-			d->ops->unrealize(d);
-		*p = NULL;
+	unrealize_from(vm->devices);
+	for (struct device *d = vm->devices, *next; d; d = next) {
+		next = d->next;
 		free((void *)(uintptr_t)d->id);
 		free(d);
 	}
+	vm->devices = NULL;
 }
 
 void dev_guest_error(struct device *d, const char *fmt, ...)

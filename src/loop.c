@@ -182,21 +182,25 @@ void loop_del_fd(struct loop *l, struct loop_fd *f)
 	epoll_ctl(l->ep, EPOLL_CTL_DEL, f->fd, NULL);
 }
 
-void loop_post(struct loop *l, struct loop_work *w)
+static void push(struct loop *l, struct loop_work *w)
 {
-	struct loop_work *head;
+	struct loop_work *head = atomic_load(&l->posted);
 
-	if (__atomic_exchange_n(&w->queued, 1, __ATOMIC_ACQ_REL))
-		return;
-	head = atomic_load(&l->posted);
 	do
 		w->next = head;
 	while (!atomic_compare_exchange_weak(&l->posted, &head, w));
+}
+
+void loop_post(struct loop *l, struct loop_work *w)
+{
+	if (__atomic_exchange_n(&w->queued, 1, __ATOMIC_ACQ_REL))
+		return;
+	push(l, w);
 	loop_wake(l);
 }
 
-/* Posted work runs in the order in which it was posted: reverse the stack first. */
-static void run_posted(struct loop *l)
+/* Posted work runs in the order in which it was posted: the stack, reversed. */
+static struct loop_work *take_posted(struct loop *l)
 {
 	struct loop_work *w = atomic_exchange(&l->posted, NULL), *fifo = NULL, *next;
 
@@ -205,7 +209,25 @@ static void run_posted(struct loop *l)
 		w->next = fifo;
 		fifo = w;
 	}
-	for (; fifo; fifo = next) {
+	return fifo;
+}
+
+bool loop_unpost(struct loop *l, struct loop_work *gone)
+{
+	if (l->started)
+		return false;
+	for (struct loop_work *w = take_posted(l), *next; w; w = next) {
+		next = w->next;
+		if (w != gone)
+			push(l, w);
+	}
+	gone->queued = 0;
+	return true;
+}
+
+static void run_posted(struct loop *l)
+{
+	for (struct loop_work *fifo = take_posted(l), *next; fifo; fifo = next) {
 		next = fifo->next;
 		__atomic_store_n(&fifo->queued, 0, __ATOMIC_RELEASE);
 		fifo->fn(fifo->opaque);

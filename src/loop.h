@@ -43,6 +43,8 @@ struct loop_work {
 	int queued;		/* loop.c only */
 };
 void loop_post(struct loop *l, struct loop_work *w);
+/* Takes work back whose owner goes away; false: the loop's thread runs and may be at it. */
+bool loop_unpost(struct loop *l, struct loop_work *w);
 
 /*
  * What an idle vCPU watches for some microseconds before it sleeps, so that a

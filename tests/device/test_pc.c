@@ -77,10 +77,11 @@ static void close_machine(struct machine *m)
 {
 	vm_lock(m->vm);
 	devices_reset(m->vm);
-	block_close(m->disk);
-	block_close(m->ide);
 	vm_unlock(m->vm);
 	loop_poll(m->vm->loop, 0);
+	devices_free(m->vm);
+	block_close(m->disk);
+	block_close(m->ide);
 	chardev_close(m->cfg.serial[0]);
 	vm_free(m->vm);
 }

@@ -43,10 +43,11 @@ static struct {
 /* The previous call is over: keep what it left. */
 static void finish_op(struct hostfile *f)
 {
-	struct op *o = &rec.op[rec.n - 1];
+	struct op *o;
 
 	if (!rec.open)
 		return;
+	o = &rec.op[rec.n - 1];
 	rec.open = false;
 	if (o->kind != HF_WRITE && o->kind != HF_ZERO && o->kind != HF_PUNCH)
 		return;
