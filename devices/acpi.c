@@ -6,7 +6,7 @@
  * Pointers and checksums are kept as a list of fix-ups: firmware gets them as
  * its loader script, direct boot applies them here.
  *
- * Left out: S1-S4, MCFG (there is no ECAM on an i440FX), NUMA, GPEs
+ * Left out: S1, S2, S4, MCFG (there is no ECAM on an i440FX), NUMA, GPEs
  * with handlers (no hot-plug).
  */
 #include "acpi.h"
@@ -387,6 +387,18 @@ static void dsdt_cpus(struct aml *a, unsigned n)
 	}
 }
 
+/* 7.4.2: SLP_TYP for PM1a and PM1b */
+static void dsdt_sleep_state(struct aml *a, const char *name, unsigned type)
+{
+	size_t p;
+
+	aml_name(a, name);
+	p = aml_package(a, 4);
+	for (unsigned i = 0; i < 4; i++)
+		aml_int(a, i < 2 ? type : 0);
+	aml_end(a, p);
+}
+
 static void build_dsdt(struct aml *a, const struct acpi_config *cfg, struct acpi_tables *t)
 {
 	size_t at = table_begin(a, "DSDT", 2), sb, d;
@@ -409,11 +421,8 @@ static void build_dsdt(struct aml *a, const struct acpi_config *cfg, struct acpi
 	aml_end(a, sb);
 	if (cfg->vmgenid)
 		gpe_vmgenid(a);
-	aml_name(a, "\\_S5_");
-	d = aml_package(a, 4);
-	for (unsigned i = 0; i < 4; i++)
-		aml_int(a, i < 2 ? CHIPSET_S5_TYPE : 0);
-	aml_end(a, d);
+	dsdt_sleep_state(a, "\\_S3_", CHIPSET_S3_TYPE);
+	dsdt_sleep_state(a, "\\_S5_", CHIPSET_S5_TYPE);
 	table_end(a, t, at);
 }
 
@@ -477,8 +486,8 @@ static size_t build_fadt(struct aml *a, const struct acpi_config *cfg, struct ac
 	st_le16(f + 98, 0xfff);			/* no C3 */
 	f[108] = 0x32;				/* RTC century register */
 	st_le16(f + 109, cfg->display ? 3 : 7);	/* legacy devices, 8042, no VGA */
-	/* WBINVD, C1, no sleep button, RTC cannot wake, reset register */
-	st_le32(f + 112, 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 10);
+	/* WBINVD, C1, reset register; both buttons and the RTC's wake-up are in PM1 */
+	st_le32(f + 112, 1 | 1 << 2 | 1 << 10);
 	gas(f + 116, 8, 1, 0xcf9);
 	f[128] = 0x06;
 	st_le64(f + 140, dsdt);			/* the FACS by its 32-bit pointer only */

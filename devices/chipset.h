@@ -22,6 +22,7 @@ extern const struct device_ops i440fx_ops, piix3_ops, piix4_pm_ops, piix3_ide_op
 #define CHIPSET_ACPI_ENABLE 0xf1	/* written to port 0xB2 */
 #define CHIPSET_ACPI_DISABLE 0xf0
 #define CHIPSET_S5_TYPE 0
+#define CHIPSET_S3_TYPE 1
 
 /*
  * i440FX.  @ram: block whose offset equals the guest address (below 4 GiB);
@@ -42,6 +43,8 @@ uint16_t piix4_pm_base(struct device *d);	/* where its I/O space is decoded; 0: 
 void piix4_pm_set_sci(struct device *d, struct irq_line sci);
 /* A rise sets general purpose event @n (0-15). */
 struct irq_line piix4_pm_gpe_line(struct device *d, unsigned n);
+/* IRQ 8: the clock's alarm wakes a sleeping machine. */
+struct irq_line piix4_pm_rtc_line(struct device *d);
 
 /* IDE: @unit 0-3 = primary master, slave, secondary master, slave.  @block NULL: empty CD. */
 void ide_set_drive(struct device *d, unsigned unit, struct block *block, bool cdrom,

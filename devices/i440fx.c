@@ -215,10 +215,13 @@ static void i440fx_reset(struct device *d)
 {
 	struct i440fx *s = to_i440fx(d);
 
-	pci_reset(&s->pci);
-	s->pci.cfg[CFG_SMRAM] = 0x02;
 	s->config_addr = 0;
 	s->rcr = 0;
+	/* Firmware finds its shadow as it left it: SeaBIOS tells a wake-up from a start by it. */
+	if (d->vm->reset_kind != VM_RESET_COLD)
+		return;
+	pci_reset(&s->pci);
+	s->pci.cfg[CFG_SMRAM] = 0x02;
 	update_pam(s);
 }
 

@@ -13,6 +13,7 @@
  * and the memory, as the battery does.
  */
 #include "mc146818.h"
+#include "../src/vm.h"
 #include <time.h>
 
 enum {
@@ -391,6 +392,8 @@ static void rtc_reset(struct device *d)
 {
 	struct rtc *s = (struct rtc *)d;
 
+	if (d->vm->reset_kind == VM_RESET_SLEEP)	/* the battery: its alarm may wake us */
+		return;
 	s->index = 0;
 	s->cmos[R_B] &= ~(B_PIE | B_AIE | B_UIE | 0x08);
 	s->cmos[R_C] = 0;

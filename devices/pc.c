@@ -247,6 +247,7 @@ static bool add_isa(struct pc *pc, struct err *e)
 		return false;
 	i8254_set_irq0(pit, pc->hpet ? hpet_pit_line(pc->hpet) : isa_irq(pc, 0));
 	pc->rtc = device_create(vm, &mc146818_ops, "rtc");
+	pc->isa[8].out[pc->isa[8].n++] = piix4_pm_rtc_line(pc->pm);
 	rtc_wire(pc->rtc, pc->hpet ? hpet_rtc_line(pc->hpet) : isa_irq(pc, 8), 0);
 	kbc = device_create(vm, &i8042_ops, "kbc");
 	i8042_wire(kbc, &(struct i8042_wiring){ .irq1 = isa_irq(pc, 1), .irq12 = isa_irq(pc, 12),
@@ -431,6 +432,14 @@ static void make_tables(struct pc *pc)
 	smbios_build(&s, &pc->smbios);
 }
 
+/* Firmware knows a wake-up from S3 by the shutdown code. */
+static void firmware_wake(void *opaque)
+{
+	struct pc *pc = opaque;
+
+	rtc_set_cmos(pc->rtc, 0x0f, 0xfe);
+}
+
 bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 {
 	struct pc *pc = container_of(device_create(vm, &pc_ops, "pc"), struct pc, dev);
@@ -452,11 +461,12 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 	    !add_balloon(pc, e) || !add_vmgenid(pc, e))
 		return false;
 	make_tables(pc);
+	vm->board_opaque = pc;
+	vm->board_wake = cfg->kernel ? pc_direct_wake : firmware_wake;
 	if (!cfg->kernel)
 		return pc_make_fwcfg(pc, e);
 	if (!pc_direct_setup(pc, e))
 		return false;
 	vm->board_reset = pc_direct_reset;
-	vm->board_opaque = pc;
 	return true;
 }

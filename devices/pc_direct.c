@@ -142,15 +142,34 @@ static void setup_pci(struct pc *pc)
 	}
 }
 
+static void setup_board(struct pc *pc)
+{
+	i440fx_open_pam(pc->i440fx);
+	setup_pci(pc);
+	if (pc->vga)
+		vga_start_text(pc->vga);
+}
+
+/* The FACS tells where the guest goes on (ACPI 6.5, 5.2.10). */
+void pc_direct_wake(void *opaque)
+{
+	struct pc *pc = opaque;
+	uint8_t vector[4] = { 0 };
+	struct err e = { 0 };
+	uint32_t facs = ld_le32(pc->acpi.data + pc->acpi.fadt + 36);
+
+	setup_board(pc);
+	if (!gm_read(dev_mem(&pc->dev), GPA(facs + 12), vector, 4) || ld_le32(vector) >= MiB(1) ||
+	    !boot_wake(pc->dev.vm, ld_le32(vector), &e))
+		log_error("the guest sleeps without a waking vector");
+}
+
 void pc_direct_reset(void *opaque)
 {
 	struct pc *pc = opaque;
 	struct err e = { 0 };
 
-	i440fx_open_pam(pc->i440fx);
-	setup_pci(pc);
-	if (pc->vga)
-		vga_start_text(pc->vga);
+	setup_board(pc);
 	HV_BUG_ON(!put_tables(pc) || !put_bda(pc));
 	if (!boot_enter(pc->boot, &e))	/* the files changed since the start */
 		log_error("cannot restart the kernel: %s", e.msg);

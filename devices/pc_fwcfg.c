@@ -52,7 +52,8 @@ static void tables_selected(void *opaque, uint8_t *data, size_t len)
 bool pc_make_fwcfg(struct pc *pc, struct err *e)
 {
 	/* Sleep states S0-S5: bit 7 = offered */
-	static const uint8_t states[6] = { 128, 0, 0, 0, 0, 128 | CHIPSET_S5_TYPE };
+	static const uint8_t states[6] = { 128, 0, 0, 128 | CHIPSET_S3_TYPE, 0,
+					   128 | CHIPSET_S5_TYPE };
 	struct vm *vm = pc->dev.vm;
 	struct device *d = device_create(vm, &fwcfg_ops, "fw_cfg");
 
@@ -63,6 +64,7 @@ bool pc_make_fwcfg(struct pc *pc, struct err *e)
 	fwcfg_add_u16(d, FWCFG_MAX_CPUS, vm->ncpus);
 	fwcfg_add_key(d, FWCFG_IRQ0_OVERRIDE, &(uint32_t){ 1 }, 4);
 	fwcfg_add_file(d, "etc/system-states", states, sizeof(states));
+	fwcfg_add_file(d, "etc/s3-resume-vga-init", &(uint64_t){ 1 }, 8);
 	add_e820(pc);
 	add_boot_order(pc);
 	acpi_to_fwcfg(&pc->acpi, d);

@@ -54,5 +54,6 @@ bool pc_make_fwcfg(struct pc *pc, struct err *e);
 /* Direct boot: open the kernel; the reset hook does what firmware would have done. */
 bool pc_direct_setup(struct pc *pc, struct err *e);
 void pc_direct_reset(void *opaque);
+void pc_direct_wake(void *opaque);
 
 #endif

@@ -7,9 +7,15 @@
  * pair B2h/B3h.  There is no SMM: writing the ACPI enable value to B2h does
  * at once what the firmware's SMI handler would do.
  *
- * Left out: SMBus, device monitors, throttling (P_CNT), S1-S4.
+ * S3 (suspend to RAM): this function, the clock and memory stay powered.  The
+ * power and sleep buttons, any key, and the clock's alarm (when RTC_EN is set)
+ * wake the machine; RTC_STS is set only then.  The sleep button's bits are
+ * ACPI's, the PIIX4 has none.
+ *
+ * Left out: SMBus, device monitors, throttling (P_CNT), S1, S2, S4.
  */
 #include "chipset.h"
+#include "../src/input.h"
 #include "../src/vm.h"
 
 #define CFG_PMBA 0x40
@@ -26,8 +32,11 @@
 
 #define STS_TMR 0x0001
 #define STS_PWRBTN 0x0100
-#define STS_W1C 0x8d31		/* TMR BM GBL PWRBTN RTC PCIEXP.. WAK: those that exist here */
-#define EN_RW 0x0521
+#define STS_SLPBTN 0x0200
+#define STS_RTC 0x0400
+#define STS_WAK 0x8000
+#define STS_W1C 0x8f31		/* TMR BM GBL PWRBTN SLPBTN RTC .. WAK: those that exist here */
+#define EN_RW 0x0721
 #define CNT_SCI_EN 0x0001
 #define CNT_RW 0x1c07
 #define CNT_SLP_EN 0x2000
@@ -44,6 +53,7 @@ struct piix4_pm {
 	uint64_t tmr_carry;	/* tick at which TMR_STS is set next */
 	uint16_t pm1_sts, pm1_en, pm1_cnt, gpe_sts, gpe_en;
 	uint8_t apmc, apms;
+	bool asleep;		/* in S3 */
 };
 PCI_DEVICE_CHECK(struct piix4_pm);
 
@@ -57,6 +67,7 @@ static const struct state_field piix4_pm_state[] = {
 	STATE_U16(struct piix4_pm, gpe_en),
 	STATE_U8(struct piix4_pm, apmc),
 	STATE_U8(struct piix4_pm, apms),
+	STATE_ROW_(struct piix4_pm, asleep, bool, F_BOOL, 2),
 	STATE_END
 };
 
@@ -96,13 +107,48 @@ static void timer_fn(void *opaque)
 	update(opaque);
 }
 
+/* An event that wakes the machine when it sleeps; @sts may be 0. */
+static void wake_event(struct piix4_pm *s, uint16_t sts)
+{
+	s->pm1_sts |= sts;
+	if (s->asleep) {
+		s->pm1_sts |= STS_WAK;
+		vm_request_wake(s->pci.dev.vm);
+	}
+	update(s);
+}
+
 static void power_button(void *opaque)
+{
+	wake_event(opaque, STS_PWRBTN);
+}
+
+static void sleep_button(void *opaque)
+{
+	wake_event(opaque, STS_SLPBTN);
+}
+
+static void rtc_irq(void *opaque, unsigned pin, bool level)
 {
 	struct piix4_pm *s = opaque;
 
-	s->pm1_sts |= STS_PWRBTN;
-	update(s);
+	if (level && s->asleep && s->pm1_en & STS_RTC)
+		wake_event(s, STS_RTC);
 }
+
+/* Keys come here instead of to the keyboards while the machine sleeps. */
+static void wake_key(void *opaque, uint16_t hid, bool down)
+{
+	if (down)
+		wake_event(opaque, 0);
+}
+
+static bool is_asleep(void *opaque)
+{
+	return ((struct piix4_pm *)opaque)->asleep;
+}
+
+static const struct input_ops wake_ops = { .key = wake_key, .active = is_asleep };
 
 /* ---- PM I/O space (7.2) ---- */
 
@@ -147,10 +193,16 @@ static void sleep_request(struct piix4_pm *s)
 {
 	unsigned type = s->pm1_cnt >> 10 & 7;
 
-	if (type == CHIPSET_S5_TYPE)
+	if (type == CHIPSET_S5_TYPE) {
 		vm_request_poweroff(s->pci.dev.vm);
-	else	/* NOTYET(pm): S3, S4: ACPI 6.5 section 16.1; not offered in the DSDT */
+	} else if (type == CHIPSET_S3_TYPE) {
+		s->asleep = true;
+		vm_request_suspend(s->pci.dev.vm);
+		if (s->pm1_sts & s->pm1_en & (STS_PWRBTN | STS_SLPBTN | STS_RTC))
+			wake_event(s, 0);	/* it came before the guest was done */
+	} else {
 		dev_guest_error(&s->pci.dev, "sleep type %u is not offered", type);
+	}
 }
 
 /* @m: bits that the access covers. */
@@ -262,6 +314,9 @@ static bool pm_realize(struct device *d, struct err *e)
 	s->pci.cfg_written = cfg_written;
 	vtimer_init(&s->timer, dev_clock(d), timer_fn, s);
 	d->vm->power_button = power_button;
+	d->vm->sleep_button = sleep_button;
+	if (d->vm->input)
+		input_add(d->vm->input, &wake_ops, s);
 	d->vm->power_button_opaque = s;
 	s->pm_region = (struct io_region){ .kind = BUS_PIO, .len = PM_LEN, .ops = &pm_io,
 					   .dev = d, .name = "pm" };
@@ -274,6 +329,12 @@ static void pm_reset(struct device *d)
 {
 	struct piix4_pm *s = to_pm(d);
 
+	s->asleep = d->vm->reset_kind == VM_RESET_SLEEP;
+	if (d->vm->reset_kind != VM_RESET_COLD) {
+		s->pm1_cnt = 0;		/* the rest lies in the resume well */
+		update(s);
+		return;
+	}
 	pci_reset(&s->pci);
 	s->pm1_sts = s->pm1_en = s->pm1_cnt = 0;
 	s->gpe_sts = s->gpe_en = 0;
@@ -292,6 +353,7 @@ static bool pm_post_load(struct device *d, struct err *e)
 	/* A carry further away than one half period would never have been stored. */
 	if (s->tmr_carry > now_ticks(s) + TMR_HALF)
 		s->tmr_carry = (now_ticks(s) & ~(uint64_t)(TMR_HALF - 1)) + TMR_HALF;
+	d->vm->asleep = s->asleep;
 	update_base(s);
 	update(s);
 	return pci_post_load(&s->pci, e);
@@ -302,6 +364,11 @@ uint16_t piix4_pm_base(struct device *d)
 	struct piix4_pm *s = to_pm(d);
 
 	return s->pci.cfg[CFG_PMREGMISC] & 1 ? ld_le16(s->pci.cfg + CFG_PMBA) & 0xffc0 : 0;
+}
+
+struct irq_line piix4_pm_rtc_line(struct device *d)
+{
+	return (struct irq_line){ .set = rtc_irq, .sink = to_pm(d) };
 }
 
 void piix4_pm_set_sci(struct device *d, struct irq_line sci)
@@ -330,6 +397,6 @@ const struct device_ops piix4_pm_ops = {
 	.realize = pm_realize,
 	.reset = pm_reset,
 	.state = piix4_pm_state,
-	.state_version = 1,
+	.state_version = 2,
 	.post_load = pm_post_load,
 };

@@ -377,6 +377,20 @@ bool boot_enter(struct boot *b, struct err *e)
 	return set_cpu(b, e);
 }
 
+/* ACPI 6.5, 16.3.2: real mode, CS:IP made of the vector's upper and lowest bits. */
+bool boot_wake(struct vm *vm, uint32_t vector, struct err *e)
+{
+	struct vcpu *v = vm->cpus[0];
+	struct x86_state s;
+
+	v->ops->get_state(v, &s);
+	s.seg[SEG_CS].sel = (uint16_t)(vector >> 4);
+	s.seg[SEG_CS].base = (uint64_t)(uint16_t)(vector >> 4) << 4;
+	s.rip = vector & 15;
+	s.mp_state = MP_RUNNABLE;
+	return v->ops->set_state(v, &s, e);
+}
+
 void boot_close(struct boot *b)
 {
 	if (!b)

@@ -63,5 +63,7 @@ struct boot *boot_open(struct vm *vm, const struct boot_config *cfg, struct err 
 /* After a reset, vCPUs stopped, under dev_lock: memory contents and the BSP's state. */
 bool boot_enter(struct boot *b, struct err *e);
 void boot_close(struct boot *b);
+/* After the reset of a wake-up from S3: the first CPU starts at the guest's waking vector. */
+bool boot_wake(struct vm *vm, uint32_t vector, struct err *e);
 
 #endif

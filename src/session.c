@@ -371,6 +371,11 @@ static void handle_events(struct session *s)
 		guest_ended(s);
 	if (ev & 1u << VM_EV_TRIPLE_FAULT)
 		triple_fault(s);
+	if (ev & 1u << VM_EV_SUSPEND)
+		log_info("the guest sleeps (suspend to RAM): a key, the power button or its alarm"
+			 " wakes it");
+	if (ev & 1u << VM_EV_WAKE)
+		log_info("the guest woke up");
 	if (ev & 1u << VM_EV_RESET && s->cfg->reset_exits)
 		end(s, HV_EXIT_RESET, "the guest reset (--on-reset exit)");
 }

@@ -13,8 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PARK_PAUSE = 1, PARK_CTL = 2, PARK_DEAD = 4 };
-enum { CTL_RESET = 1, CTL_TRIPLE = 2, CTL_POWEROFF = 4, CTL_FAIL = 8 };
+enum { PARK_PAUSE = 1, PARK_CTL = 2, PARK_DEAD = 4, PARK_SLEEP = 8 };
+enum { CTL_RESET = 1, CTL_TRIPLE = 2, CTL_POWEROFF = 4, CTL_FAIL = 8, CTL_SLEEP = 16,
+       CTL_WAKE = 32 };
 
 struct vm *vm_new(bool manual_clock, struct err *e)
 {
@@ -125,16 +126,27 @@ static void unpark_locked(struct vm *vm, unsigned why)
 	pthread_cond_broadcast(&vm->ctl_cond);
 }
 
-static void machine_reset(struct vm *vm)
+static void reset_cpus(struct vm *vm)
 {
-	vm_lock(vm);
-	devices_reset(vm);
 	for (unsigned i = 0; i < vm->ncpus; i++) {
 		vcpu_clear(vm->cpus[i], UINT32_MAX);
 		vm->engine->reset(vm->cpus[i]);
 	}
-	if (vm->board_reset)
-		vm->board_reset(vm->board_opaque);
+}
+
+static void machine_reset(struct vm *vm, enum vm_reset_kind kind)
+{
+	void (*board)(void *opaque) = kind == VM_RESET_COLD ? vm->board_reset : vm->board_wake;
+
+	vm_lock(vm);
+	vm->reset_kind = kind;
+	devices_reset(vm);
+	vm->reset_kind = VM_RESET_COLD;
+	if (kind != VM_RESET_SLEEP) {
+		reset_cpus(vm);
+		if (board)
+			board(vm->board_opaque);
+	}
 	vm_unlock(vm);
 }
 
@@ -154,6 +166,26 @@ static void ctl_dead(struct vm *vm, enum vm_event ev)
 	pthread_mutex_lock(&vm->ctl_lock);
 }
 
+/* Into S3 or out of it.  ctl_lock held; drops it on the way. */
+static void ctl_sleep(struct vm *vm, bool sleep)
+{
+	if (vm->asleep == sleep) {
+		unpark_locked(vm, PARK_CTL);
+		return;
+	}
+	park_locked(vm, sleep ? PARK_SLEEP : PARK_CTL);
+	if (vm->quit)
+		return;
+	vm->asleep = sleep;
+	if (vm->status == (sleep ? VM_RUNNING : VM_SUSPENDED))	/* or paused by the user */
+		vm->status = sleep ? VM_SUSPENDED : VM_RUNNING;
+	pthread_mutex_unlock(&vm->ctl_lock);
+	machine_reset(vm, sleep ? VM_RESET_SLEEP : VM_RESET_WAKE);
+	notify(vm, sleep ? VM_EV_SUSPEND : VM_EV_WAKE, 0);
+	pthread_mutex_lock(&vm->ctl_lock);
+	unpark_locked(vm, sleep ? PARK_CTL : PARK_CTL | PARK_SLEEP);
+}
+
 static void ctl_handle(struct vm *vm, unsigned work)
 {
 	bool stop = work & (CTL_POWEROFF | CTL_FAIL) || vm->reset_stops;
@@ -168,11 +200,26 @@ static void ctl_handle(struct vm *vm, unsigned work)
 		ctl_dead(vm, ev);
 		return;
 	}
+	vm->asleep = false;
+	if (vm->status == VM_SUSPENDED)
+		vm->status = VM_RUNNING;
 	pthread_mutex_unlock(&vm->ctl_lock);
-	machine_reset(vm);
+	machine_reset(vm, VM_RESET_COLD);
 	notify(vm, ev, 0);
 	pthread_mutex_lock(&vm->ctl_lock);
-	unpark_locked(vm, PARK_CTL);
+	unpark_locked(vm, PARK_CTL | PARK_SLEEP);
+}
+
+static void ctl_work(struct vm *vm, unsigned work)
+{
+	if (work & ~(CTL_SLEEP | CTL_WAKE)) {
+		ctl_handle(vm, work);
+		return;
+	}
+	if (work & CTL_SLEEP)
+		ctl_sleep(vm, true);
+	if (work & CTL_WAKE && !vm->quit)
+		ctl_sleep(vm, false);
 }
 
 static void *ctl_main(void *arg)
@@ -186,7 +233,7 @@ static void *ctl_main(void *arg)
 
 		vm->pending = 0;
 		if (work && vm->status != VM_STOPPED)
-			ctl_handle(vm, work);
+			ctl_work(vm, work);
 		else
 			pthread_cond_wait(&vm->ctl_cond, &vm->ctl_lock);
 	}
@@ -200,10 +247,12 @@ bool vm_start(struct vm *vm, struct err *e)
 
 	HV_BUG_ON(vm->started);
 	if (!vm->loaded)
-		machine_reset(vm);
+		machine_reset(vm, VM_RESET_COLD);
+	vm->asleep = vm->asleep && vm->loaded;
 	vm->loaded = false;
 	vm->started = true;
-	vm->status = VM_RUNNING;
+	vm->status = vm->asleep ? VM_SUSPENDED : VM_RUNNING;
+	vm->park = vm->asleep ? PARK_SLEEP : 0;
 	vclock_resume(vm->clock);
 	rc = pthread_create(&vm->ctl_thread, NULL, ctl_main, vm);
 	if (rc) {
@@ -239,7 +288,7 @@ void vm_stop(struct vm *vm)
 void vm_pause(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->ctl_lock);
-	if (vm->status == VM_RUNNING) {
+	if (vm->status == VM_RUNNING || vm->status == VM_SUSPENDED) {
 		park_locked(vm, PARK_PAUSE);
 		vclock_pause(vm->clock);
 		vm->status = VM_PAUSED;
@@ -252,7 +301,7 @@ void vm_resume(struct vm *vm)
 	pthread_mutex_lock(&vm->ctl_lock);
 	if (vm->status == VM_PAUSED) {
 		vclock_resume(vm->clock);
-		vm->status = VM_RUNNING;
+		vm->status = vm->asleep ? VM_SUSPENDED : VM_RUNNING;
 		unpark_locked(vm, PARK_PAUSE);
 	}
 	pthread_mutex_unlock(&vm->ctl_lock);
@@ -291,6 +340,16 @@ void vm_request_poweroff(struct vm *vm)
 	ctl_request(vm, CTL_POWEROFF);
 }
 
+void vm_request_suspend(struct vm *vm)
+{
+	ctl_request(vm, CTL_SLEEP);
+}
+
+void vm_request_wake(struct vm *vm)
+{
+	ctl_request(vm, CTL_WAKE);
+}
+
 void vm_triple_fault(struct vm *vm)
 {
 	ctl_request(vm, CTL_TRIPLE);
@@ -316,4 +375,12 @@ void vm_power_button(struct vm *vm)
 		vm->power_button(vm->power_button_opaque);
 	vm_unlock(vm);
 	notify(vm, VM_EV_POWERDOWN_REQ, 0);
+}
+
+void vm_sleep_button(struct vm *vm)
+{
+	vm_lock(vm);
+	if (vm->sleep_button)
+		vm->sleep_button(vm->power_button_opaque);
+	vm_unlock(vm);
 }

@@ -29,7 +29,15 @@ struct media;
 
 #define VM_MAX_CPUS 64
 
-enum vm_status { VM_CREATED, VM_RUNNING, VM_PAUSED, VM_STOPPED };
+/* VM_SUSPENDED: the guest sleeps (ACPI S3); its memory is kept, the CPUs are off. */
+enum vm_status { VM_CREATED, VM_RUNNING, VM_PAUSED, VM_STOPPED, VM_SUSPENDED };
+
+/*
+ * What devices_reset() stands for.  On the way into S3 all devices lose power
+ * but those that keep memory, time and the wake-up logic; waking is a reset in
+ * which the chipset keeps the firmware's shadow.
+ */
+enum vm_reset_kind { VM_RESET_COLD, VM_RESET_SLEEP, VM_RESET_WAKE };
 
 /* Why the machine stopped or reset. */
 enum vm_event {
@@ -39,6 +47,8 @@ enum vm_event {
 	VM_EV_ENGINE_FAIL,	/* engine stopped; text in vm->fail */
 	VM_EV_DEBUG_EXIT,	/* guest wrote the debug-exit port; arg = value */
 	VM_EV_POWERDOWN_REQ,	/* host asked for ACPI shutdown */
+	VM_EV_SUSPEND,		/* guest: ACPI S3 */
+	VM_EV_WAKE,
 };
 
 struct vm {
@@ -66,9 +76,13 @@ struct vm {
 	/* Board hooks: put CPUs and memory into start state after a reset (direct boot). */
 	void (*board_reset)(void *opaque);
 	void *board_opaque;
-	/* ACPI power button; set by the PM device. */
+	/* After a wake-up: what firmware will do, or already did.  Under dev_lock. */
+	void (*board_wake)(void *opaque);
+	/* ACPI buttons; set by the PM device. */
 	void (*power_button)(void *opaque);
+	void (*sleep_button)(void *opaque);
 	void *power_button_opaque;
+	enum vm_reset_kind reset_kind;	/* for reset() of the devices; under dev_lock */
 	/* Upward notice on any thread, no locks held; may only record and signal. */
 	void (*notify)(void *opaque, enum vm_event ev, unsigned arg);
 	void *notify_opaque;
@@ -84,6 +98,7 @@ struct vm {
 	unsigned parked;		/* vCPU threads in the parking place */
 	unsigned pending;		/* work for the control thread: CTL_* bits of vm.c */
 	bool quit, started;
+	bool asleep;			/* S3; before vm_start(): loaded that way */
 	bool loaded;			/* snapshot_load(): vm_start() goes on from there */
 };
 
@@ -110,8 +125,11 @@ void vm_request_poweroff(struct vm *vm);
 void vm_triple_fault(struct vm *vm);
 void vm_engine_failed(struct vm *vm, const char *text);
 void vm_debug_exit(struct vm *vm, unsigned value);
-/* ACPI power button (host request). */
+void vm_request_suspend(struct vm *vm);		/* S3 */
+void vm_request_wake(struct vm *vm);		/* nothing happens when it does not sleep */
+/* ACPI buttons (host request); a sleeping guest wakes by either. */
 void vm_power_button(struct vm *vm);
+void vm_sleep_button(struct vm *vm);
 
 /*
  * CPU wiring for the board, which does not see struct vcpu (src/cpu/wire.c).

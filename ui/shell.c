@@ -104,6 +104,8 @@ static const char *state_text(struct window *w)
 		return _("Paused");
 	case VM_STOPPED:
 		return _("Stopped");
+	case VM_SUSPENDED:
+		return _("Asleep: a key wakes it");
 	default:
 		return _("Running");
 	}

@@ -28,7 +28,8 @@ void window_title(struct window *w)
 {
 	char t[300];
 	const char *state = vm_status(w->vm) == VM_PAUSED ? " [paused]" :
-			    vm_status(w->vm) == VM_STOPPED ? " [stopped]" : "";
+			    vm_status(w->vm) == VM_STOPPED ? " [stopped]" :
+			    vm_status(w->vm) == VM_SUSPENDED ? " [asleep]" : "";
 
 	snprintf(t, sizeof(t), "%s%s - hvrun%s", w->title, state,
 		 w->keys.captured ? " - Ctrl+Alt+G releases the mouse" : "");

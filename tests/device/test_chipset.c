@@ -249,11 +249,84 @@ static void test_power_button(void **st)
 static void test_soft_off(void **st)
 {
 	pm_on();
-	tvm_outw(vm, 0x604, 1u << 10 | 0x2000);	/* another type: nothing happens */
+	tvm_outw(vm, 0x604, 2u << 10 | 0x2000);	/* another type: nothing happens */
 	assert_int_equal(vm->pending, 0);
 	tvm_outw(vm, 0x604, CHIPSET_S5_TYPE << 10 | 0x2000);
 	assert_int_not_equal(vm->pending, 0);
 	assert_int_equal(tvm_inw(vm, 0x604) & 0x2000, 0);
+	vm->pending = 0;
+}
+
+static void reset_as(enum vm_reset_kind kind)
+{
+	vm_lock(vm);
+	vm->reset_kind = kind;
+	devices_reset(vm);
+	vm->reset_kind = VM_RESET_COLD;
+	vm_unlock(vm);
+}
+
+/* ACPI 6.5, 16.1.6 and 4.8.3.1: what lies in the resume well, and what wakes. */
+static void test_sleep(void **st)
+{
+	struct irq_line rtc = piix4_pm_rtc_line(pm);
+	unsigned sleep;
+
+	pm_on();
+	cfg_wr(0, 0x5a, 1, 0x33);
+	tvm_outb(vm, 0xb2, CHIPSET_ACPI_ENABLE);
+	tvm_outw(vm, 0x602, 0x500);
+	irq_set(&rtc, true);			/* awake: nobody asked */
+	irq_set(&rtc, false);
+	assert_int_equal(tvm_inw(vm, 0x600) & 0x8400, 0);
+	tvm_outw(vm, 0x604, CHIPSET_S3_TYPE << 10 | 0x2001);
+	sleep = vm->pending;
+	assert_int_not_equal(sleep, 0);
+	vm->pending = 0;
+	reset_as(VM_RESET_SLEEP);
+	assert_int_equal(tvm_inw(vm, 0x602), 0x500);	/* still decoded, still enabled */
+	assert_int_equal(tvm_inw(vm, 0x604), 0);
+	irq_set(&rtc, true);
+	assert_int_not_equal(vm->pending, 0);
+	assert_int_not_equal(vm->pending, sleep);
+	vm->pending = 0;
+	reset_as(VM_RESET_WAKE);
+	assert_int_equal(tvm_inw(vm, 0x600) & 0x8f00, 0x8400);	/* WAK, RTC */
+	assert_int_equal(cfg_rd(0, 0x58) >> 16 & 0xff, 0x33);		/* the firmware's shadow */
+	tvm_outw(vm, 0x600, 0xffff);
+	assert_int_equal(tvm_inw(vm, 0x600) & 0x8f00, 0);
+	irq_set(&rtc, false);
+	irq_set(&rtc, true);			/* awake again */
+	assert_int_equal(vm->pending, 0);
+	reset_as(VM_RESET_COLD);
+	assert_int_equal(cfg_rd(0, 0x58) >> 16 & 0xff, 0);
+}
+
+/* An event that is already there ends the sleep at once; the alarm only when enabled. */
+static void test_sleep_races(void **st)
+{
+	struct irq_line rtc = piix4_pm_rtc_line(pm);
+	unsigned both;
+
+	pm_on();
+	tvm_outw(vm, 0x602, 0x200);
+	vm_sleep_button(vm);
+	assert_int_equal(tvm_inw(vm, 0x600) & 0x8200, 0x200);
+	tvm_outw(vm, 0x604, CHIPSET_S3_TYPE << 10 | 0x2000);
+	both = vm->pending;
+	assert_int_not_equal(both & (both - 1), 0);	/* to sleep, and to wake */
+	reset_as(VM_RESET_SLEEP);
+	reset_as(VM_RESET_WAKE);
+	vm->pending = 0;
+	tvm_outw(vm, 0x600, 0xffff);
+	tvm_outw(vm, 0x604, CHIPSET_S3_TYPE << 10 | 0x2000);
+	vm->pending = 0;
+	reset_as(VM_RESET_SLEEP);
+	irq_set(&rtc, true);
+	assert_int_equal(vm->pending, 0);
+	vm_power_button(vm);
+	assert_int_not_equal(vm->pending, 0);
+	assert_int_equal(tvm_inw(vm, 0x600) & 0x8100, 0x8100);
 	vm->pending = 0;
 }
 
@@ -288,6 +361,8 @@ static void poke_pm(struct vm *v, struct device *d)
 	tvm_outb(v, 0xb3, 0x77);
 	tvm_outw(v, 0x60e, 0x8001);
 	v->power_button(v->power_button_opaque);
+	tvm_outw(v, 0x604, CHIPSET_S3_TYPE << 10 | 0x2000);
+	v->pending = 0;
 }
 
 static void test_generic(void **st)
@@ -308,7 +383,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_pam), T(test_identity), T(test_reset_control), T(test_pirq),
 		T(test_isa_shared), T(test_pm_decode), T(test_pm_timer), T(test_pm_carry),
-		T(test_power_button), T(test_soft_off), cmocka_unit_test(test_generic),
+		T(test_power_button), T(test_soft_off),
+		T(test_sleep), T(test_sleep_races), cmocka_unit_test(test_generic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
