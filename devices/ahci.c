@@ -6,7 +6,7 @@
  *
  * Left out: hot-plug of drives, port multipliers, command completion
  * coalescing, enclosure management, link power states (accepted, nothing
- * sleeps), index/data ports, MSI.
+ * sleeps), index/data ports.
  */
 #include "ahci_int.h"
 #include "../src/vm.h"
@@ -82,10 +82,17 @@ static uint32_t port_is(const struct ahci_port *p)
 
 static void update_irq(struct ahci *s)
 {
+	uint32_t old = s->is;
+	bool level, was = s->pci.intx_level;
+
 	for (unsigned i = 0; i < AHCI_PORTS; i++)
 		if (port_is(&s->port[i]) & s->port[i].ie)
 			s->is |= 1u << i;
-	pci_set_irq(&s->pci, s->ghc & GHC_IE && s->is);
+	level = s->ghc & GHC_IE && s->is;
+	pci_set_irq(&s->pci, level);
+	/* 2.3 and 5.6.2: a message when a port comes into IS, and when IE opens the gate. */
+	if (level && (!was || s->is & ~old))
+		pci_msi_notify(&s->pci);
 }
 
 void ahci_event(struct ahci_port *p, uint32_t bits)
@@ -317,6 +324,7 @@ static void abar_write(struct device *d, uint64_t off, unsigned size, uint64_t v
 			s->ghc = (val & GHC_IE) | GHC_AE;
 	} else if (off == R_IS) {
 		s->is &= ~(uint32_t)val;
+		s->pci.intx_level = false;	/* what is left asks again */
 	}
 	update_irq(s);
 }
@@ -367,6 +375,7 @@ static bool ahci_realize(struct device *d, struct err *e)
 
 	pci_init(&s->pci, &id);
 	s->pci.cfg_written = cfg_written;
+	pci_msi_init(&s->pci);
 	s->work = (struct loop_work){ .fn = process_all, .opaque = s };
 	for (unsigned i = 0; i < AHCI_PORTS; i++) {
 		init_port(s, i);

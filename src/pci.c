@@ -8,7 +8,7 @@
  * MSI-X state are derived from the bytes after every write, on reset and
  * after loading, so there is only one copy of the truth.
  *
- * Left out: bridges, MSI (functions here offer MSI-X), power management,
+ * Left out: bridges, MSI with several messages or masks, power management,
  * BIST, fast back-to-back, parity.
  */
 #include "pci.h"
@@ -23,6 +23,12 @@
 #define PCI_BAR_IS_PREF 0x8u
 #define PCI_ROM_ENABLE 0x1u
 
+#define MSI_CTRL 2		/* offset in the capability (6.8.1), as what follows */
+#define MSI_ADDR 4
+#define MSI_DATA 12
+#define MSI_LEN 14
+#define MSI_CTRL_ENABLE 0x0001
+#define MSI_CTRL_64 0x0080
 #define MSIX_CTRL 2		/* offset in the capability */
 #define MSIX_CTRL_ENABLE 0x8000
 #define MSIX_CTRL_MASKALL 0x4000
@@ -77,6 +83,11 @@ bool pci_msix_enabled(const struct pci_dev *d)
 	       ld_le16(d->cfg + d->msix.cap + MSIX_CTRL) & MSIX_CTRL_ENABLE;
 }
 
+bool pci_msi_enabled(const struct pci_dev *d)
+{
+	return d->msi_cap && ld_le16(d->cfg + d->msi_cap + MSI_CTRL) & MSI_CTRL_ENABLE;
+}
+
 bool pci_master(const struct pci_dev *d)
 {
 	return d->cfg[PCI_COMMAND] & PCI_CMD_MASTER;
@@ -84,7 +95,8 @@ bool pci_master(const struct pci_dev *d)
 
 static void update_intx(struct pci_dev *d)
 {
-	bool masked = ld_le16(d->cfg + PCI_COMMAND) & PCI_CMD_INTX_OFF || pci_msix_enabled(d);
+	bool masked = ld_le16(d->cfg + PCI_COMMAND) & PCI_CMD_INTX_OFF ||
+		      pci_msix_enabled(d) || pci_msi_enabled(d);
 	bool out = d->intx_level && !masked && d->cfg[PCI_INT_PIN];
 	unsigned link;
 
@@ -103,6 +115,26 @@ void pci_set_irq(struct pci_dev *d, bool level)
 {
 	d->intx_level = level;
 	update_intx(d);
+}
+
+/* ---- MSI (6.8.1) ---- */
+
+void pci_msi_init(struct pci_dev *d)
+{
+	HV_BUG_ON(d->msi_cap);
+	d->msi_cap = pci_add_cap(d, PCI_CAP_MSI, MSI_LEN);
+	st_le16(d->cfg + d->msi_cap + MSI_CTRL, MSI_CTRL_64);
+	st_le16(d->wmask + d->msi_cap + MSI_CTRL, MSI_CTRL_ENABLE);
+	st_le64(d->wmask + d->msi_cap + MSI_ADDR, ~3ull);
+	st_le16(d->wmask + d->msi_cap + MSI_DATA, 0xffff);
+}
+
+void pci_msi_notify(struct pci_dev *d)
+{
+	const uint8_t *cap = d->cfg + d->msi_cap;
+
+	if (pci_msi_enabled(d) && pci_master(d))
+		msi_send(&d->dev.vm->msi, ld_le64(cap + MSI_ADDR), ld_le16(cap + MSI_DATA));
 }
 
 /* ---- MSI-X (6.8.2) ---- */

@@ -46,6 +46,7 @@ struct pci_dev;
 #define PCI_INT_LINE 0x3c
 #define PCI_INT_PIN 0x3d
 
+#define PCI_CAP_MSI 0x05
 #define PCI_CAP_MSIX 0x11
 
 struct pci_id {
@@ -86,6 +87,7 @@ struct pci_dev {
 	uint8_t w1c[PCI_CFG_SIZE];	/* write-1-to-clear bits */
 	struct pci_bar bars[PCI_NUM_BARS + 1];	/* [PCI_ROM_SLOT] = expansion ROM */
 	struct pci_msix msix;
+	uint8_t msi_cap;		/* 0: no MSI */
 	uint8_t next_cap_off;
 	bool intx_level;	/* the function's own request, before masking */
 	bool intx_out;		/* pci.c only: what the bus sees now */
@@ -122,14 +124,19 @@ uint8_t pci_add_cap(struct pci_dev *d, uint8_t cap_id, uint8_t len);
 /* MSI-X with table and PBA in a BAR of their own (BAR @bar, 4 KiB or larger). */
 bool pci_msix_init(struct pci_dev *d, unsigned nvec, unsigned bar, struct err *e);
 
+/* MSI with one message, for functions without MSI-X. */
+void pci_msi_init(struct pci_dev *d);
+
 /* Call from the device's reset: command, BARs, MSI-X off; identity kept. */
 void pci_reset(struct pci_dev *d);
 /* Call from the device's post_load: validates and re-maps the BARs. */
 bool pci_post_load(struct pci_dev *d, struct err *e);
 
-/* Level of the function's INTx; masked by PCI_CMD_INTX_OFF and MSI-X enable. */
+/* Level of the function's INTx; masked by PCI_CMD_INTX_OFF, MSI and MSI-X enable. */
 void pci_set_irq(struct pci_dev *d, bool level);
 bool pci_msix_enabled(const struct pci_dev *d);
+bool pci_msi_enabled(const struct pci_dev *d);
+void pci_msi_notify(struct pci_dev *d);	/* ignored unless enabled */
 /* Send vector @vec (pending bit if masked); ignored if out of range or disabled. */
 void pci_msix_notify(struct pci_dev *d, unsigned vec);
 /* True if the function may read and write guest memory (bus master enable). */

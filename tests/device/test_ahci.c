@@ -191,6 +191,41 @@ static void test_identify(void **st)
 	assert_int_equal(dg_cfg_rd(g.vm, 4) >> 16 & 8, 0);
 }
 
+/* PCI 3.0, 6.8.1: a message for a port's bit coming on, and nothing on INTx. */
+static void test_msi(void **st)
+{
+	unsigned cap = dg_cfg_rd(g.vm, 0x34) & 0xff;
+
+	assert_int_equal(dg_cfg_rd(g.vm, cap) & 0xff, 5);
+	dg_cfg_wr(g.vm, cap + 4, 0xfee01003);
+	assert_int_equal(dg_cfg_rd(g.vm, cap + 4), 0xfee01000);
+	dg_cfg_wr(g.vm, cap + 12, 0x4123);
+	dg_cfg_wr(g.vm, cap, 0x00010000);
+	assert_int_equal(dg_cfg_rd(g.vm, cap) >> 16, 0x81);
+	g.msis = 0;
+	command(0, 0xec, 0, 0);
+	prd(0, 0, DATA, 512);
+	header(0, 0, 0, 1);
+	run(0, 0);
+	assert_int_equal(g.msis, 1);
+	assert_int_equal(g.msi_data, 0x4123);
+	/* The port's bit is still on: no further message until software clears it. */
+	run(0, 0);
+	assert_int_equal(g.msis, 1);
+	/* 5.6.2: IS cleared before the port's own bits: it comes on again. */
+	wr(HBA + IS, 1);
+	assert_int_equal(g.msis, 2);
+	wr(PORT(0) + PX_IS, 0xffffffff);
+	wr(HBA + IS, 1);
+	assert_int_equal(g.msis, 2);
+	run(0, 0);
+	assert_int_equal(g.msis, 3);
+	assert_int_equal(rd(HBA + IS), 1);
+	dg_cfg_wr(g.vm, cap, 0);
+	g.d->ops->reset(g.d);
+	assert_int_equal(dg_cfg_rd(g.vm, cap) >> 16, 0x80);
+}
+
 /* READ and WRITE DMA EXT, scattered; FUA flushes. */
 static void test_dma(void **st)
 {
@@ -530,7 +565,7 @@ static void test_generic(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_registers), T(test_identify), T(test_dma), T(test_ncq), T(test_ncq_error),
+		T(test_registers), T(test_identify), T(test_msi), T(test_dma), T(test_ncq), T(test_ncq_error),
 		T(test_errors), T(test_cd), T(test_medium), T(test_resets), T(test_host_error),
 		T(test_abandon), T(test_hostile), T(test_generic),
 	};

@@ -112,10 +112,6 @@ void block_poll(struct block *b)
 {
 }
 
-void block_count(struct block *b, struct block_activity *a)
-{
-}
-
 /* --- guest side --- */
 
 static struct vm *vm;
