@@ -257,6 +257,7 @@ static bool i8042_realize(struct device *d, struct err *e)
 	const struct ps2_host host = { i8042_ready, s };
 
 	s->kbd.host = s->mouse.host = host;
+	ps2kbd_init(&s->kbd, dev_clock(d));
 	ps2kbd_reset(&s->kbd);
 	ps2mouse_reset(&s->mouse);
 	s->kbd.in = d->vm->input;
@@ -290,6 +291,11 @@ static void i8042_reset(struct device *d)
 	i8042_update_irq(s);
 }
 
+static void i8042_unrealize(struct device *d)
+{
+	vtimer_cancel(&((struct i8042 *)d)->kbd.repeat);
+}
+
 static bool i8042_post_load(struct device *d, struct err *e)
 {
 	struct i8042 *s = (struct i8042 *)d;
@@ -313,6 +319,7 @@ const struct device_ops i8042_ops = {
 	.size = sizeof(struct i8042),
 	.realize = i8042_realize,
 	.reset = i8042_reset,
+	.unrealize = i8042_unrealize,
 	.state = i8042_fields,
 	.state_version = 1,
 	.post_load = i8042_post_load,

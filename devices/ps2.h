@@ -7,6 +7,7 @@
 #define HV_PS2_H
 
 #include "../src/fifo.h"
+#include "../src/clock.h"
 #include "../src/input.h"
 
 /* Tells the controller that a byte may be waiting. */
@@ -24,12 +25,17 @@ struct ps2kbd {
 	uint8_t last;		/* for RESEND */
 	uint8_t mods;		/* bit n: HID usage 0xe0 + n is down */
 	bool scanning;
+	uint8_t typematic;	/* delay and rate of SET TYPEMATIC RATE */
+	uint8_t held;		/* HID usage of the key that repeats; 0: none */
+	struct vtimer repeat;
+	uint8_t no_break[32], no_repeat[32];	/* set 3, a bit a code: key types */
 	struct ps2_host host;
 	struct input *in;	/* for the LEDs; may be NULL */
 };
 extern const struct state_field ps2kbd_fields[];
 extern const struct input_ops ps2kbd_input;	/* dev: struct ps2kbd */
 
+void ps2kbd_init(struct ps2kbd *k, struct vclock *clk);
 void ps2kbd_reset(struct ps2kbd *k);
 void ps2kbd_write(struct ps2kbd *k, uint8_t v);	/* byte from the host */
 bool ps2kbd_read(struct ps2kbd *k, uint8_t *v);	/* byte to the host; false: none */

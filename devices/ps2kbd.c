@@ -6,15 +6,20 @@
  * Auxiliary Device Controller" and "Keyboards (101- and 102-Key)"; key names
  * by USB HID Usage Tables 1.12, section 10.
  *
- * Auto-repeat is the viewer's (typematic commands are taken and ignored); the
- * shift codes that real keyboards wrap around cursor keys while Num Lock or
- * Shift is on are not sent; in set 3 every key makes and breaks.
+ * The key pressed last repeats here, at the rate the host set: viewers send
+ * no repeats, and what they send is dropped.  A host that does not read gets
+ * no pile of them.  The shift codes that real keyboards wrap around cursor
+ * keys while Num Lock or Shift is on are not sent; in set 3 every key makes,
+ * breaks and repeats until the host says otherwise.
  */
 #include "ps2.h"
 
 #define EXT 0x100	/* E0 prefix */
 #define KEYS_CAP 128u
 #define KEYS_RESERVE 32u	/* for key-up events: a full queue must not leave keys stuck */
+
+#define REPEAT_BACKLOG 16u	/* bytes unread: no more repeats */
+#define TYPEMATIC_DEFAULT 0x2b	/* 500 ms, 10.9 a second */
 
 #define HID_PRINT 0x46
 #define HID_PAUSE 0x48
@@ -35,7 +40,9 @@ const struct state_field ps2kbd_fields[] = {
 	FIFO_STATE(struct ps2kbd, keys), FIFO_STATE(struct ps2kbd, resp),
 	STATE_U8(struct ps2kbd, set), STATE_U8(struct ps2kbd, leds), STATE_U8(struct ps2kbd, cmd),
 	STATE_U8(struct ps2kbd, last), STATE_U8(struct ps2kbd, mods),
-	STATE_BOOL(struct ps2kbd, scanning),
+	STATE_BOOL(struct ps2kbd, scanning), STATE_U8(struct ps2kbd, typematic),
+	STATE_U8(struct ps2kbd, held), STATE_TIMER(struct ps2kbd, repeat),
+	STATE_U8S(struct ps2kbd, no_break), STATE_U8S(struct ps2kbd, no_repeat),
 	STATE_END
 };
 
@@ -156,31 +163,32 @@ static void put_pause(struct ps2kbd *k)
 	}
 }
 
-static void put_set3(struct ps2kbd *k, uint16_t hid, bool down)
+static bool bit_of(const uint8_t *bits, uint8_t n)
 {
-	uint8_t c = set3[hid] ? set3[hid] : (uint8_t)set2[hid];
+	return bits[n >> 3] >> (n & 7) & 1;
+}
 
-	if (!c || (!set3[hid] && set2[hid] & EXT) || (hid >= 0x68 && hid <= 0x73))
-		return;		/* no such key on that keyboard */
+/* 0: no such key on that keyboard */
+static uint8_t set3_code(uint8_t hid)
+{
+	if (!set3[hid] && (set2[hid] & EXT || (hid >= 0x68 && hid <= 0x73)))
+		return 0;
+	return set3[hid] ? set3[hid] : (uint8_t)set2[hid];
+}
+
+static void put_set3(struct ps2kbd *k, uint8_t hid, bool down)
+{
+	uint8_t c = set3_code(hid);
+
+	if (!c || (!down && bit_of(k->no_break, c)))
+		return;
 	if (!down)
 		put(k, 0xf0);
 	put(k, c);
 }
 
-static void kbd_key(void *dev, uint16_t hid, bool down)
+static void put_key(struct ps2kbd *k, uint8_t hid, bool down)
 {
-	struct ps2kbd *k = dev;
-	uint32_t need = down ? KEYS_RESERVE : 8;	/* the longest sequence has 8 bytes */
-
-	if (hid > 0xff)
-		return;
-	if (hid >= HID_LCTRL && hid < HID_LCTRL + 8) {
-		uint8_t bit = (uint8_t)(1u << (hid - HID_LCTRL));
-
-		k->mods = down ? k->mods | bit : k->mods & ~bit;
-	}
-	if (!k->scanning || fifo_space(&k->keys) < need)
-		return;
 	if (k->set == 3)
 		put_set3(k, hid, down);
 	else if (hid == HID_PRINT)
@@ -189,6 +197,79 @@ static void kbd_key(void *dev, uint16_t hid, bool down)
 		put_pause(k);
 	else if (set2[hid] && (down || set2[hid] < 0xf0 || set2[hid] & EXT))
 		put_code(k, set2[hid], down);	/* Hangul and Hanja have no break code */
+}
+
+/* ---- auto-repeat ---- */
+
+static uint64_t repeat_delay(const struct ps2kbd *k)
+{
+	return ((k->typematic >> 5 & 3) + 1) * 250 * NS_PER_MS;
+}
+
+/* (8 + A) * 2^B / 240 s */
+static uint64_t repeat_period(const struct ps2kbd *k)
+{
+	return (uint64_t)(8 + (k->typematic & 7)) * (1u << (k->typematic >> 3 & 3)) * NS_PER_SEC /
+	       240;
+}
+
+static void stop_repeat(struct ps2kbd *k)
+{
+	k->held = 0;
+	vtimer_cancel(&k->repeat);
+}
+
+static bool repeats(const struct ps2kbd *k, uint8_t hid)
+{
+	if (k->set == 3)
+		return set3_code(hid) && !bit_of(k->no_repeat, set3_code(hid));
+	return hid == HID_PRINT || (set2[hid] && (set2[hid] < 0xf0 || set2[hid] & EXT));
+}
+
+static void start_repeat(struct ps2kbd *k, uint8_t hid)
+{
+	stop_repeat(k);
+	if (!repeats(k, hid))
+		return;
+	k->held = hid;
+	vtimer_arm(&k->repeat, vclock_now(k->repeat.clk) + repeat_delay(k));
+}
+
+static void repeat(void *opaque)
+{
+	struct ps2kbd *k = opaque;
+
+	if (!k->held || !k->scanning)
+		return;
+	if (fifo_space(&k->keys) >= KEYS_CAP - REPEAT_BACKLOG) {
+		if (k->held == HID_PRINT && k->set != 3)
+			put_code(k, k->mods & MODS_ALT ? 0x84 : EXT | 0x7c, true);
+		else
+			put_key(k, k->held, true);
+		k->host.ready(k->host.opaque);
+	}
+	vtimer_arm(&k->repeat, vclock_now(k->repeat.clk) + repeat_period(k));
+}
+
+static void kbd_key(void *dev, uint16_t hid, bool down)
+{
+	struct ps2kbd *k = dev;
+	uint32_t need = down ? KEYS_RESERVE : 8;	/* the longest sequence has 8 bytes */
+
+	if (hid > 0xff || (down && hid == k->held))
+		return;
+	if (!down && hid == k->held)
+		stop_repeat(k);
+	if (hid >= HID_LCTRL && hid < HID_LCTRL + 8) {
+		uint8_t bit = (uint8_t)(1u << (hid - HID_LCTRL));
+
+		k->mods = down ? k->mods | bit : k->mods & ~bit;
+	}
+	if (!k->scanning || fifo_space(&k->keys) < need)
+		return;
+	put_key(k, (uint8_t)hid, down);
+	if (down)
+		start_repeat(k, (uint8_t)hid);
 	k->host.ready(k->host.opaque);
 }
 
@@ -199,7 +280,11 @@ const struct input_ops ps2kbd_input = { .key = kbd_key };
 static void kbd_defaults(struct ps2kbd *k)
 {
 	k->set = 2;
+	k->typematic = TYPEMATIC_DEFAULT;
+	memset(k->no_break, 0, sizeof(k->no_break));
+	memset(k->no_repeat, 0, sizeof(k->no_repeat));
 	fifo_clear(&k->keys);
+	stop_repeat(k);
 }
 
 static void answer(struct ps2kbd *k, uint8_t v)
@@ -215,6 +300,21 @@ static void kbd_set_leds(struct ps2kbd *k, uint8_t v)
 		input_set_leds(k->in, (v >> 1 & 3) | (v << 2 & 4));
 }
 
+/* F7-FA for all keys, FB-FD for one: typematic; make and break; make; all three. */
+static void set_type(uint8_t *no_break, uint8_t *no_repeat, uint8_t bits, unsigned type)
+{
+	bool brk = type == 1 || type == 3, rep = type == 0 || type == 3;
+
+	*no_break = brk ? *no_break & ~bits : *no_break | bits;
+	*no_repeat = rep ? *no_repeat & ~bits : *no_repeat | bits;
+}
+
+static void kbd_all_types(struct ps2kbd *k, unsigned type)
+{
+	for (unsigned i = 0; i < sizeof(k->no_break); i++)
+		set_type(&k->no_break[i], &k->no_repeat[i], 0xff, type);
+}
+
 static void kbd_parameter(struct ps2kbd *k, uint8_t v)
 {
 	uint8_t cmd = k->cmd;
@@ -225,7 +325,13 @@ static void kbd_parameter(struct ps2kbd *k, uint8_t v)
 		return;
 	}
 	answer(k, KBD_ACK);
-	if (cmd == CMD_LEDS)
+	if (cmd >= CMD_KEY_FIRST && cmd <= CMD_KEY_LAST) {
+		set_type(&k->no_break[v >> 3], &k->no_repeat[v >> 3], 1u << (v & 7),
+			 cmd - CMD_KEY_FIRST);
+		k->cmd = cmd;		/* more codes, until a command comes */
+	} else if (cmd == CMD_RATE) {
+		k->typematic = v & 0x7f;
+	} else if (cmd == CMD_LEDS)
 		kbd_set_leds(k, v);
 	else if (cmd == CMD_SET && v == 0)
 		answer(k, k->set);
@@ -250,6 +356,7 @@ static void kbd_command(struct ps2kbd *k, uint8_t v)
 		answer(k, KBD_ACK);
 		return;
 	case CMD_ALL_FIRST ... CMD_ALL_LAST:
+		kbd_all_types(k, v - CMD_ALL_FIRST);
 		answer(k, KBD_ACK);
 		return;
 	case CMD_ID:
@@ -264,6 +371,7 @@ static void kbd_command(struct ps2kbd *k, uint8_t v)
 			fifo_clear(&k->keys);
 		else
 			kbd_defaults(k);
+		stop_repeat(k);
 		k->scanning = v != CMD_DISABLE;
 		answer(k, KBD_ACK);
 		return;
@@ -299,6 +407,11 @@ bool ps2kbd_read(struct ps2kbd *k, uint8_t *v)
 	if (*v != KBD_NAK)
 		k->last = *v;
 	return true;
+}
+
+void ps2kbd_init(struct ps2kbd *k, struct vclock *clk)
+{
+	vtimer_init(&k->repeat, clk, repeat, k);
 }
 
 void ps2kbd_reset(struct ps2kbd *k)

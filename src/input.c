@@ -16,6 +16,7 @@ struct input {
 	} devs[INPUT_MAX_DEVS];
 	unsigned n;
 	uint64_t down[INPUT_KEYS / 64];
+	uint8_t owner[INPUT_KEYS];	/* device + 1 that got the key-down */
 	unsigned buttons, leds;
 	unsigned x, y;		/* last absolute position */
 };
@@ -53,9 +54,17 @@ void input_key(struct input *in, uint16_t hid, bool down)
 	if (!down && !(*word & bit))
 		return;		/* released while another window had the keyboard */
 	*word = down ? *word | bit : *word & ~bit;
+	if (!down && in->owner[hid]) {	/* a driver may have come meanwhile */
+		unsigned i = in->owner[hid] - 1u;
+
+		in->owner[hid] = 0;
+		in->devs[i].ops->key(in->devs[i].dev, hid, false);
+		return;
+	}
 	for (unsigned i = in->n; i-- > 0;) {
 		if (!in->devs[i].ops->key || !active(in, i))
 			continue;
+		in->owner[hid] = down ? (uint8_t)(i + 1) : 0;
 		in->devs[i].ops->key(in->devs[i].dev, hid, down);
 		return;
 	}

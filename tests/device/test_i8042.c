@@ -279,12 +279,12 @@ static void test_overflow(void **state)
 	uint8_t v;
 
 	for (unsigned i = 0; i < 1000; i++)
-		input_key(in, 0x04, true);
+		input_key(in, 0x04 + (i & 1), true);
 	input_key(in, 0x04, false);
 	data(0xee);
 	while (status() & 1) {
 		v = get();
-		makes += v == 0x1e;
+		makes += v == 0x1e || v == 0x30;
 		breaks += v == 0x9e;
 	}
 	assert_in_range(makes, 64, 128);
@@ -388,6 +388,94 @@ static void test_mouse_modes(void **state)
 	mouse(0xea);
 }
 
+/* SET TYPEMATIC RATE: the key pressed last repeats after the delay, until it is released */
+static void test_typematic(void **state)
+{
+	unsigned n = 0;
+
+	ctr(0x04);
+	input_key(in, 0x04, true);
+	expect("1c");
+	tvm_advance(vm, 499 * NS_PER_MS);
+	assert_int_equal(status() & 1, 0);
+	input_key(in, 0x04, true);		/* a viewer's own repeat */
+	assert_int_equal(status() & 1, 0);
+	tvm_advance(vm, 2 * NS_PER_MS);
+	expect("1c");
+	tvm_advance(vm, 92 * NS_PER_MS);
+	expect("1c");
+	input_key(in, 0x05, true);		/* another one takes over */
+	expect("32");
+	input_key(in, 0x04, false);
+	expect("f0 1c");
+	tvm_advance(vm, 501 * NS_PER_MS);
+	expect("32");
+	input_key(in, 0x05, false);
+	expect("f0 32");
+	tvm_advance(vm, NS_PER_SEC);
+	assert_int_equal(status() & 1, 0);
+	data(0xf3);
+	assert_int_equal(get(), 0xfa);
+	data(0x00);				/* 250 ms, 30 a second */
+	assert_int_equal(get(), 0xfa);
+	input_key(in, 0x4f, true);
+	expect("e0 74");
+	for (unsigned i = 0; i < 1250; i++) {
+		tvm_advance(vm, NS_PER_MS);
+		for (; status() & 1; n++)
+			get();
+	}
+	assert_in_range(n / 2, 30, 31);
+	tvm_advance(vm, 100 * NS_PER_SEC);	/* nobody reads: no endless backlog */
+	for (n = 0; status() & 1; n++)
+		get();
+	assert_in_range(n, 2, 20);
+	input_key(in, 0x4f, false);
+	expect("e0 f0 74");
+	input_key(in, 0x48, true);		/* Pause does not repeat */
+	expect("e1 14 77 e1 f0 14 f0 77");
+	tvm_advance(vm, NS_PER_SEC);
+	assert_int_equal(status() & 1, 0);
+}
+
+/* Key types of set 3: F7-FA for all keys, FB-FD for those named */
+static void test_key_types(void **state)
+{
+	ctr(0x04);
+	data(0xf0);
+	get();
+	data(3);
+	get();
+	data(0xf8);				/* make and break, no repeat */
+	get();
+	input_key(in, 0x04, true);
+	tvm_advance(vm, NS_PER_SEC);
+	expect("1c");
+	input_key(in, 0x04, false);
+	expect("f0 1c");
+	data(0xf9);				/* make only */
+	get();
+	key(0x04);
+	expect("1c");
+	data(0xfb);				/* these are typematic */
+	get();
+	data(0x1c);
+	get();
+	data(0x32);
+	get();
+	data(0xf4);
+	get();
+	input_key(in, 0x05, true);
+	tvm_advance(vm, 501 * NS_PER_MS);
+	expect("32 32");
+	input_key(in, 0x05, false);
+	assert_int_equal(status() & 1, 0);
+	data(0xfa);
+	get();
+	key(0x06);
+	expect("21 f0 21");
+}
+
 static void poke(struct vm *v, struct device *d)
 {
 	vm = v;
@@ -420,7 +508,8 @@ int main(void)
 		T(test_controller), T(test_interrupts), T(test_a20), T(test_reset_lines),
 		T(test_keyboard_commands), T(test_scan_sets), T(test_special_keys),
 		T(test_overflow), T(test_disable_holds), T(test_mouse), T(test_mouse_merges),
-		T(test_wheel), T(test_mouse_modes), cmocka_unit_test(test_roundtrip),
+		T(test_wheel), T(test_mouse_modes), T(test_typematic), T(test_key_types),
+		cmocka_unit_test(test_roundtrip),
 		cmocka_unit_test(test_reset),
 	};
 
