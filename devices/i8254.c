@@ -10,7 +10,7 @@
  * the interrupt controller falls just before it rises again, instead of when
  * OUT does: only the rising edge counts there.  Periods whose timer came late
  * are made up for by quicker ticks, up to MAX_OWED of them.  The clock pulse
- * that loads the counting element is not modelled, nor is sound.
+ * that loads the counting element is not modelled.
  */
 #include "i8254.h"
 
@@ -22,6 +22,7 @@
 #define RW_WORD 3
 
 #define P61_GATE2 0x01
+#define P61_SPEAKER 0x02
 #define P61_REFRESH 0x10
 #define P61_OUT2 0x20
 #define REFRESH_NS 15085u
@@ -48,6 +49,8 @@ struct i8254 {
 	uint32_t owed;		/* late ticks still to deliver */
 	uint8_t port61;		/* writable bits 0-3 */
 	struct irq_line irq0;	/* immutable after realize */
+	void (*changed)(void *opaque);	/* speaker; likewise */
+	void *changed_opaque;
 	struct io_region io[2];
 };
 DEVICE_CHECK(struct i8254);
@@ -389,6 +392,12 @@ static void chan_set_gate(struct i8254 *s, unsigned n, bool gate)
 	c->gate = gate;
 }
 
+static void speaker_changed(struct i8254 *s)
+{
+	if (s->changed)
+		s->changed(s->changed_opaque);
+}
+
 static uint64_t pit_read(struct device *d, uint64_t off, unsigned size)
 {
 	struct i8254 *s = (struct i8254 *)d;
@@ -400,10 +409,14 @@ static void pit_write(struct device *d, uint64_t off, unsigned size, uint64_t va
 {
 	struct i8254 *s = (struct i8254 *)d;
 
+	if (off >= 2)
+		speaker_changed(s);
 	if (off == 3)
 		pit_control(s, (uint8_t)val);
 	else
 		chan_write(s, (unsigned)off & 3, (uint8_t)val);
+	if (off >= 2)
+		speaker_changed(s);
 }
 
 static uint64_t port61_read(struct device *d, uint64_t off, unsigned size)
@@ -420,8 +433,10 @@ static void port61_write(struct device *d, uint64_t off, unsigned size, uint64_t
 {
 	struct i8254 *s = (struct i8254 *)d;
 
+	speaker_changed(s);
 	s->port61 = val & 0x0f;
 	chan_set_gate(s, 2, val & P61_GATE2);
+	speaker_changed(s);
 }
 
 static const struct io_ops pit_io = { pit_read, pit_write, 1, 1 };
@@ -473,6 +488,25 @@ static bool i8254_post_load(struct device *d, struct err *e)
 void i8254_set_irq0(struct device *d, struct irq_line irq0)
 {
 	((struct i8254 *)d)->irq0 = irq0;
+}
+
+void i8254_set_speaker(struct device *d, void (*changed)(void *opaque), void *opaque)
+{
+	((struct i8254 *)d)->changed = changed;
+	((struct i8254 *)d)->changed_opaque = opaque;
+}
+
+bool i8254_speaker(struct device *d, uint64_t when)
+{
+	struct i8254 *s = (struct i8254 *)d;
+
+	chan_sync(&s->chan[2], when);
+	return i8254_speaker_on(d) && chan_out(&s->chan[2], when);
+}
+
+bool i8254_speaker_on(struct device *d)
+{
+	return ((struct i8254 *)d)->port61 & P61_SPEAKER;
 }
 
 const struct device_ops i8254_ops = {

@@ -28,6 +28,7 @@
 #include "ioapic.h"
 #include "mc146818.h"
 #include "ns16550.h"
+#include "pcspk.h"
 #include "pvpanic.h"
 #include "vga.h"
 #include "virtio/virtio.h"
@@ -237,6 +238,18 @@ static bool add_hpet(struct pc *pc, struct err *e)
 	return device_realize(pc->hpet, e);
 }
 
+/* Only where somebody listens. */
+static bool add_speaker(struct pc *pc, struct device *pit, struct err *e)
+{
+	struct device *d;
+
+	if (!pc->dev.vm->audio)
+		return true;
+	d = device_create(pc->dev.vm, &pcspk_ops, "speaker");
+	pcspk_wire(d, pit);
+	return device_realize(d, e);
+}
+
 static bool add_isa(struct pc *pc, struct err *e)
 {
 	struct vm *vm = pc->dev.vm;
@@ -257,7 +270,7 @@ static bool add_isa(struct pc *pc, struct err *e)
 	    !device_realize(pc->dma, e) || !pc_add_floppies(pc, isa_irq(pc, FDC_IRQ), e))
 		return false;
 	fill_cmos(pc);
-	return add_serial(pc, e);
+	return add_speaker(pc, pit, e) && add_serial(pc, e);
 }
 
 static bool add_debug_ports(struct pc *pc, struct err *e)

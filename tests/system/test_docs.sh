@@ -20,8 +20,8 @@ done
 	not_ok "README names only options that exist" "$unknown"
 
 targets=""
-for t in $(grep -o 'make [a-z]*' "$here/README.md" | cut -d ' ' -f 2 | sort -u); do
-	make -C "$here" -n "$t" >/dev/null 2>&1 || [ "$t" = alone ] || targets="$targets $t"
+for t in $(grep -oE '(`|^    )make [a-z-]+' "$here/README.md" | sed 's/.* //' | sort -u); do
+	make -C "$here" -n "$t" >/dev/null 2>&1 || targets="$targets $t"
 done
 [ -z "$targets" ] && ok "README's make targets exist" || not_ok "README's make targets exist" "$targets"
 

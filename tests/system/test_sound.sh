@@ -126,6 +126,44 @@ for card in hda ac97; do
 	hears "$card: a tone of 440 Hz, and a recorded one, without a hole" "$tmp/$card.wav" 3 1
 done
 # SDL's file takes 1024 frames each 21.3 ms, but counts whole milliseconds: none before its time
+# A boot sector beeps: 8254 channel 2 in mode 3, 1193182 Hz / 2712, for half a second of ticks.
+cat >"$tmp/beep.s" <<'EOS'
+	.code16
+	.org 0
+	mov	$0xb6, %al
+	out	%al, $0x43
+	mov	$2712, %ax
+	out	%al, $0x42
+	mov	%ah, %al
+	out	%al, $0x42
+	in	$0x61, %al
+	or	$3, %al
+	out	%al, $0x61
+	xor	%ax, %ax
+	mov	%ax, %es
+	mov	$9, %cx
+	sti
+1:	mov	%es:(0x46c), %ax
+2:	hlt
+	cmp	%es:0x46c, %ax
+	je	2b
+	loop	1b
+	in	$0x61, %al
+	and	$0xfc, %al
+	out	%al, $0x61
+	mov	$7, %al
+	out	%al, $0xf4
+3:	hlt
+	jmp	3b
+	.org 510
+	.word 0xaa55
+EOS
+as --32 -o "$tmp/beep.o" "$tmp/beep.s" && objcopy -O binary "$tmp/beep.o" "$tmp/beep.img" &&
+	truncate -s 1M "$tmp/beep.img"
+LIMIT=40 expect_exit "speaker: a boot sector beeps" 200 "" $HVRUN --engine soft --display none \
+	--sound "none,backend=wav:$tmp/beep.wav" --debug-exit 0xf4 --timeout 30s "$tmp/beep.img"
+hears "speaker: half a second of 440 Hz" "$tmp/beep.wav" 0.5
+
 export SDL_AUDIODRIVER=disk SDL_DISKAUDIOFILE="$tmp/sdl.raw" SDL_DISKAUDIODELAY=22
 guest "hda through SDL" hda sdl \
 	--send 'aplay -q /snd/tone.wav && sleep 1 && echo played" it"\n' --expect "played it"
