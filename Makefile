@@ -121,11 +121,15 @@ test-guests: all
 	$(Q)B=$(B) LONG=1 TEST_LIMIT=3600 scripts/run-tests $(B)/guest-logs \
 		$(sort $(wildcard tests/guests/test_*.sh)) tests/system/test_disks.sh
 
-# Fuzzing: FUZZ_TIME seconds for each target, then the CPU against this computer's
-# own with another random seed: HV_DIFF_CASES, HV_DIFF_SEED choose.
+# Fuzzing: FUZZ_TIME seconds for each target, two minutes of nonsense on every bus of the
+# whole machine, then the CPU against this computer's own with another random seed:
+# HV_DIFF_CASES, HV_DIFF_SEED choose.
 fuzz: $(B)/tests/engine/test_soft_diff
 	$(Q)+$(MAKE) --no-print-directory SAN=fuzz CC=clang fuzzers
 	$(Q)scripts/run-fuzz build/fuzz $${FUZZ_TIME:-60}
+	$(Q)+$(MAKE) --no-print-directory SAN=asan build/asan/tests/fuzz/test_storm
+	$(Q)HV_STORM_SECONDS=$${HV_STORM_SECONDS:-120} HV_STORM_SEED=$${HV_STORM_SEED:-$$$$} \
+		build/asan/tests/fuzz/test_storm
 	$(Q)HV_DIFF_SEED=$${HV_DIFF_SEED:-random} HV_DIFF_CASES=$${HV_DIFF_CASES:-30000000} $<
 
 # Hours: the software CPU in lockstep and under load; T= chooses parts, MINUTES= bounds each.

@@ -279,13 +279,23 @@ static void nvme_pre_save(struct device *d)
 		block_drain(n->block);
 }
 
+/* A page size that is not offered stays in CC when enabling failed; then there is no queue. */
+static bool page_size_valid(const struct nvme *n)
+{
+	bool live = n->csts & CSTS_RDY;
+
+	for (unsigned i = 0; i < NVME_QUEUES; i++)
+		live = live || n->sq[i].ready || n->cq[i].ready;
+	return !live || (n->cc >> 7 & 15) <= 4;
+}
+
 static bool nvme_post_load(struct device *d, struct err *e)
 {
 	struct nvme *n = to_nvme(d);
 
 	n->cc &= CC_RW;
 	n->aqa &= 0x0fff0fff;
-	if ((n->cc >> 7 & 15) > 4 || !nvme_queues_valid(n) || n->event > 8)
+	if (!page_size_valid(n) || !nvme_queues_valid(n) || n->event > 8)
 		return err_set(e, HV_EXIT_IMAGE, "the saved NVMe state is not valid");
 	for (unsigned i = 0; i < NVME_QUEUES; i++)
 		n->cq[i].reserved = 0;

@@ -326,8 +326,10 @@ static void legacy_write(struct device *d, uint64_t off, unsigned size, uint64_t
 		return;
 	}
 	/* The first write of a driver that is not a reset chooses the interface. */
-	if (off != L_STATUS || val)
+	if (!v->legacy && (off != L_STATUS || val)) {
 		v->legacy = true;
+		v->features &= virtio_offered(v, true);	/* what a modern one left */
+	}
 	if (off < legacy_header(v))
 		legacy_write_header(v, off, size, val);
 	else
