@@ -46,6 +46,37 @@ void bat_free(struct bat *b)
 	pthread_mutex_destroy(&b->cache_lock);
 }
 
+bool bat_may_grow(struct bat *b, uint64_t size, struct err *e)
+{
+	int err;
+
+	if (size < b->size)
+		return err_set(e, HV_EXIT_USAGE, "%s: %s images cannot shrink; convert it to a "
+			       "smaller one", b->im->path, b->im->fmt->name);
+	if (b->im->backing)
+		return err_set(e, HV_EXIT_USAGE, "%s: has a parent of a fixed size; convert it to "
+			       "one image first", b->im->path);
+	err = bat_flush(b);
+	return !err || err_errno(e, HV_EXIT_HOST, err, "%s: cannot write", b->im->path);
+}
+
+bool bat_grown(struct bat *b, uint64_t old, struct err *e)
+{
+	uint64_t block = 1ull << b->bits, end = MIN((old + block - 1) & ~(block - 1), b->size);
+	int err = 0;
+
+	b->im->size = b->base + b->size;
+	bat_free(b);
+	b->loaded = b->ndirty = b->hand = 0;
+	b->unpacked = NULL;
+	b->unpacked_host = 0;
+	if (!bat_init(b, e))
+		return false;
+	if (old < end)
+		err = bat_io(b, BLOCK_DISCARD, old, end - old, NULL, 0, 0);
+	return !err || err_errno(e, HV_EXIT_HOST, err, "%s: cannot write", b->im->path);
+}
+
 /* ---- pages ------------------------------------------------------------------ */
 
 /* Second chance among the clean pages; dirty ones wait for a flush. */

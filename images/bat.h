@@ -94,6 +94,12 @@ bool bat_check(struct bat *b, struct image_check *r, uint64_t first, uint64_t be
  * formats and its space is not used again, so nothing needs to be held.
  */
 int bat_place(struct bat *b, bool write, uint64_t off, struct image_place *p);
+/*
+ * The disk has grown from @old to b->size, on disk too, nothing in flight and
+ * nothing dirty: take the new table over; what was past the old end is zeros.
+ */
+bool bat_grown(struct bat *b, uint64_t old, struct err *e);
+bool bat_may_grow(struct bat *b, uint64_t size, struct err *e);	/* and writes the table out */
 /* [off, off + len) of the disk below, zeros where there is none. */
 int bat_read_backing(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
 		     unsigned niov, uint64_t iov_off);

@@ -202,10 +202,9 @@ static int place_shared(struct qcow2 *q, bool write, uint64_t off, struct image_
 {
 	struct qc_ent entries[RUN];
 	uint64_t in = off & (q->cs - 1);
-	unsigned got, n, i;
+	unsigned want = (unsigned)MIN(qc_clusters(q, in + p->len), (uint64_t)RUN), got, n, i;
 	struct qc_map m;
-	int err = qcow2_peek_entries(q, off, entries,
-				     (unsigned)MIN(qc_clusters(q, in + p->len), (uint64_t)RUN), &got);
+	int err = qcow2_peek_entries(q, off, entries, want, &got);
 
 	if (err)
 		return err;

@@ -344,6 +344,115 @@ static int vdi_map(struct image *im, uint64_t off, uint64_t len, uint64_t *n, en
 	return bat_map(&v->b, off, len, n, k);
 }
 
+/* ---- growing -------------------------------------------------------------------- */
+
+static int move_block(struct vdi *v, uint64_t block, uint64_t from)
+{
+	uint64_t len = 1ull << v->b.bits, host;
+	uint8_t *buf = malloc(len);
+	int err = buf ? vdi_place(&v->b, block, &host) : ENOMEM;
+
+	if (!err)
+		err = hf_pread(v->b.f, buf, len, from);
+	if (!err)
+		err = hf_pwrite(v->b.f, buf, len, host);
+	free(buf);
+	return err ? err : bat_set(&v->b, block, host);
+}
+
+/* Nothing lies in the first @k blocks of the file any more, for the table to grow into. */
+static int clear_front(struct vdi *v, uint64_t k)
+{
+	uint64_t end = block_end(v, k), e;
+	int err = 0;
+
+	if (v->b.end < end) {
+		err = hf_truncate(v->b.f, end);
+		v->b.end = end;
+	}
+	for (uint64_t i = 0; i < v->b.n && !err; i++) {
+		err = bat_get(&v->b, i, &e);
+		if (!err && e > BAT_BAD && BAT_HOST(e) < end)
+			err = move_block(v, i, BAT_HOST(e));
+	}
+	return err ? err : bat_flush(&v->b);
+}
+
+/* The entries as they will be, the file's first @k blocks being no blocks any more. */
+static int write_entries(struct vdi *v, uint64_t k, uint64_t blocks, uint64_t at, bool fixed)
+{
+	uint8_t *t = malloc(blocks * 4);
+	uint32_t next = blocks_in_file(v);
+	int err = t ? 0 : ENOMEM;
+	uint64_t e;
+
+	for (uint64_t i = 0; i < blocks && !err; i++) {
+		uint32_t x = fixed ? next++ - (uint32_t)k : NOT_HERE;
+
+		if (i < v->b.n) {
+			err = bat_get(&v->b, i, &e);
+			x = to_disk(v, e);
+			x -= x < ZEROS ? (uint32_t)k : 0;
+			next = blocks_in_file(v);
+		}
+		if (!err)
+			st_le32(t + i * 4, x);
+	}
+	if (!err)
+		err = hf_pwrite(v->b.f, t, blocks * 4, at);
+	free(t);
+	return err ? err : hf_sync(v->b.f);
+}
+
+/* Each step leaves a whole image: of the old size up to the last write, of the header. */
+static int grow(struct vdi *v, uint64_t size)
+{
+	uint64_t block = 1ull << v->b.bits, blocks = (size + block - 1) >> v->b.bits, k = 0;
+	uint64_t table = (blocks * 4 + 511) & ~511ull, at = v->bmap_off;
+	bool fixed = ld_le32(v->hdr + H_TYPE) == TYPE_FIXED;
+	uint32_t count;
+	int err = 0;
+
+	if (at + table > v->data_off) {
+		at = v->data_off;
+		k = (table + block - 1) >> v->b.bits;
+		err = clear_front(v, k);
+	}
+	count = blocks_in_file(v) - (uint32_t)k;
+	if (!err && fixed && blocks > v->b.n) {
+		count += (uint32_t)(blocks - v->b.n);
+		err = hf_truncate(v->b.f, v->b.end + ((blocks - v->b.n) << v->b.bits));
+	}
+	if (!err)
+		err = write_entries(v, k, blocks, at, fixed);
+	if (err)
+		return err;
+	st_le32(v->hdr + H_BMAP, (uint32_t)at);
+	st_le32(v->hdr + H_DATA, (uint32_t)(v->data_off + (k << v->b.bits)));
+	st_le64(v->hdr + H_SIZE, size);
+	st_le32(v->hdr + H_BLOCKS, (uint32_t)blocks);
+	st_le32(v->hdr + H_ALLOCATED, count);
+	err = hf_pwrite(v->b.f, v->hdr, HDR, 0);
+	return err ? err : hf_sync(v->b.f);
+}
+
+static bool vdi_resize(struct image *im, uint64_t size, struct err *e)
+{
+	struct vdi *v = im->priv;
+	uint64_t old = v->b.size;
+	int err;
+
+	if (!bat_may_grow(&v->b, size, e))
+		return false;
+	if ((size - 1) >> v->b.bits >= MAX_BLOCKS)
+		return err_set(e, HV_EXIT_USAGE, "%s: too large for a VDI image with blocks of "
+			       "this size", im->path);
+	err = grow(v, size);
+	if (err)
+		return err_errno(e, HV_EXIT_HOST, err, "%s: cannot grow", im->path);
+	return read_header(v, e) && bat_grown(&v->b, old, e);
+}
+
 static bool vdi_check(struct image *im, struct image_check *r, struct err *e)
 {
 	struct vdi *v = im->priv;
@@ -385,6 +494,7 @@ static const struct image_tool vdi_tool = {
 	.create = vdi_create,
 	.map = vdi_map,
 	.check = vdi_check,
+	.resize = vdi_resize,
 	.info = vdi_info,
 	.set_backing = vdi_set_backing,
 	.thin = true,

@@ -35,7 +35,8 @@ struct vhd {
 	struct bat b;
 	bool fixed;
 	uint32_t type, bitmap_len;
-	uint64_t table_off, first;	/* the table; the first byte for blocks */
+	uint64_t table_off, table_len;
+	uint64_t first;			/* the first byte for blocks */
 	uint8_t footer[SECTOR], dyn[1024];
 };
 
@@ -56,7 +57,9 @@ static int vhd_load(struct bat *b, uint64_t p, uint64_t *e)
 		if (x == UNUSED)
 			e[i] = BAT_NONE;
 		else if (x * (uint64_t)SECTOR < v->first ||
-			 !range_ok(host, 1ull << b->bits, b->end))
+			 !range_ok(host, 1ull << b->bits, b->end) ||
+			 (x * (uint64_t)SECTOR < v->table_off + v->table_len &&
+			  host + (1ull << b->bits) > v->table_off))
 			e[i] = BAT_BAD;
 		else
 			e[i] = host | (partial ? BAT_PARTIAL : 0);
@@ -224,7 +227,8 @@ static bool read_dynamic(struct vhd *v, struct err *e)
 	    !range_ok(v->table_off, table, v->b.end))
 		return bad(im, e, "the table is in a wrong place");
 	v->bitmap_len = (block / SECTOR / 8 + 511) & ~511u;
-	v->first = MAX(v->table_off + table, at + sizeof(v->dyn));
+	v->table_len = table;
+	v->first = at + sizeof(v->dyn);		/* the table may be anywhere */
 	v->b.end = (v->b.end + 511) & ~511ull;
 	return true;
 }
@@ -306,6 +310,13 @@ static int vhd_io(struct image *im, enum block_op op, uint64_t off, uint64_t len
 
 	return v->fixed ? fixed_io(im, op, off, len, iov, niov) :
 		bat_io(&v->b, op, off, len, iov, niov, 0);
+}
+
+static int vhd_place_at(struct image *im, bool write, uint64_t off, struct image_place *p)
+{
+	struct vhd *v = im->priv;
+
+	return v->fixed ? 0 : bat_place(&v->b, write, off, p);
 }
 
 static void vhd_close(struct image *im)
@@ -468,9 +479,99 @@ static int vhd_map(struct image *im, uint64_t off, uint64_t len, uint64_t *n, en
 	return v->fixed ? 0 : bat_map(&v->b, off, len, n, k);
 }
 
+/* ---- growing -------------------------------------------------------------------- */
+
+/* Size and geometry; the copy at the end first, so that one of them is always good. */
+static int store_footer(struct vhd *v, uint64_t size, uint64_t end)
+{
+	int err;
+
+	memcpy(v->footer + 28, "win ", 4);	/* as in build_footer() */
+	st_be64(v->footer + 48, size);
+	geometry(size, v->footer + 56);
+	st_be32(v->footer + 64, checksum(v->footer, SECTOR, 64));
+	err = hf_pwrite(v->b.f, v->footer, SECTOR, end);
+	if (!err)
+		err = hf_sync(v->b.f);
+	if (!err && !v->fixed)
+		err = hf_pwrite(v->b.f, v->footer, SECTOR, 0);
+	return err ? err : hf_sync(v->b.f);
+}
+
+/* A longer table goes behind the blocks, then the header (one sector) names it. */
+static int move_table(struct vhd *v, uint64_t entries)
+{
+	uint64_t len = (entries * 4 + 511) & ~511ull, at = v->b.end;
+	uint8_t *t = malloc(len);
+	int err = t ? 0 : ENOMEM;
+
+	if (!err)
+		memset(t, 0xff, len);
+	if (!err)
+		err = hf_pread(v->b.f, t, MIN(ld_be32(v->dyn + 28) * 4ull, len), v->table_off);
+	if (!err)
+		err = hf_pwrite(v->b.f, v->footer, SECTOR, at + len);
+	if (!err)
+		err = hf_pwrite(v->b.f, t, len, at);
+	if (!err)
+		err = hf_sync(v->b.f);
+	free(t);
+	if (err)
+		return err;
+	v->b.end = at + len;
+	st_be64(v->dyn + 16, at);
+	st_be32(v->dyn + 28, (uint32_t)entries);
+	st_be32(v->dyn + 36, checksum(v->dyn, sizeof(v->dyn), 36));
+	err = hf_pwrite(v->b.f, v->dyn, SECTOR, ld_be64(v->footer + 16));
+	return err ? err : hf_sync(v->b.f);
+}
+
+/*
+ * The old footer becomes part of the disk.  Cut off between the two steps, its
+ * 512 bytes are junk in the new, unused space: there is no room for more order.
+ */
+static int grow_fixed(struct vhd *v, uint64_t size)
+{
+	uint64_t old = v->b.im->size;
+	int err = store_footer(v, size, size);	/* makes the file longer in one step */
+
+	return err ? err : hf_zero(v->b.f, old, MIN((uint64_t)SECTOR, size - old), false);
+}
+
+static bool vhd_resize(struct image *im, uint64_t size, struct err *e)
+{
+	struct vhd *v = im->priv;
+	uint64_t old = im->size;
+	int err = 0;
+
+	v->b.size = old;
+	if (size > 2040ull << 30)
+		return err_set(e, HV_EXIT_USAGE, "a VHD image has at most 2040 GiB; use vhdx");
+	if (v->fixed && size < old)
+		return err_set(e, HV_EXIT_USAGE, "%s: vhd images cannot shrink; convert it to a "
+			       "smaller one", im->path);
+	if (v->fixed) {
+		err = grow_fixed(v, size);
+		if (!err)
+			im->size = v->b.size = size;
+		return !err || err_errno(e, HV_EXIT_HOST, err, "%s: cannot grow", im->path);
+	}
+	if (!bat_may_grow(&v->b, size, e))
+		return false;
+	if ((size - 1) >> v->b.bits >= ld_be32(v->dyn + 28))
+		err = move_table(v, ((size - 1) >> v->b.bits) + 1);
+	if (!err)
+		err = store_footer(v, size, v->b.end);
+	if (err)
+		return err_errno(e, HV_EXIT_HOST, err, "%s: cannot grow", im->path);
+	im->size = size;
+	return read_dynamic(v, e) && bat_grown(&v->b, old, e);
+}
+
 static bool vhd_check(struct image *im, struct image_check *r, struct err *e)
 {
 	struct vhd *v = im->priv;
+	uint64_t stride = v->bitmap_len + (1ull << v->b.bits);
 	uint8_t tail[SECTOR];
 
 	if (v->fixed)
@@ -480,7 +581,10 @@ static bool vhd_check(struct image *im, struct image_check *r, struct err *e)
 		if (r->repair && !hf_pwrite(v->b.f, v->footer, SECTOR, v->b.end))
 			r->errors_fixed++;
 	}
-	return bat_check(&v->b, r, v->first, v->bitmap_len, v->bitmap_len + (1ull << v->b.bits), e);
+	if (!bat_check(&v->b, r, v->first, v->bitmap_len, stride, e))
+		return false;
+	r->leaks -= MIN(r->leaks, (v->table_len + stride - 1) / stride);
+	return true;
 }
 
 static void vhd_info(struct image *im, struct image_info *i)
@@ -507,6 +611,7 @@ static const struct image_tool vhd_tool = {
 	.create = vhd_create,
 	.map = vhd_map,
 	.check = vhd_check,
+	.resize = vhd_resize,
 	.info = vhd_info,
 	.set_backing = vhd_set_backing,
 	.thin = true,
@@ -517,6 +622,7 @@ const struct block_format vhd_format = {
 	.probe = vhd_probe,
 	.open = vhd_open,
 	.io = vhd_io,
+	.place = vhd_place_at,
 	.close = vhd_close,
 	.tool = &vhd_tool,
 };

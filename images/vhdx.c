@@ -68,6 +68,19 @@ static void span(const struct vhdx *v, uint64_t p, uint64_t *first, uint64_t *n)
 	*n = entry_index(v, last) - *first + 1;
 }
 
+/* The log, the metadata and the block table are no place for blocks. */
+static bool in_region(const struct vhdx *v, uint64_t host)
+{
+	const struct { uint64_t off, len; } r[] = {
+		{ v->log_off, v->log_len }, { v->meta_off, 1 << 20 }, { v->bat_off, v->bat_n * 8 },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(r); i++)
+		if (host < r[i].off + r[i].len && r[i].off < host + (1ull << v->b.bits))
+			return true;
+	return false;
+}
+
 static uint64_t decode(const struct vhdx *v, uint64_t x)
 {
 	uint64_t host = x & OFFSET_MASK, state = x & STATE_MASK;
@@ -77,7 +90,8 @@ static uint64_t decode(const struct vhdx *v, uint64_t x)
 	if (state == VX_ZERO || state == VX_UNMAPPED)
 		return BAT_ZERO;
 	if ((state != VX_PRESENT && state != VX_PARTIAL) || host < 1 << 20 ||
-	    !range_ok(host, 1ull << v->b.bits, v->b.end) || (state == VX_PARTIAL && !v->has_parent))
+	    !range_ok(host, 1ull << v->b.bits, v->b.end) || in_region(v, host) ||
+	    (state == VX_PARTIAL && !v->has_parent))
 		return BAT_BAD;
 	return host | (state == VX_PARTIAL ? BAT_PARTIAL : 0);
 }
@@ -322,6 +336,11 @@ static int vhdx_io(struct image *im, enum block_op op, uint64_t off, uint64_t le
 	return err ? err : bat_io(&v->b, op, off, len, iov, niov, 0);
 }
 
+static int vhdx_place_at(struct image *im, bool write, uint64_t off, struct image_place *p)
+{
+	return bat_place(&((struct vhdx *)im->priv)->b, write, off, p);
+}
+
 static void vhdx_close(struct image *im)
 {
 	struct vhdx *v = im->priv;
@@ -359,11 +378,8 @@ static int vhdx_map(struct image *im, uint64_t off, uint64_t len, uint64_t *n, e
 static bool vhdx_check(struct image *im, struct image_check *r, struct err *e)
 {
 	struct vhdx *v = im->priv;
-	uint64_t used = MAX(v->bat_off + v->bat_n * 8, MAX(v->meta_off + (1 << 20),
-							   v->log_off + v->log_len));
 
-	used = MIN((used + (1 << 20) - 1) & OFFSET_MASK, v->b.end);
-	if (!bat_check(&v->b, r, MIN(used, v->b.end), 0, 1ull << v->b.bits, e))
+	if (!bat_check(&v->b, r, 1 << 20, 0, 1ull << v->b.bits, e))
 		return false;
 	r->leaks = 0;	/* blocks that are zeros or unmapped may keep their space */
 	return true;
@@ -394,6 +410,7 @@ static const struct image_tool vhdx_tool = {
 	.create = vhdx_create,
 	.map = vhdx_map,
 	.check = vhdx_check,
+	.resize = vhdx_resize,
 	.info = vhdx_info,
 	.set_backing = vhdx_set_backing,
 	.thin = true,
@@ -404,6 +421,7 @@ const struct block_format vhdx_format = {
 	.probe = vhdx_probe,
 	.open = vhdx_open,
 	.io = vhdx_io,
+	.place = vhdx_place_at,
 	.close = vhdx_close,
 	.tool = &vhdx_tool,
 };

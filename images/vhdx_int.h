@@ -36,6 +36,7 @@ struct vhdx {
 	struct bat b;
 	uint8_t hdr[VX_PAGE];		/* the current header */
 	uint64_t log_off, log_len, meta_off, bat_off;
+	uint64_t size_at;		/* of the item with the disk's size */
 	uint64_t bat_n;			/* entries in the table, bitmaps included */
 	uint32_t sector, ratio;		/* logical sector size; payload entries per bitmap entry */
 	bool im_readonly, has_parent;
@@ -65,6 +66,8 @@ bool vx_replay(struct vhdx *v, struct err *e);
 int vx_begin_writing(struct vhdx *v);
 /* @n pages of 4 KiB to @off[]: into the log, synced, then in place. */
 int vx_logged_write(struct vhdx *v, const uint64_t *off, const uint8_t *pages, unsigned n);
+/* vhdx_grow.c */
+bool vhdx_resize(struct image *im, uint64_t size, struct err *e);
 /* vhdx_create.c */
 extern const struct image_opt_help vhdx_options[];
 bool vhdx_create(struct image_create *c, struct err *e);

@@ -192,6 +192,7 @@ bool vx_read_metadata(struct vhdx *v, struct err *e)
 	if (!read_item(v, &at[IT_PARAMS], params, 8) || !read_item(v, &at[IT_SIZE], size, 8) ||
 	    !read_item(v, &at[IT_SECTOR], sector, 4))
 		return vx_bad(v, e, "a metadata item is missing");
+	v->size_at = at[IT_SIZE].off;
 	read_item(v, &at[IT_ID], v->disk_id, 16);
 	block = ld_le32(params);
 	v->has_parent = ld_le32(params + 4) & 2;

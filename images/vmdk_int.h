@@ -77,6 +77,8 @@ int vmdk_stream_raw(struct vmdk *v, uint64_t off, uint64_t len, const struct iov
 		    unsigned niov);
 int vmdk_stream_end(struct vmdk *v);
 int vmdk_pack(struct image *im, const uint8_t *in, uint8_t *out, uint32_t *len);
+/* vmdk_grow.c */
+bool vmdk_resize(struct image *im, uint64_t size, struct err *e);
 /* vmdk_create.c */
 extern const struct image_opt_help vmdk_options[];
 bool vmdk_create(struct image_create *c, struct err *e);

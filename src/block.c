@@ -57,7 +57,7 @@ struct block {
 	void (*batch_end)(void *opaque);
 	void *batch_opaque;
 	bool delivering;
-	uint64_t writes_from, write_pause;	/* host ns: no writes at once before; for how long */
+	uint64_t writes_from, write_pause;	/* host ns: no writes at once before; how long */
 	void (*on_stop)(void *opaque, struct block *b, enum block_op op, int error); /* immutable */
 	void *stop_opaque;
 	pthread_mutex_t lock;		/* protects everything below */

@@ -97,7 +97,8 @@ void loop_free(struct loop *l)
 
 static uint32_t to_epoll(unsigned ev)
 {
-	return (ev & LOOP_EDGE ? EPOLLET : 0) | (ev & LOOP_IN ? EPOLLIN : 0) | (ev & LOOP_OUT ? EPOLLOUT : 0);
+	return (ev & LOOP_EDGE ? EPOLLET : 0) | (ev & LOOP_IN ? EPOLLIN : 0) |
+	       (ev & LOOP_OUT ? EPOLLOUT : 0);
 }
 
 static void take_slot(struct loop *l, struct loop_fd *f)

@@ -565,7 +565,8 @@ static void test_generic(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_registers), T(test_identify), T(test_msi), T(test_dma), T(test_ncq), T(test_ncq_error),
+		T(test_registers), T(test_identify), T(test_msi), T(test_dma), T(test_ncq),
+		T(test_ncq_error),
 		T(test_errors), T(test_cd), T(test_medium), T(test_resets), T(test_host_error),
 		T(test_abandon), T(test_hostile), T(test_generic),
 	};

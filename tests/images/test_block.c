@@ -610,8 +610,12 @@ static void mix_create(const char *name, const char *path, const char *backing)
 
 static void test_mixed(void **state)
 {
-	static const struct { const char *fmt; bool backing; unsigned flags; enum block_cache cache; }
-	rows[] = {
+	static const struct {
+		const char *fmt;
+		bool backing;
+		unsigned flags;
+		enum block_cache cache;
+	} rows[] = {
 		{ "raw", false, 0, BLOCK_CACHE_WRITEBACK },
 		{ "raw", false, 0, BLOCK_CACHE_NONE },
 		{ "raw", false, BLOCK_THREADS, BLOCK_CACHE_WRITEBACK },
