@@ -199,7 +199,7 @@ struct isa_row {
 	uint8_t uid;
 	int8_t irq;
 	struct { uint16_t base; uint8_t len; } io[2];
-	int8_t com;		/* COM index + 1: only when that port exists */
+	int8_t com;		/* COM index + 1: only when that port exists; 5: LPT1 */
 };
 
 static const struct isa_row isa_rows[] = {
@@ -210,6 +210,7 @@ static const struct isa_row isa_rows[] = {
 	{ "COM2", "PNP0501", 2, 3, { { 0x2f8, 8 } }, 2 },
 	{ "COM3", "PNP0501", 3, 4, { { 0x3e8, 8 } }, 3 },
 	{ "COM4", "PNP0501", 4, 3, { { 0x2e8, 8 } }, 4 },
+	{ "LPT1", "PNP0400", 1, 7, { { 0x378, 8 } }, 5 },
 };
 
 static void dsdt_isa_row(struct aml *a, const struct isa_row *row)
@@ -311,6 +312,7 @@ static void dsdt_pvpanic(struct aml *a)
 
 static void dsdt_isa(struct aml *a, const struct acpi_config *cfg)
 {
+	uint8_t ports = (cfg->com_ports & 15) | cfg->parallel << 4;
 	size_t d = aml_device(a, "ISA_");
 
 	aml_name_int(a, "_ADR", 0x00010000);
@@ -320,7 +322,7 @@ static void dsdt_isa(struct aml *a, const struct acpi_config *cfg)
 	aml_int(a, 0x60);
 	aml_int(a, 4);
 	for (unsigned i = 0; i < ARRAY_SIZE(isa_rows); i++)
-		if (!isa_rows[i].com || cfg->com_ports >> (isa_rows[i].com - 1) & 1)
+		if (!isa_rows[i].com || ports >> (isa_rows[i].com - 1) & 1)
 			dsdt_isa_row(a, &isa_rows[i]);
 	dsdt_dma(a);
 	dsdt_floppy(a, cfg->floppy_types);

@@ -11,7 +11,7 @@
 struct acpi_config {
 	unsigned ncpus;
 	uint64_t ram, ram_below_4g;
-	bool display, hpet, vmgenid;
+	bool display, hpet, vmgenid, parallel;
 	uint8_t com_ports;		/* one bit each, COM1 first */
 	uint8_t floppy_types;		/* as in CMOS byte 10h; 0: no controller */
 };

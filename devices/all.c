@@ -19,6 +19,7 @@
 #include "mc146818.h"
 #include "ns16550.h"
 #include "nvme.h"
+#include "parport.h"
 #include "pcspk.h"
 #include "pflash.h"
 #include "pvpanic.h"
@@ -31,7 +32,7 @@ const struct device_ops *const all_device_ops[] = {
 	&i440fx_ops, &piix3_ops, &piix4_pm_ops, &piix3_ide_ops, &ahci_ops, &nvme_ops,
 	&hpet_ops, &i8237_ops, &fdc_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
-	&ns16550_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
+	&ns16550_ops, &parport_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
 	&pflash_ops, &e1000_ops, &pvpanic_ops, &vmgenid_ops,
 	&hda_ops, &ac97_ops, &pcspk_ops,
 	&virtio_blk_ops, &virtio_scsi_ops, &virtio_net_ops, &virtio_rng_ops, &virtio_vga_ops,

@@ -5,7 +5,8 @@
  * After the PC16550D data sheet (June 1995), section 8 "Registers".
  * Transmission takes no time: THRE and TEMT are always set and the THRE
  * interrupt comes back at once; the character back end batches.  Reception
- * is as fast as the guest reads.  Parity, framing and break are not modelled.
+ * is as fast as the guest reads.  Parity and framing errors do not happen, a
+ * break only in loopback, from the guest itself.
  * As in the PC, OUT2 gates the interrupt output.
  */
 #include "ns16550.h"
@@ -29,6 +30,7 @@
 #define FCR_CLEAR_RX 0x02
 #define FCR_CLEAR_TX 0x04
 
+#define LCR_BREAK 0x40
 #define LCR_DLAB 0x80
 
 #define MCR_OUT2 0x08
@@ -36,6 +38,7 @@
 
 #define LSR_DR 0x01
 #define LSR_OE 0x02
+#define LSR_BI 0x10
 #define LSR_ERRORS 0x1e
 #define LSR_THRE 0x20
 #define LSR_TEMT 0x40
@@ -179,7 +182,7 @@ static void uart_write_thr(struct ns16550 *s, uint8_t v)
 {
 	s->thre_pending = true;
 	if (s->mcr & MCR_LOOP) {
-		uart_rx_byte(s, v);
+		uart_rx_byte(s, v & 0xff >> (3 - (s->lcr & 3)));	/* 5 to 8 bits */
 		uart_rearm_timeout(s);
 	} else if (s->chr) {
 		chardev_write(s->chr, &v, 1);
@@ -238,6 +241,17 @@ static void uart_write_mcr(struct ns16550 *s, uint8_t v)
 	uart_set_modem(s);
 	if (left_loop && s->chr)
 		chardev_accept_input(s->chr);
+}
+
+/* 8.6.2 "Bit 6": in loopback the receiver sees the break as a zero with BI. */
+static void uart_write_lcr(struct ns16550 *s, uint8_t v)
+{
+	if (v & ~s->lcr & LCR_BREAK && s->mcr & MCR_LOOP) {
+		uart_rx_byte(s, 0);
+		s->lsr |= LSR_BI;
+		uart_rearm_timeout(s);
+	}
+	s->lcr = v;
 }
 
 static uint8_t uart_read_iir(struct ns16550 *s)
@@ -310,7 +324,7 @@ static void uart_write(struct device *d, uint64_t off, unsigned size, uint64_t v
 		uart_write_fcr(s, v);
 		break;
 	case 3:
-		s->lcr = v;
+		uart_write_lcr(s, v);
 		break;
 	case 4:
 		uart_write_mcr(s, v);

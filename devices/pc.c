@@ -12,7 +12,6 @@
  * Every ISA interrupt leaves the PIIX3 and goes to the 8259 pair and to the
  * IOAPIC pin of the same number, but the timer's (IRQ 0) to pin 2.
  *
- * Left out: parallel port.
  */
 #include "pc_int.h"
 #include "ac97.h"
@@ -28,6 +27,7 @@
 #include "ioapic.h"
 #include "mc146818.h"
 #include "ns16550.h"
+#include "parport.h"
 #include "pcspk.h"
 #include "pvpanic.h"
 #include "vga.h"
@@ -224,6 +224,17 @@ static bool add_serial(struct pc *pc, struct err *e)
 	return true;
 }
 
+static bool add_parallel(struct pc *pc, struct err *e)
+{
+	struct device *d;
+
+	if (!pc->cfg->parallel)
+		return true;
+	d = device_create(pc->dev.vm, &parport_ops, "lpt1");
+	parport_wire(d, isa_irq(pc, PARPORT_IRQ), pc->cfg->parallel);
+	return device_realize(d, e);
+}
+
 /* Off unless asked for: guests that read it instead of the TSC leave the CPU each time. */
 static bool add_hpet(struct pc *pc, struct err *e)
 {
@@ -270,7 +281,7 @@ static bool add_isa(struct pc *pc, struct err *e)
 	    !device_realize(pc->dma, e) || !pc_add_floppies(pc, isa_irq(pc, FDC_IRQ), e))
 		return false;
 	fill_cmos(pc);
-	return add_speaker(pc, pit, e) && add_serial(pc, e);
+	return add_speaker(pc, pit, e) && add_serial(pc, e) && add_parallel(pc, e);
 }
 
 static bool add_debug_ports(struct pc *pc, struct err *e)
@@ -435,6 +446,7 @@ static void make_tables(struct pc *pc)
 	struct acpi_config a = { .ncpus = pc->dev.vm->ncpus, .ram = pc->cfg->ram,
 				 .ram_below_4g = pc->ram_low, .display = pc->cfg->display,
 				 .hpet = pc->cfg->hpet, .vmgenid = pc->cfg->vmgenid,
+				 .parallel = pc->cfg->parallel != NULL,
 				 .floppy_types = pc->fdc ? fdc_cmos_types(pc->fdc) : 0 };
 	struct smbios_config s = { .name = pc->cfg->name, .ncpus = pc->dev.vm->ncpus,
 				   .ram = pc->cfg->ram, .ram_below_4g = pc->ram_low };

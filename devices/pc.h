@@ -75,6 +75,7 @@ struct pc_config {
 	struct pc_nic nics[PC_MAX_NICS];
 	unsigned nnics;
 	struct chardev *serial[PC_MAX_SERIAL];	/* NULL: no such port */
+	struct chardev *parallel;	/* paper of the printer on LPT1; NULL: no such port */
 	struct chardev *console;	/* hvc0; NULL: none */
 	struct pc_channel channels[PC_MAX_CHANNELS];
 	unsigned nchannels;

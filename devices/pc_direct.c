@@ -7,6 +7,7 @@
  * fields that kernels read, the screen in text mode.  There are no BIOS services.
  */
 #include "pc_int.h"
+#include "parport.h"
 #include "vga.h"
 #include "../src/vm.h"
 #include <stdio.h>
@@ -44,6 +45,8 @@ static bool put_bda(struct pc *pc)
 	for (unsigned i = 0; i < 4; i++)
 		if (pc->cfg->serial[i])
 			ok = ok && gm_write_le16(gm, GPA(0x400 + 2 * n++), com[i]);
+	if (pc->cfg->parallel)
+		ok = ok && gm_write_le16(gm, GPA(0x408), PARPORT_BASE);
 	return ok && gm_write_le16(gm, GPA(0x40e), EBDA >> 4) &&
 	       gm_write_le16(gm, GPA(0x413), EBDA >> 10) && gm_write_le16(gm, GPA(EBDA), 1);
 }

@@ -145,6 +145,13 @@ static bool opt_serial(struct config *c, const char *v, struct err *e)
 	return true;
 }
 
+static bool opt_parallel(struct config *c, const char *v, struct err *e)
+{
+	c->parallel = v;
+	return is_chardev(v) ||
+	       USAGE(e, "--parallel %s: use file:PATH, null, stdio or unix:PATH", v);
+}
+
 static bool opt_console(struct config *c, const char *v, struct err *e)
 {
 	c->console = v;
@@ -366,6 +373,9 @@ const struct option_row config_options[] = {
 	  "Connect a serial port, COM1 first; may be "
 	  "repeated up to four times. Default: stdio without a window, else null.",
 	  .parse = opt_serial },
+	{ "parallel", 0, "file:PATH|null|unix:PATH",
+	  "Connect a printer to LPT1; what the guest prints goes there.",
+	  .parse = opt_parallel },
 	{ "console", 0, "stdio|null|file:PATH|unix:PATH",
 	  "Give the guest a virtio console (hvc0 in Linux). Without --serial, --expect and --send "
 	  "talk to it.",

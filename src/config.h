@@ -100,6 +100,7 @@ struct config {
 	double ui_scale;	/* 0: the desktop's */
 	const char *serial[CFG_MAX_SERIAL];
 	unsigned nserial;
+	const char *parallel;	/* NULL: no such port */
 	const char *console;	/* virtio console, NULL: none */
 	struct cfg_channel channels[CFG_MAX_CHANNELS];
 	unsigned nchannels;

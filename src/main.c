@@ -34,7 +34,8 @@ struct app {
 	struct vm *vm;
 	struct pc_config pc;
 	struct block *blocks[PC_MAX_DISKS], *floppies[PC_MAX_FLOPPIES];
-	struct chardev *serial[PC_MAX_SERIAL], *debugcon, *console, *channels[PC_MAX_CHANNELS];
+	struct chardev *serial[PC_MAX_SERIAL], *debugcon, *console, *parallel;
+	struct chardev *channels[PC_MAX_CHANNELS];
 	bool script_console;		/* --expect and --send mean the virtio console */
 	struct net *net;
 	struct audio *audio;
@@ -216,6 +217,11 @@ static bool open_consoles(struct app *a, struct err *e)
 	if (a->cfg.console) {
 		a->console = a->pc.console = chardev_open(a->cfg.console, a->vm->loop, e);
 		if (!a->console)
+			return false;
+	}
+	if (a->cfg.parallel) {
+		a->parallel = a->pc.parallel = chardev_open(a->cfg.parallel, a->vm->loop, e);
+		if (!a->parallel)
 			return false;
 	}
 	for (unsigned i = 0; i < a->cfg.nchannels; i++) {
@@ -464,6 +470,7 @@ static void tear_down(struct app *a)
 			chardev_close(a->serial[i]);
 	chardev_close(a->debugcon);
 	chardev_close(a->console);
+	chardev_close(a->parallel);
 	for (unsigned i = 0; i < PC_MAX_CHANNELS; i++)
 		chardev_close(a->channels[i]);
 	if (a->net)

@@ -22,7 +22,8 @@ static void build(struct acpi_tables *t)
 {
 	struct acpi_config cfg = { .ncpus = 3, .ram = GiB(5), .ram_below_4g = GiB(3),
 				   .display = true, .com_ports = 3,
-				   .floppy_types = 0x45, .hpet = true, .vmgenid = true };
+				   .floppy_types = 0x45, .hpet = true, .vmgenid = true,
+				   .parallel = true };
 
 	acpi_build(&cfg, t);
 	acpi_relocate(t, BASE);

@@ -185,6 +185,51 @@ static void test_modem_status(void **state)
 	assert_int_equal(r(6) & 0xf0, 0xb0);	/* attached: CTS, DSR, DCD */
 }
 
+/* 8.2 word length, 8.6.2 break: as diagnostics check them in loopback */
+static void test_loopback_words(void **state)
+{
+	static const uint8_t mask[4] = { 0x1f, 0x3f, 0x7f, 0xff };
+
+	w(4, 0x10);
+	for (unsigned i = 0; i < 4; i++) {
+		w(3, (uint8_t)i);
+		w(0, 0xff);
+		assert_int_equal(r(5) & 0x9f, 0x01);
+		assert_int_equal(r(0), mask[i]);
+	}
+	w(4, 0x18);
+	w(1, 0x04);				/* line status interrupt */
+	w(3, 0x43);
+	assert_int_equal(r(2), 0x06);
+	assert_int_equal(r(5) & 0x1f, 0x11);
+	assert_int_equal(r(0), 0);
+	assert_int_equal(r(5) & 0x1f, 0);
+	assert_int_equal(r(2), 0x01);
+	w(3, 0x43);				/* still the same break */
+	assert_int_equal(r(5) & 0x1f, 0);
+}
+
+/* 8.4: the four trigger levels of the receiver FIFO */
+static void test_trigger_levels(void **state)
+{
+	static const uint8_t level[4] = { 1, 4, 8, 14 };
+
+	w(4, 0x10);
+	w(1, 0x01);
+	w(3, 0x03);
+	for (unsigned i = 0; i < 4; i++) {
+		w(2, (uint8_t)(i << 6 | 7));
+		for (unsigned n = 1; n <= level[i]; n++) {
+			assert_int_equal(r(2), 0xc1);
+			w(0, (uint8_t)n);
+		}
+		assert_int_equal(r(2), 0xc4);
+		assert_int_equal(r(0), 1);
+		assert_int_equal(r(2), 0xc1);
+		w(2, 3);
+	}
+}
+
 static void poke(struct vm *v, struct device *d)
 {
 	vm = v;
@@ -215,7 +260,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_autoconfig), T(test_transmit), T(test_receive_plain),
 		T(test_trigger_and_timeout), T(test_fifo_depth), T(test_loopback_overrun),
-		T(test_modem_status), cmocka_unit_test(test_roundtrip),
+		T(test_modem_status), T(test_loopback_words), T(test_trigger_levels),
+		 cmocka_unit_test(test_roundtrip),
 		cmocka_unit_test(test_reset),
 	};
 

@@ -11,7 +11,7 @@ debian() {
 	shift 3
 	LIMIT=120 expect_exit "$name" 0 "$text" $HVRUN --engine soft --display none --net none \
 		-m 512M --kernel "$G/vmlinuz" --initrd "$G/initrd.gz" --timeout 110s \
-		--append "console=ttyS0 nonet quiet $APPEND" --fail-on "Kernel panic" "$@" \
+		--append "8250.nr_uarts=4 console=ttyS0 nonet quiet $APPEND" --fail-on "Kernel panic" "$@" \
 		--expect "hvrun# " --send "$cmd\n" --expect "$text" --then poweroff
 }
 
@@ -98,3 +98,15 @@ debian "a channel carries 2 MB each way" "channel complete" \
 debian "Debian takes the VM generation ID" "bound HVRN0001:00" \
 	'cd /sys/bus/acpi/drivers/vmgenid; echo bound HVRN*' \
 	--vmgenid f81d4fae-7dec-11d0-a765-00a0c91e6bf6
+
+debian "Debian's parport and lp drivers print, interrupt-driven" "lp0: using parport0 (interrupt" \
+	'for m in parport parport_pc lp; do insmod /lib/mods/$m.ko; done; sleep 1; seq 300 >/dev/lp0; dmesg | grep lp0' \
+	--parallel "file:$tmp/paper"
+[ "$(grep -c . "$tmp/paper")" = 300 ] && ok "all lines are on the paper" ||
+	not_ok "all lines are on the paper" "$(wc "$tmp/paper")"
+
+debian "four serial ports" "3: uart:16550A port:000002E8 irq:3 tx:1392" \
+	'for i in 1 2 3; do seq 300 >/dev/ttyS$i; done; grep tx: /proc/tty/driver/serial' \
+	--serial stdio --serial "file:$tmp/com2" --serial "file:$tmp/com3" --serial "file:$tmp/com4"
+cmp -s "$tmp/com2" "$tmp/com4" && cmp -s "$tmp/com2" "$tmp/com3" && [ "$(tr -d "\r" <"$tmp/com4" | tail -n 1)" = 300 ] &&
+	ok "COM2 to COM4 wrote their files" || not_ok "COM2 to COM4 wrote their files"
