@@ -40,7 +40,7 @@ static void add_slot(struct pc *pc, const struct pc_disk *disk, const char *bus,
 		     const struct media_ops *ops, struct device *d, unsigned unit)
 {
 	struct media_drive m = { .bus = bus, .cdrom = disk->cdrom, .device = d, .unit = unit,
-				 .ops = disk->cdrom ? ops : NULL, .block = disk->block,
+				 .ops = ops, .block = disk->block,
 				 .home = disk->home };
 
 	vm_media_add(pc->dev.vm, &m);
@@ -54,7 +54,7 @@ static bool add_virtio_disk(struct pc *pc, const struct pc_disk *disk, unsigned 
 	if (!d)
 		return false;
 	virtio_blk_setup(d, disk->block, serial_of(disk, n, serial), disk->queues);
-	add_slot(pc, disk, "virtio", NULL, d, 0);
+	add_slot(pc, disk, "virtio", &virtio_blk_media, d, 0);
 	boot_path(pc->boot_disks, "/pci@i0cf8/scsi@%x/disk@0,0\n", pc->next_slot - 1);
 	return device_realize(d, e);
 }

@@ -17,7 +17,7 @@
 #include "aio.h"
 #include "block.h"
 #include "clock.h"
-#include "image.h"
+#include "imgtool.h"
 #include "loop.h"
 
 #include <errno.h>
@@ -623,6 +623,25 @@ void block_drain(struct block *b)
 		pthread_mutex_unlock(&b->lock);
 		again |= b->aio && aio_busy(b->aio);
 	} while (again);
+}
+
+bool block_resize(struct block *b, uint64_t size, struct err *e)
+{
+	const struct image_tool *tool = b->im->fmt->tool;
+	struct iovec none = { NULL, 0 };
+
+	if (b->info.readonly || !tool || !tool->resize)
+		return err_set(e, HV_EXIT_USAGE, "%s: cannot be resized (read-only, changes thrown "
+			       "away, or no format for it)", b->info.path);
+	if (size % BLOCK_SECTOR || size > IMAGE_MAX_SIZE || size < b->info.size)
+		return err_set(e, HV_EXIT_USAGE, "%s: a disk in use can only grow, in sectors of "
+			       "%u bytes", b->info.path, BLOCK_SECTOR);
+	block_drain(b);
+	if (!tool->resize(b->im, size, e) || image_io(b->im, BLOCK_FLUSH, 0, 0, &none, 0))
+		return e->msg[0] ? false : err_set(e, HV_EXIT_HOST, "%s: cannot write",
+						   b->info.path);
+	b->info.size = b->im->size;
+	return true;
 }
 
 void block_close(struct block *b)

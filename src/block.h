@@ -122,6 +122,8 @@ bool block_held(struct block *b);
  * which is kept; the remaining done() calls are made on this thread.
  */
 void block_drain(struct block *b);
+/* Make the image larger, under dev_lock; the caller tells the guest.  false + @e: as it was. */
+bool block_resize(struct block *b, uint64_t size, struct err *e);
 /* Drains, flushes, unlocks.  Under dev_lock or with the loop stopped; not from done(). */
 void block_close(struct block *b);
 

@@ -75,7 +75,7 @@ bool vm_media_info(struct vm *vm, unsigned slot, struct media_info *out)
 	snprintf(out->label, sizeof(out->label), "%s %u (%s)", d->cdrom ? "CD drive" : "Disk",
 		 s->number, d->bus);
 	vm_lock(vm);
-	if (d->ops) {
+	if (d->cdrom && d->ops) {
 		struct media_tray t = d->ops->tray(d->device, d->unit, false);
 
 		out->open = t.open;
@@ -124,7 +124,7 @@ static enum media_result may_change(struct vm *vm, unsigned slot, bool force, st
 	struct slot *s = *out = find(vm, slot);
 	struct media_tray t;
 
-	if (!s || !s->drive.ops || !s->drive.home) {
+	if (!s || !s->drive.cdrom || !s->drive.ops || !s->drive.home) {
 		err_set(e, HV_EXIT_USAGE, s ? "drive %u: its medium cannot be changed while the "
 			"machine runs; only CD drives can" : "there is no drive %u", slot);
 		return MEDIA_FAILED;
@@ -185,4 +185,20 @@ enum media_result vm_media_eject(struct vm *vm, unsigned slot, bool force, struc
 	if (r == MEDIA_DONE && s->drive.block)
 		change(vm, s, NULL);
 	return r;
+}
+
+bool vm_disk_resize(struct vm *vm, unsigned slot, uint64_t size, struct err *e)
+{
+	struct slot *s = find(vm, slot);
+	bool ok;
+
+	if (!s || !s->drive.ops || !s->drive.ops->resized)
+		return err_set(e, HV_EXIT_USAGE, s ? "disk %u: only virtio and SCSI disks can be "
+			       "resized while the machine runs" : "there is no drive %u", slot);
+	vm_lock(vm);
+	ok = block_resize(s->drive.block, size, e);
+	if (ok)
+		s->drive.ops->resized(s->drive.device, s->drive.unit);
+	vm_unlock(vm);
+	return ok;
 }

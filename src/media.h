@@ -48,24 +48,29 @@ enum media_result vm_media_insert(struct vm *vm, unsigned slot, const char *path
 /* Take the medium out; @force: also from a guest that holds it.  Empty already: MEDIA_DONE. */
 enum media_result vm_media_eject(struct vm *vm, unsigned slot, bool force, struct err *e);
 
+/* Make a disk larger while the guest uses it; virtio and SCSI disks tell the guest. */
+bool vm_disk_resize(struct vm *vm, unsigned slot, uint64_t size, struct err *e);
+
 /* ---- for the board and the composition root, before the machine starts ---- */
 
 struct media_tray {
 	bool open, locked;
 };
 
-/* How a controller's CD drive takes a medium; called under dev_lock. */
+/* How a controller's drive takes a change; called under dev_lock.  CD drives: set and tray. */
 struct media_ops {
 	/* NULL: none.  Finishes what is in flight; a command in progress fails cleanly. */
 	void (*set)(struct device *d, unsigned unit, struct block *block);
 	/* @wish: the user wants the medium; a guest that holds it is told. */
 	struct media_tray (*tray)(struct device *d, unsigned unit, bool wish);
+	/* The disk has another size; NULL: its guest cannot be told. */
+	void (*resized)(struct device *d, unsigned unit);
 };
 
 struct media_drive {
 	const char *bus;
 	bool cdrom;
-	const struct media_ops *ops;	/* NULL: the medium stays */
+	const struct media_ops *ops;	/* NULL: nothing ever changes */
 	struct device *device;
 	unsigned unit;
 	struct block *block;		/* what is in it now; NULL: nothing */

@@ -11,7 +11,7 @@
  * Left out: zoned storage, secure erase, lifetime, SCSI passthrough.
  */
 #include "virtio.h"
-#include "../../src/block.h"
+#include "../../src/media.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -400,6 +400,14 @@ void virtio_blk_setup(struct device *d, struct block *block, const char *serial,
 	if (serial)
 		memcpy(b->serial, serial, strnlen(serial, SERIAL_LEN));
 }
+
+/* 5.2.3.2: the capacity field has changed; a driver reads it again. */
+static void resized(struct device *d, unsigned unit)
+{
+	virtio_config_changed(virtio_of(d));
+}
+
+const struct media_ops virtio_blk_media = { .resized = resized };
 
 static void alloc_queues(struct virtio_blk *b, unsigned n)
 {

@@ -564,7 +564,19 @@ static struct media_tray tray(struct device *d, unsigned target, bool wish)
 	return t;
 }
 
-const struct media_ops virtio_scsi_media = { .set = virtio_scsi_set_medium, .tray = tray };
+/* 5.6.6.3.3, SPC-4 5.14: an event, and unit attention "capacity data has changed". */
+static void resized(struct device *d, unsigned target)
+{
+	struct virtio_scsi *s = scsi_of(virtio_of(d));
+
+	s->target[target].disk.resized = true;
+	send_event(s, EV_PARAM_CHANGE, target,
+		   (ASC_CAPACITY_CHANGED & 0xff) << 8 | ASC_CAPACITY_CHANGED >> 8);
+}
+
+const struct media_ops virtio_scsi_media = {
+	.set = virtio_scsi_set_medium, .tray = tray, .resized = resized,
+};
 
 static void alloc_queues(struct virtio_scsi *s)
 {

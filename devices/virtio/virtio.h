@@ -108,6 +108,7 @@ static inline struct virtio_dev *virtio_of(struct device *d)
  * optionally disable_legacy set in the struct virtio_dev that the instance
  * begins with, the back end given, device_realize() ---
  */
+struct media_ops;
 struct block;
 struct net;
 extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops,
@@ -123,6 +124,7 @@ void virtio_console_set_port(struct device *d, unsigned n, const char *name, str
 void virtio_balloon_set_target(struct device *d, uint64_t bytes);
 uint64_t virtio_balloon_size(struct device *d);
 /* @serial: up to 20 characters, copied; @queues 0: one per vCPU, at most 4. */
+extern const struct media_ops virtio_blk_media;
 void virtio_blk_setup(struct device *d, struct block *b, const char *serial, unsigned queues);
 void virtio_net_setup(struct device *d, struct net *n, const uint8_t mac[6]);
 

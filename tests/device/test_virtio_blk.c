@@ -98,6 +98,11 @@ void block_close(struct block *b)
 {
 }
 
+bool block_resize(struct block *b, uint64_t size, struct err *e)
+{
+	return false;
+}
+
 void block_count(struct block *b, struct block_activity *a)
 {
 }

@@ -6,6 +6,7 @@
 #include "../lib/diskguest.h"
 #include "../lib/vguest.h"
 #include "../../devices/virtio/scsi.h"
+#include "../../src/media.h"
 #include "../../src/hostfile.h"
 #include "../../src/loop.h"
 #include <errno.h>
@@ -256,6 +257,36 @@ static void test_cd(void **st)
 	dg_close(vm, other);
 }
 
+/* SPC-4 5.14, VIRTIO 5.6.6.3.3: a disk that grows says so, and has the new size. */
+static void test_resize(void **st)
+{
+	struct media_drive drive = { .bus = "SCSI", .ops = &virtio_scsi_media, .device = dev,
+				     .unit = 0, .block = disk };
+	struct vgbuf ev = { OUT, 16 };
+	struct err err = { 0 };
+	uint8_t e[16];
+
+	vm_media_add(vm, &drive);
+	vg_add(&q[1], &ev, 0, 1);
+	vg_kick(&q[1]);
+	assert_false(vm_disk_resize(vm, 0, (SECTORS - 8) * 512, &err));
+	assert_false(vm_disk_resize(vm, 0, SECTORS * 512 + 1, &err));
+	assert_false(vm_disk_resize(vm, 1, SECTORS * 1024, &err));
+	assert_true(vm_disk_resize(vm, 0, SECTORS * 1024, &err));
+	wait_used(&q[1]);
+	vg_get(&g, OUT, e, 16);
+	assert_int_equal(ld_le32(e), 3);
+	assert_int_equal(e[5], 0);
+	assert_int_equal(ld_le32(e + 12), 0x092a);
+	CMD(0, 8, 0x25);
+	expect_sense(6, 0x2a);
+	assert_int_equal(CMD(0, 8, 0x25), 0);
+	assert_int_equal(ld_be32(in), SECTORS * 2 - 1);
+	assert_int_equal(CMD(0, 512, 0x28, 0, 0, 0, SECTORS >> 8, 0, 0, 0, 1), 0);
+	for (unsigned i = 0; i < 512; i++)
+		assert_int_equal(in[i], 0);
+}
+
 static int fail_io(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
 {
 	return op == HF_READ || op == HF_WRITE ? EIO : 0;
@@ -393,7 +424,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_config), T(test_inquiry), T(test_read_write), T(test_unmap), T(test_mode),
-		T(test_cd), T(test_errors), T(test_control), T(test_reset_in_flight),
+		T(test_cd), T(test_resize), T(test_errors), T(test_control), T(test_reset_in_flight),
 		T(test_hostile), T(test_generic),
 	};
 
