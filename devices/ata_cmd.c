@@ -114,21 +114,48 @@ static void cmd_check_power(struct ata_port *p, const struct ata_cmd *cmd)
 	ata_finish_ok(p);
 }
 
+/* SET FEATURES 03h, table 44: PIO 0-4, multiword DMA 0-2, ultra DMA 0-5 */
+static bool set_transfer_mode(struct ata_drive *u, uint8_t mode)
+{
+	uint8_t n = mode & 7;
+
+	switch (mode >> 3) {
+	case 0:				/* PIO default, with or without IORDY */
+		return n <= 1;
+	case 1:				/* does not touch the choice of DMA mode */
+		return n <= 4;
+	case 4:
+		u->dma_mode = n <= 2 ? mode : u->dma_mode;
+		return n <= 2;
+	case 8:
+		u->dma_mode = n <= 5 ? mode : u->dma_mode;
+		return n <= 5;
+	default:
+		return false;
+	}
+}
+
 static void cmd_set_features(struct ata_port *p, const struct ata_cmd *cmd)
 {
 	struct ata_drive *u = ata_unit(p);
 
 	switch (u->feature[0]) {
 	case 0x02:
-		u->wcache = true;
-		break;
 	case 0x82:
-		u->wcache = false;
+		if (u->cdrom) {		/* has no write cache */
+			ata_finish_abort(p);
+			return;
+		}
+		u->wcache = u->feature[0] == 0x02;
+		if (u->wcache)
+			break;
 		cmd_flush(p, cmd);
 		return;
 	case 0x03:
-		u->dma_mode = u->count[0];
-		break;
+		if (set_transfer_mode(u, u->count[0]))
+			break;
+		ata_finish_abort(p);
+		return;
 	case 0xaa: case 0x55: case 0xcc: case 0x66: case 0x05: case 0x85:
 		break;
 	default:
@@ -337,6 +364,9 @@ static const struct ata_cmd commands[] = {
 	{ 0x70, 0x7f, F_ATA, cmd_ok },				/* seek */
 	{ 0x90, 0x90, F_ANY, cmd_diagnose },
 	{ 0x91, 0x91, F_ATA, cmd_init_params },
+	{ 0x94, 0x97, F_ANY, cmd_ok },				/* ATA-3 names of E0-E3, */
+	{ 0x98, 0x98, F_ANY, cmd_check_power },			/* E5 */
+	{ 0x99, 0x99, F_ANY, cmd_ok },				/* and E6 */
 	{ 0xa0, 0xa0, F_ATAPI, cmd_packet },
 	{ 0xa1, 0xa1, F_ANY, cmd_identify },
 	{ 0xc4, 0xc4, F_ATA | ATA_F_MULTI, cmd_rw },

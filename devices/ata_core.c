@@ -123,8 +123,8 @@ uint64_t ata_get_lba(const struct ata_drive *u, bool lba48)
 		       (uint64_t)u->hi[1] << 40;
 	if (u->device & DEV_LBA)
 		return lba | (uint64_t)(u->device & 15) << 24;
-	if (!u->lo[0])
-		return UINT64_MAX;	/* CHS sectors count from 1 */
+	if (!u->lo[0] || u->lo[0] > u->spt || (u->device & 15) >= u->heads)
+		return UINT64_MAX;	/* no such place; CHS sectors count from 1 */
 	return ((uint64_t)cyl * u->heads + (u->device & 15)) * u->spt + u->lo[0] - 1;
 }
 

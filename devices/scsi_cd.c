@@ -6,7 +6,7 @@
  *
  * Left out: audio, writing, multi-session, changers.
  */
-#include "scsi_cd.h"
+#include "scsi_cd_int.h"
 
 #define MODE_BUF 64
 
@@ -22,11 +22,6 @@ const struct state_field scsi_cd_state[] = {
 	STATE_U16(struct scsi_cd, sense.asc),
 	STATE_END
 };
-
-static uint32_t blocks(const struct scsi_cd *cd)
-{
-	return cd->open ? 0 : MIN(cd->nblocks, UINT32_MAX);
-}
 
 void cd_set_medium(struct scsi_cd *cd, struct block *block)
 {
@@ -56,7 +51,7 @@ struct media_tray cd_tray(struct scsi_cd *cd, bool wish)
 
 bool cd_readable(const struct scsi_cd *cd, uint64_t off, uint64_t len)
 {
-	return cd->block && !cd->changed && range_ok(off, len, (uint64_t)blocks(cd) * CD_SECTOR);
+	return cd->block && !cd->changed && range_ok(off, len, (uint64_t)cd_blocks(cd) * CD_SECTOR);
 }
 
 static void ok(struct scsi_result *r)
@@ -66,7 +61,7 @@ static void ok(struct scsi_result *r)
 
 static void read_blocks(struct scsi_cd *cd, uint32_t lba, uint32_t n, struct scsi_result *r)
 {
-	if (!range_ok(lba, n, blocks(cd)))
+	if (!range_ok(lba, n, cd_blocks(cd)))
 		scsi_fail(r, KEY_ILLEGAL, ASC_LBA_RANGE);
 	else if (!n)
 		ok(r);
@@ -75,9 +70,7 @@ static void read_blocks(struct scsi_cd *cd, uint32_t lba, uint32_t n, struct scs
 					   .len = (uint64_t)n * CD_SECTOR };
 }
 
-/* ---- Commands: @p the packet, @b the zeroed reply ---- */
-
-typedef void cd_fn(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r);
+/* ---- Commands ---- */
 
 static void cmd_ready(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
 {
@@ -112,7 +105,7 @@ static void cmd_inquiry(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct
 
 static void cmd_capacity(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
 {
-	st_be32(b, blocks(cd) - 1);
+	st_be32(b, cd_blocks(cd) - 1);
 	st_be32(b + 4, CD_SECTOR);
 	scsi_reply(r, 8, 8);
 }
@@ -127,60 +120,47 @@ static void cmd_read12(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct 
 	read_blocks(cd, ld_be32(p + 2), ld_be32(p + 6), r);
 }
 
-/* READ CD: user data of mode 1 sectors only. */
-static void cmd_read_cd(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
+/* User data of mode 1 sectors only. */
+static void read_user_data(struct scsi_cd *cd, uint8_t what, uint32_t lba, uint32_t n,
+			   struct scsi_result *r)
 {
-	uint32_t n = (uint32_t)p[6] << 16 | p[7] << 8 | p[8];
-
-	if ((p[9] & 0xf8) == 0)
+	if ((what & 0xf8) == 0)
 		ok(r);
-	else if ((p[9] & 0xf8) != 0x10)
+	else if ((what & 0xf8) != 0x10)
 		scsi_fail(r, KEY_ILLEGAL, ASC_INVALID_FIELD);
 	else
-		read_blocks(cd, ld_be32(p + 2), n, r);
+		read_blocks(cd, lba, n, r);
 }
 
-static void put_msf(uint8_t *p, bool msf, uint32_t lba)
+static void cmd_read_cd(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
 {
-	if (!msf) {
-		st_be32(p, lba);
-		return;
-	}
-	lba += 150;
-	p[1] = lba / 75 / 60;
-	p[2] = lba / 75 % 60;
-	p[3] = lba % 75;
+	read_user_data(cd, p[9], ld_be32(p + 2), (uint32_t)p[6] << 16 | p[7] << 8 | p[8], r);
 }
 
-static void toc_track(uint8_t *p, uint8_t track, bool msf, uint32_t lba)
+/* From minute, second, frame up to (not with) another. */
+static void cmd_read_cd_msf(struct scsi_cd *cd, const uint8_t *p, uint8_t *b,
+			    struct scsi_result *r)
 {
-	p[1] = 0x14;			/* data track */
-	p[2] = track;
-	put_msf(p + 4, msf, lba);
+	uint32_t from = (p[3] * 60u + p[4]) * 75 + p[5], to = (p[6] * 60u + p[7]) * 75 + p[8];
+
+	if (from < 150 || to < from)
+		scsi_fail(r, KEY_ILLEGAL, ASC_LBA_RANGE);
+	else
+		read_user_data(cd, p[9], from - 150, to - from, r);
 }
 
-/* One data track and the lead-out. */
-static void cmd_toc(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
+static void cmd_verify(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
 {
-	unsigned format = p[9] >> 6 ? p[9] >> 6 : p[2] & 15;
-	bool msf = p[1] & 2;
-	unsigned len = 4;
+	if (range_ok(ld_be32(p + 2), ld_be16(p + 7), cd_blocks(cd)))
+		ok(r);
+	else
+		scsi_fail(r, KEY_ILLEGAL, ASC_LBA_RANGE);
+}
 
-	b[2] = b[3] = 1;
-	if (format > 1 || (format == 0 && p[6] > 1 && p[6] != 0xaa)) {
-		scsi_fail(r, KEY_ILLEGAL, ASC_INVALID_FIELD);
-		return;
-	}
-	if (format == 1 || p[6] <= 1) {	/* format 1: first track of the last session */
-		toc_track(b + len, 1, msf, 0);
-		len += 8;
-	}
-	if (format == 0) {
-		toc_track(b + len, 0xaa, msf, blocks(cd));
-		len += 8;
-	}
-	st_be16(b, len - 2);
-	scsi_reply(r, len, ld_be16(p + 7));
+/* There is no audio track to play. */
+static void cmd_play(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
+{
+	scsi_fail(r, KEY_ILLEGAL, ASC_ILLEGAL_MODE);
 }
 
 struct mode_page { uint8_t code, len; uint8_t data[20]; };
@@ -238,24 +218,6 @@ static void cmd_mode10(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct 
 	mode_sense(cd, p, 8, ld_be16(p + 7), b, r);
 }
 
-/* Profiles: DVD-ROM for what does not fit a CD, else CD-ROM; the core feature. */
-static void cmd_config(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
-{
-	uint16_t profile = !blocks(cd) ? 0 : blocks(cd) > 360000 ? 0x10 : 0x08;
-
-	st_be16(b + 6, profile);
-	b[10] = 0x03, b[11] = 8;	/* feature 0: profile list, persistent, current */
-	st_be16(b + 12, 0x10);
-	b[14] = profile == 0x10;
-	st_be16(b + 16, 0x08);
-	b[18] = profile == 0x08;
-	st_be16(b + 20, 1);		/* feature 1: core, version 0 */
-	b[22] = 0x03, b[23] = 8;
-	st_be32(b + 24, 2);		/* ATAPI */
-	st_be32(b, 32 - 4);
-	scsi_reply(r, 32, ld_be16(p + 7));
-}
-
 /* Polled only; media events are class 4, and reported once. */
 static void cmd_event(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
 {
@@ -276,15 +238,6 @@ static void cmd_event(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct s
 	b[5] = (cd->block && !cd->open ? 0x02 : 0) | (cd->open ? 0x01 : 0);
 	cd->event = EV_NONE;
 	scsi_reply(r, 8, ld_be16(p + 7));
-}
-
-static void cmd_disc_info(struct scsi_cd *cd, const uint8_t *p, uint8_t *b, struct scsi_result *r)
-{
-	st_be16(b, 32);
-	b[2] = 0x0e;			/* complete, last session complete */
-	b[3] = b[4] = b[5] = b[6] = 1;
-	b[7] = 0x20;			/* unrestricted use */
-	scsi_reply(r, 34, ld_be16(p + 7));
 }
 
 static void cmd_mechanism(struct scsi_cd *cd, const uint8_t *p, uint8_t *b,
@@ -333,12 +286,20 @@ static const struct cd_row {
 	{ 0x25, NEEDS_MEDIUM, cmd_capacity },
 	{ 0x28, NEEDS_MEDIUM, cmd_read10 },
 	{ 0x2b, NEEDS_MEDIUM, cmd_ready },	/* seek */
-	{ 0x43, NEEDS_MEDIUM, cmd_toc },
-	{ 0x46, NO_ATTENTION, cmd_config },
+	{ 0x2f, NEEDS_MEDIUM, cmd_verify },
+	{ 0x42, NEEDS_MEDIUM, cd_cmd_subchannel },
+	{ 0x43, NEEDS_MEDIUM, cd_cmd_toc },
+	{ 0x45, NEEDS_MEDIUM, cmd_play },
+	{ 0x46, NO_ATTENTION, cd_cmd_config },
+	{ 0x47, NEEDS_MEDIUM, cmd_play },
 	{ 0x4a, NO_ATTENTION, cmd_event },
-	{ 0x51, NEEDS_MEDIUM, cmd_disc_info },
+	{ 0x4b, NEEDS_MEDIUM, cmd_play },	/* pause, resume */
+	{ 0x4e, NEEDS_MEDIUM, cmd_ready },	/* stop playing */
+	{ 0x51, NEEDS_MEDIUM, cd_cmd_disc_info },
+	{ 0x52, NEEDS_MEDIUM, cd_cmd_track_info },
 	{ 0x5a, 0, cmd_mode10 },
 	{ 0xa8, NEEDS_MEDIUM, cmd_read12 },
+	{ 0xb9, NEEDS_MEDIUM, cmd_read_cd_msf },
 	{ 0xbb, 0, cmd_ready },			/* set speed */
 	{ 0xbd, 0, cmd_mechanism },
 	{ 0xbe, NEEDS_MEDIUM, cmd_read_cd },
@@ -352,7 +313,7 @@ static void run(struct scsi_cd *cd, const struct cd_row *row, const uint8_t *p, 
 	} else if (cd->changed && !(row->flags & NO_ATTENTION)) {
 		cd->changed = false;
 		scsi_fail(r, KEY_ATTENTION, ASC_MEDIUM_CHANGED);
-	} else if (row->flags & NEEDS_MEDIUM && !blocks(cd)) {
+	} else if (row->flags & NEEDS_MEDIUM && !cd_blocks(cd)) {
 		scsi_fail(r, KEY_NOT_READY, cd->open ? ASC_TRAY_OPEN : ASC_NO_MEDIUM);
 	} else {
 		row->run(cd, p, b, r);
@@ -375,7 +336,7 @@ void cd_command(struct scsi_cd *cd, const uint8_t *cdb, uint8_t *buf, struct scs
 
 void cd_read_failed(struct scsi_cd *cd, struct scsi_result *r)
 {
-	if (!blocks(cd))
+	if (!cd_blocks(cd))
 		scsi_fail(r, KEY_NOT_READY, cd->open ? ASC_TRAY_OPEN : ASC_NO_MEDIUM);
 	else if (cd->changed)
 		scsi_fail(r, KEY_ATTENTION, ASC_MEDIUM_CHANGED);

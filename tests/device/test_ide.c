@@ -233,6 +233,69 @@ static void test_chs(void **st)
 	assert_int_equal(settle(0x1f0), 0x58);
 	read_window(0x1f0, buf, 256);
 	check_sector(buf, (1 * 16 + 2) * 63 + 2);
+	task(0x1f0, 0xa2, 1 << 8 | 64, 1, false);	/* there is no sector 64 */
+	tvm_outb(vm, 0x1f7, 0x20);
+	assert_int_equal(settle(0x1f0) & 1, 1);
+	assert_int_equal(tvm_inb(vm, 0x1f1), 0x10);
+	tvm_outb(vm, 0x1f2, 17);			/* INITIALIZE DEVICE PARAMETERS: 4 heads */
+	tvm_outb(vm, 0x1f6, 0xa3);
+	tvm_outb(vm, 0x1f7, 0x91);
+	assert_int_equal(settle(0x1f0), 0x50);
+	task(0x1f0, 0xa3, 2 << 8 | 17, 1, false);
+	tvm_outb(vm, 0x1f6, 0xa3);
+	tvm_outb(vm, 0x1f7, 0x20);
+	assert_int_equal(settle(0x1f0), 0x58);
+	read_window(0x1f0, buf, 256);
+	check_sector(buf, (2 * 4 + 3) * 17 + 16);
+	tvm_outb(vm, 0x1f6, 0xa4);			/* nor a head 4 now */
+	tvm_outb(vm, 0x1f7, 0x20);
+	assert_int_equal(settle(0x1f0) & 1, 1);
+	assert_int_equal(tvm_inb(vm, 0x1f1), 0x10);
+}
+
+static uint16_t identify_word(unsigned base, unsigned word)
+{
+	uint16_t id[256];
+
+	tvm_outb(vm, base + 7, base == 0x170 ? 0xa1 : 0xec);
+	assert_int_equal(settle(base) & 0x09, 0x08);
+	read_window(base, id, 256);
+	return id[word];
+}
+
+static bool set_mode(unsigned base, uint8_t mode)
+{
+	tvm_outb(vm, base + 1, 0x03);
+	tvm_outb(vm, base + 2, mode);
+	tvm_outb(vm, base + 7, 0xef);
+	return !(settle(base) & 1);
+}
+
+/* 8.46.10, table 44: modes that exist, and what IDENTIFY says is chosen (words 63, 88) */
+static void test_transfer_modes(void **st)
+{
+	for (unsigned base = 0x1f0; base >= 0x170; base -= 0x80) {
+		tvm_outb(vm, base + 6, 0xe0);
+		assert_int_equal(identify_word(base, 63), 0x0007);
+		assert_int_equal(identify_word(base, 88), 0x003f);
+		assert_true(set_mode(base, 0x22));
+		assert_int_equal(identify_word(base, 63), 0x0407);
+		assert_true(set_mode(base, 0x45));
+		assert_int_equal(identify_word(base, 63), 0x0007);
+		assert_int_equal(identify_word(base, 88), 0x203f);
+		assert_true(set_mode(base, 0x0c));	/* PIO 4: DMA stays as it is */
+		assert_true(set_mode(base, 0x01));
+		assert_int_equal(identify_word(base, 88), 0x203f);
+		assert_false(set_mode(base, 0x0d));
+		assert_false(set_mode(base, 0x12));	/* single word: gone */
+		assert_false(set_mode(base, 0x23));
+		assert_false(set_mode(base, 0x46));
+		assert_false(set_mode(base, 0xff));
+		assert_int_equal(identify_word(base, 88), 0x203f);
+	}
+	tvm_outb(vm, 0x1f7, 0x98);			/* CHECK POWER MODE as ATA-3 had it */
+	assert_int_equal(settle(0x1f0), 0x50);
+	assert_int_equal(tvm_inb(vm, 0x1f2), 0xff);
 }
 
 static void test_pio_write(void **st)
@@ -464,6 +527,82 @@ static void test_cd_basics(void **st)
 	assert_int_equal(take(buf, sizeof(buf)), 6);
 }
 
+/* MMC-3 6.30: the three formats of the table of contents */
+static void test_cd_toc(void **st)
+{
+	uint8_t buf[512], toc[12] = { 0x43, 2, 0, 0, 0, 0, 0, 2, 0 };
+
+	packet(toc, 0xfffe, false);		/* in minutes, seconds, frames */
+	assert_int_equal(take(buf, sizeof(buf)), 20);
+	assert_memory_equal(buf, ((uint8_t[]){ 0, 18, 1, 1, 0, 0x14, 1, 0, 0, 0, 2, 0 }), 12);
+	assert_memory_equal(buf + 12, ((uint8_t[]){ 0, 0x14, 0xaa, 0, 0, 0, 6, 0 }), 8);
+	toc[1] = 0, toc[6] = 0xaa;
+	packet(toc, 0xfffe, false);
+	assert_int_equal(take(buf, sizeof(buf)), 12);
+	assert_int_equal(ld_be32(buf + 8), CD_BLOCKS);
+	toc[2] = 1, toc[6] = 0;
+	packet(toc, 0xfffe, false);
+	assert_int_equal(take(buf, sizeof(buf)), 12);
+	assert_int_equal(buf[6], 1);
+	toc[2] = 2;				/* full: A0, A1, A2, track 1 */
+	packet(toc, 0xfffe, false);
+	assert_int_equal(take(buf, sizeof(buf)), 4 + 4 * 11);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(buf[4 + 11 * i + 3], ((uint8_t[]){ 0xa0, 0xa1, 0xa2, 1 })[i]);
+	assert_memory_equal(buf + 4 + 22 + 8, ((uint8_t[]){ 0, 6, 0 }), 3);
+	toc[2] = 5;
+	packet(toc, 0xfffe, false);
+	assert_int_equal(settle(0x170) & 1, 1);
+	toc[2] = 0, toc[6] = 2;			/* there is no second track */
+	packet(toc, 0xfffe, false);
+	assert_int_equal(settle(0x170) & 1, 1);
+}
+
+/* 6.6 GET CONFIGURATION, 6.28 READ SUB-CHANNEL, 6.31 READ TRACK INFORMATION, 6.16 ff. */
+static void test_cd_info(void **st)
+{
+	uint8_t buf[512], config[12] = { 0x46, 0, 0, 0, 0, 0, 0, 2, 0 };
+	uint8_t sub[12] = { 0x42, 2, 0x40, 1, 0, 0, 0, 0, 64 };
+	uint8_t track[12] = { 0x52, 1, 0, 0, 0, 1, 0, 0, 64 };
+	uint8_t msf[12] = { 0xb9, 0, 0, 0, 2, 5, 0, 2, 7, 0x10 };
+	uint8_t play[12] = { 0x45, 0, 0, 0, 0, 0, 0, 0, 1 };
+	unsigned all;
+
+	packet(config, 0xfffe, false);
+	all = take(buf, sizeof(buf));
+	assert_int_equal(ld_be32(buf), all - 4);
+	assert_int_equal(ld_be16(buf + 6), 0x08);	/* CD-ROM */
+	config[1] = 2, config[3] = 0x10;		/* only random readable */
+	packet(config, 0xfffe, false);
+	assert_int_equal(take(buf, sizeof(buf)), 20);
+	assert_int_equal(ld_be16(buf + 8), 0x10);
+	assert_int_equal(buf[10] & 1, 1);
+	assert_int_equal(ld_be32(buf + 12), 2048);
+	config[3] = 0x1f, config[1] = 1;		/* current ones from DVD read on: not that */
+	packet(config, 0xfffe, false);
+	take(buf, sizeof(buf));
+	assert_int_equal(ld_be16(buf + 8), 0x100);
+	packet(sub, 0xfffe, false);
+	assert_int_equal(take(buf, sizeof(buf)), 16);
+	assert_int_equal(buf[1], 0x15);
+	assert_int_equal(buf[6], 1);
+	packet(track, 0xfffe, false);
+	assert_int_equal(take(buf, sizeof(buf)), 36);
+	assert_int_equal(ld_be32(buf + 24), CD_BLOCKS);
+	track[5] = 2;
+	packet(track, 0xfffe, false);
+	assert_int_equal(settle(0x170) & 1, 1);
+	packet(msf, 0xfffe, false);			/* blocks 5 and 6 */
+	assert_int_equal(take(buf, sizeof(buf)), 4096);
+	check_sector(buf, 20);
+	msf[4] = 1;
+	packet(msf, 0xfffe, false);
+	assert_int_equal(settle(0x170) & 1, 1);
+	packet(play, 0xfffe, false);
+	assert_int_equal(settle(0x170) & 1, 1);
+	assert_int_equal(tvm_inb(vm, 0x171) >> 4, 5);
+}
+
 static void test_cd_read(void **st)
 {
 	static uint8_t buf[40 * 2048];
@@ -539,9 +678,9 @@ static void test_no_medium(void **st)
 	assert_int_equal(tvm_inb(vm, 0x171) >> 4, 2);
 	packet(rd, 0, false);
 	assert_int_equal(settle(0x170) & 1, 1);
-	tvm_outb(vm, 0x171, 0x82);	/* SET FEATURES: write cache off */
+	tvm_outb(vm, 0x171, 0x82);	/* SET FEATURES: a CD drive has no write cache */
 	tvm_outb(vm, 0x177, 0xef);
-	assert_int_equal(settle(0x170) & 1, 0);
+	assert_int_equal(settle(0x170) & 1, 1);
 	tvm_free(vm);
 	vm = mine;
 }
@@ -584,7 +723,8 @@ int main(void)
 		T(test_signature), T(test_identify), T(test_pio_read), T(test_chs),
 		T(test_pio_write), T(test_range), T(test_host_error), T(test_dma_read),
 		T(test_dma_write), T(test_dma_hostile), T(test_reset_in_flight),
-		T(test_cd_basics), T(test_cd_read), T(test_no_medium), T(test_generic),
+		T(test_cd_basics), T(test_cd_toc), T(test_cd_info), T(test_transfer_modes),
+		T(test_cd_read), T(test_no_medium), T(test_generic),
 		T(test_hostile_state),
 	};
 
