@@ -119,7 +119,7 @@ test:
 test-guests: all
 	$(Q)scripts/deps guests
 	$(Q)B=$(B) LONG=1 TEST_LIMIT=3600 scripts/run-tests $(B)/guest-logs \
-		$(sort $(wildcard tests/guests/test_*.sh)) tests/system/test_disks.sh
+		$(sort $(wildcard tests/guests/test_*.sh)) tests/system/test_disks.sh tests/system/test_sound.sh
 
 # Fuzzing: FUZZ_TIME seconds for each target, two minutes of nonsense on every bus of the
 # whole machine, then the CPU against this computer's own with another random seed:

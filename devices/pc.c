@@ -368,7 +368,8 @@ static bool add_nics(struct pc *pc, struct err *e)
 static bool add_sound(struct pc *pc, struct err *e)
 {
 	static const struct device_ops *const cards[] = { [PC_SOUND_HDA] = &hda_ops,
-						   [PC_SOUND_AC97] = &ac97_ops };
+						   [PC_SOUND_AC97] = &ac97_ops,
+						   [PC_SOUND_VIRTIO] = &virtio_sound_ops };
 	struct device *d;
 
 	if (pc->cfg->sound == PC_SOUND_NONE)

@@ -11,8 +11,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define GATHER_MS 80u		/* before a voice is heard: covers late timers */
-#define LATE_MS 400u		/* more than that waits: go on with GATHER_MS */
+#define GATHER_MS 100u		/* before a voice is heard: covers late timers */
+#define LOW_MS 60u		/* less waits: play slower, by ONE / BEND at most */
+#define HIGH_MS 160u		/* more waits: faster; twice that is the most */
+#define LATE_MS 600u		/* more than that waits: go on with GATHER_MS */
+#define ONE 65536u		/* speed 1 */
+#define BEND 25u
 #define TONE_HZ 440u		/* of AUDIO_MIC_TONE */
 #define CHUNK 512u
 
@@ -25,6 +29,7 @@ struct audio_voice {
 	uint32_t gain[2];	/* under dev_lock */
 	uint64_t tone;		/* frames of the tone so far; under dev_lock */
 	bool gathering;		/* back end's thread only */
+	uint32_t frac;		/* of a frame, in ONEths; likewise */
 	_Atomic uint32_t head, tail;
 	uint32_t ring[AUDIO_RING];
 };
@@ -280,15 +285,61 @@ bool audio_voice_pending(const struct audio_voice *v)
 	return waiting(v) != 0;
 }
 
+/*
+ * The host's sound clock is not the guest's: what waits grows or shrinks.
+ * Before a hole has to be made the speed gives way a little.
+ */
+static uint32_t speed(const struct audio_voice *v)
+{
+	uint32_t used = waiting(v), low = v->rate * LOW_MS / 1000, high = v->rate * HIGH_MS / 1000;
+
+	if (!v->running)
+		return ONE;
+	if (used < low)
+		return ONE - ONE / BEND * (low - used) / low;
+	return used > high ? ONE + ONE / BEND * MIN(used - high, high) / high : ONE;
+}
+
+static int16_t between(int16_t a, int16_t b, uint32_t frac)
+{
+	return (int16_t)(a + (int32_t)((int64_t)(b - a) * frac / ONE));
+}
+
+/* take() at another speed; the last frame stays for the next time. */
+static size_t take_at(struct audio_voice *v, uint32_t step, uint32_t *frames, size_t n)
+{
+	uint32_t tail = v->tail, used = waiting(v), at = 0;
+	size_t got = 0;
+
+	for (; got < n && at + 1 < used; got++) {
+		uint32_t a = v->ring[(tail + at) % AUDIO_RING];
+		uint32_t b = v->ring[(tail + at + 1) % AUDIO_RING];
+
+		frames[got] = audio_frame(between(audio_left(a), audio_left(b), v->frac),
+					  between(audio_right(a), audio_right(b), v->frac));
+		v->frac += step;
+		at += v->frac / ONE;
+		v->frac %= ONE;
+	}
+	v->tail = tail + MIN(at, used);
+	return got;
+}
+
 size_t audio_pull(struct audio_voice *v, uint32_t *frames, size_t n)
 {
+	uint32_t step;
 	size_t got;
 
 	skip_late(v);
 	if (v->gathering && v->running && waiting(v) < v->rate * GATHER_MS / 1000)
 		return 0;
-	got = take(v, frames, n);
+	step = speed(v);
+	if (!v->running)
+		v->frac = 0;
+	got = step == ONE && !v->frac ? take(v, frames, n) : take_at(v, step, frames, n);
 	v->gathering = got < n;
+	if (v->gathering)
+		v->frac = 0;
 	return got;
 }
 

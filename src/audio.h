@@ -79,7 +79,8 @@ unsigned audio_voice_starts(const struct audio_voice *v);	/* counts audio_voice_
 bool audio_voice_pending(const struct audio_voice *v);
 /*
  * Up to @n frames (left in the low half) for playing.  Waits until some have
- * gathered before it begins, and after running dry; skips what came too early.
+ * gathered before it begins, and after running dry; follows the back end's
+ * clock, and skips when that is far too slow.
  */
 size_t audio_pull(struct audio_voice *v, uint32_t *frames, size_t n);
 void audio_push(struct audio_voice *v, const uint32_t *frames, size_t n);

@@ -363,9 +363,9 @@ const struct option_row config_options[] = {
 	{ "ui-scale", 0, "N",
 	  "Size of menus and text in the window, 0.5 to 8 (default: the desktop's).",
 	  .parse = opt_ui_scale },
-	{ "sound", 0, "none|hda|ac97[,mic=off|on|tone][,backend=sdl|wav:FILE|none]",
+	{ "sound", 0, "none|hda|ac97|virtio[,mic=off|on|tone][,backend=sdl|wav:FILE|none]",
 	  "Sound card: Intel High Definition Audio (default with a window), AC'97 for older "
-	  "guests, or none (default without). mic: what the guest records, silence (default), the host's microphone or a "
+	  "guests, virtio for those with a driver, or none (default without). mic: what the guest records, silence (default), the host's microphone or a "
 	  "test tone; backend: where sound goes, the host's speakers (default), a WAV file or "
 	  "nowhere.",
 	  .parse = config_sound },

@@ -9,6 +9,7 @@ static bool sound_card(struct config *c, const char *v, size_t n, struct err *e)
 {
 	static const char *const names[] = {
 		[CFG_SOUND_NONE] = "none", [CFG_SOUND_HDA] = "hda", [CFG_SOUND_AC97] = "ac97",
+		[CFG_SOUND_VIRTIO] = "virtio",
 	};
 
 	for (unsigned i = CFG_SOUND_NONE; i < ARRAY_SIZE(names); i++)
@@ -16,7 +17,7 @@ static bool sound_card(struct config *c, const char *v, size_t n, struct err *e)
 			c->sound = (enum cfg_sound)i;
 			return true;
 		}
-	return USAGE(e, "--sound %.*s does not exist; use none, hda or ac97", (int)n, v);
+	return USAGE(e, "--sound %.*s does not exist; use none, hda, ac97 or virtio", (int)n, v);
 }
 
 static bool sound_mic(struct config *c, const char *v, struct err *e)

@@ -30,6 +30,7 @@
 #define VIRTIO_ID_SCSI 8
 #define VIRTIO_ID_GPU 16
 #define VIRTIO_ID_INPUT 18
+#define VIRTIO_ID_SOUND 25
 
 /* Status bits (2.1) */
 #define VIRTIO_S_ACKNOWLEDGE 1
@@ -114,6 +115,7 @@ struct net;
 extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops,
 	virtio_vga_ops, virtio_keyboard_ops, virtio_tablet_ops;
 extern const struct device_ops virtio_balloon_ops;
+extern const struct device_ops virtio_sound_ops;	/* heard by vm->audio */
 extern const struct device_ops virtio_console_ops;
 #define VIRTIO_CONSOLE_PORTS 7
 #define VIRTIO_CONSOLE_NAME 63

@@ -5,29 +5,10 @@
 #include "../../devices/pcspk.h"
 
 static struct vm *vm;
-static struct audio *audio[4];
-static unsigned naudio;
-
-static void hear(struct audio *a, struct audio_voice *v, const uint32_t *frames, size_t n)
-{
-	n = MIN(n, ARRAY_SIZE(ear.frames) - ear.n);
-	memcpy(ear.frames + ear.n, frames, n * sizeof(*frames));
-	ear.n += n;
-}
-
-static const struct audio_backend backend = { .name = "ear", .play = hear };
-
 static void wire(struct device *d)
 {
-	d->vm->audio = audio[naudio++] = audio_new(&backend, d->vm->clock, NULL);
+	snd_ear(d->vm);
 	pcspk_wire(d, tvm_add(d->vm, &i8254_ops, "pit", NULL));
-}
-
-static void end(void)
-{
-	while (naudio)
-		audio_close(audio[--naudio]);
-	memset(&ear, 0, sizeof(ear));
 }
 
 static int setup(void **st)
@@ -39,8 +20,7 @@ static int setup(void **st)
 
 static int teardown(void **st)
 {
-	tvm_free(vm);
-	end();
+	snd_done(vm);
 	return 0;
 }
 
@@ -133,7 +113,7 @@ static void test_generic(void **st)
 {
 	tvm_check_roundtrip(&pcspk_ops, wire, poke);
 	tvm_check_reset(&pcspk_ops, wire, poke);
-	end();
+	snd_done(NULL);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -17,6 +17,13 @@ static void hear(struct audio *a, struct audio_voice *v, const uint32_t *frames,
 
 static const struct audio_backend ear_backend = { .name = "ear", .play = hear };
 
+void snd_ear(struct vm *vm)
+{
+	assert_true(naudios < ARRAY_SIZE(audios));
+	vm->audio = audios[naudios++] = audio_new(&ear_backend, vm->clock, NULL);
+	audio_set_mic(vm->audio, AUDIO_MIC_TONE);
+}
+
 void snd_place(struct device *d)
 {
 	struct device *h = device_find(d->vm, "i440fx", "host");
@@ -24,9 +31,7 @@ void snd_place(struct device *d)
 
 	if (!h) {
 		h = tvm_add(d->vm, &i440fx_ops, "host", NULL);
-		assert_true(naudios < ARRAY_SIZE(audios));
-		d->vm->audio = audios[naudios++] = audio_new(&ear_backend, d->vm->clock, NULL);
-		audio_set_mic(d->vm->audio, AUDIO_MIC_TONE);
+		snd_ear(d->vm);
 	}
 	for (unsigned i = 0; i < 4; i++)
 		l[i] = test_irq_line(&ear.irq, i);

@@ -17,7 +17,9 @@ struct ear {
 };
 extern struct ear ear;
 
-/* Setup callback: a bus with recorded lines, the ear as back end, a tone as microphone. */
+/* The ear as back end of @vm, a tone as microphone; before the device is realized. */
+void snd_ear(struct vm *vm);
+/* Setup callback: a bus with recorded lines, and the ear. */
 void snd_place(struct device *d);
 void snd_done(struct vm *vm);		/* frees @vm (may be NULL) and the back ends */
 void snd_cfg_wr(struct vm *vm, unsigned off, uint32_t v);
