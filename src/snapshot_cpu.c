@@ -37,6 +37,7 @@ static const struct state_field x86_fields[] = {
 	STATE_U8(struct x86_state, intr_shadow), STATE_U8(struct x86_state, exc_pending),
 	STATE_U8(struct x86_state, exc_vector), STATE_U8(struct x86_state, exc_has_code),
 	STATE_U32(struct x86_state, exc_code),
+	STATE_ROW_(struct x86_state, pv_time, uint64_t, F_U64, 2),
 	STATE_END
 };
 

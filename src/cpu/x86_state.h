@@ -36,6 +36,7 @@ struct x86_state {
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, apic_base, misc_enable, tsc, tsc_aux, tsc_adjust, tsc_deadline;
+	uint64_t pv_time;	/* KVM's MSR 4b564d01 */
 	uint64_t mtrr_def, mtrr_fix[11], mtrr_var[16];
 	uint8_t xsave[832];	/* standard-format XSAVE area: legacy 512 + header 64 + AVX 256 */
 	uint32_t mp_state;	/* enum x86_mp */

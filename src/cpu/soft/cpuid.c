@@ -325,6 +325,11 @@ static void hypervisor(uint32_t leaf, uint32_t out[4])
 	} else if (leaf == 0x40000010) {	/* timing: kHz of TSC and APIC bus */
 		out[EAX] = (uint32_t)(soft_tsc_hz() / 1000);
 		out[EBX] = 1000000;
+	} else if (leaf == 0x40000100) {	/* a second set, where KVM guests also look */
+		out[EAX] = 0x40000101;
+		text(out, "KVMKVMKVM\0\0\0", EBX, ECX, EDX);
+	} else if (leaf == 0x40000101) {	/* no I/O delays needed; clock, its TSC is stable */
+		out[EAX] = 1u << 1 | 1u << 3 | 1u << 24;
 	}
 }
 
@@ -333,7 +338,7 @@ void soft_cpuid(struct soft *s, uint32_t leaf, uint32_t sub, uint32_t out[4])
 	memset(out, 0, 4 * sizeof(out[0]));
 	if (leaf >= 0x80000000)
 		extended(s, leaf, out);
-	else if (leaf >= 0x40000000 && leaf < 0x40000100)
+	else if (leaf >= 0x40000000 && leaf < 0x40000200)
 		hypervisor(leaf, out);
 	else
 		basic(s, leaf, sub, out);

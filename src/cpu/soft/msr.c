@@ -11,6 +11,8 @@
 #define MSR_APIC_BASE 0x1b
 #define MSR_TSC_ADJUST 0x3b
 #define MSR_EFER 0xc0000080
+#define MSR_PV_WALL 0x4b564d00
+#define MSR_PV_TIME 0x4b564d01
 #define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 
@@ -143,6 +145,9 @@ bool soft_rdmsr(struct soft *s, uint32_t msr, uint64_t *val)
 	case MSR_EFER:
 		*val = s->efer;
 		return true;
+	case MSR_PV_TIME:
+		*val = s->pv_time;
+		return true;
 	default:
 		if (read_fixed(msr, val))
 			return true;
@@ -204,10 +209,18 @@ bool soft_wrmsr(struct soft *s, uint32_t msr, uint64_t val)
 		old = soft_rdtsc(s);
 		s->tsc_offset += val - old;
 		s->tsc_adjust += val - old;
+		soft_pvclock_update(s);
 		return true;
 	case MSR_TSC_ADJUST:
 		s->tsc_offset += val - s->tsc_adjust;
 		s->tsc_adjust = val;
+		soft_pvclock_update(s);
+		return true;
+	case MSR_PV_TIME:
+		soft_pvclock_set(s, val);
+		return true;
+	case MSR_PV_WALL:
+		soft_pvclock_wall(s, val);
 		return true;
 	case MSR_EFER:
 		return soft_set_efer(s, val);

@@ -207,6 +207,7 @@ struct soft {
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, misc_enable, tsc_aux, tsc_adjust, tsc_offset, tsc_deadline;
+	uint64_t pv_time;		/* MSR of the paravirtual clock */
 	uint64_t mtrr_def, mtrr_fix[11], mtrr_var[16];
 	uint64_t pdpte[4];	/* PAE: cached at MOV CR3 */
 	bool wait_sipi;

@@ -130,7 +130,8 @@ static void soft_kick(struct vcpu *v)
 #define SAME_FIELDS(X) \
 	X(rip) X(seg) X(ldt) X(tr) X(gdt) X(idt) X(cr0) X(cr2) X(cr3) X(cr4) X(efer) X(xcr0) X(dr) \
 	X(star) X(lstar) X(cstar) X(sfmask) X(kernel_gs_base) X(sysenter_cs) X(sysenter_esp) \
-	X(sysenter_eip) X(pat) X(misc_enable) X(tsc_aux) X(tsc_adjust) X(tsc_deadline) X(mtrr_def) \
+	X(sysenter_eip) X(pat) X(misc_enable) X(tsc_aux) X(tsc_adjust) X(tsc_deadline) X(pv_time) \
+	X(mtrr_def) \
 	X(mtrr_fix) X(mtrr_var)
 
 static void soft_get_state(struct vcpu *v, struct x86_state *st)

@@ -8,6 +8,11 @@
 
 #include "soft.h"
 
+/* pvclock.c: writes of the MSRs; the guest set its TSC. */
+void soft_pvclock_set(struct soft *s, uint64_t val);
+void soft_pvclock_wall(struct soft *s, uint64_t at);
+void soft_pvclock_update(struct soft *s);
+
 #define CR0_PE 0x1ull
 #define CR0_MP 0x2ull
 #define CR0_EM 0x4ull

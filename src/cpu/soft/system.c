@@ -983,7 +983,7 @@ void soft_sys_reset(struct soft *s, bool init_only)
 	s->pat = 0x0007040600070406ull;
 	s->misc_enable = 1;
 	s->tsc_aux = s->tsc_adjust = s->tsc_deadline = 0;
-	s->tsc_offset = 0;
+	s->tsc_offset = s->pv_time = 0;
 	s->star = s->lstar = s->cstar = s->sfmask = 0;
 	s->sysenter_cs = s->sysenter_esp = s->sysenter_eip = 0;
 	s->mtrr_def = 0;
