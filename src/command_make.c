@@ -94,6 +94,11 @@ static bool empty_disk(struct machine *m, struct made *d, uint64_t size, struct 
 	return true;
 }
 
+static void made_disk(void *opaque, const char *disk)
+{
+	note_made(opaque, disk);
+}
+
 /* A file of the command line in its role; *g is what the first one lets hope for. */
 static bool add_file(struct machine *m, struct made *d, const char *file, struct guess *g,
 		     bool first, struct err *e)
@@ -101,14 +106,8 @@ static bool add_file(struct machine *m, struct made *d, const char *file, struct
 	struct guess here;
 	char *v;
 
-	if (ova_is(file)) {
-		char disk[PATH_MAX];
-
-		if (!ova_import(m, file, disk, sizeof(disk), e))
-			return false;
-		note_made(d, disk);
-		return true;
-	}
+	if (ova_is(file))
+		return ova_import(m, file, made_disk, d, e);
 	if (!guess_medium(file, &here, e))
 		return false;
 	if (first)

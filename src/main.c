@@ -18,6 +18,7 @@
 #include "machine.h"
 #include "media.h"
 #include "net.h"
+#include "ova.h"
 #include "session.h"
 #include "thumb.h"
 #include "../devices/pc.h"
@@ -77,6 +78,9 @@ static bool take_file(struct config *c, const char *path, struct err *e)
 		return false;
 	if (block_is_recorded(path))	/* the guest wrote what looks like a kernel or an ISO */
 		kind = BOOT_DISK;
+	else if (ova_is(path))
+		return err_set(e, HV_EXIT_USAGE, "%s is a packed machine; make it one of yours: "
+			       "hvrun create NAME '%s', then: hvrun NAME", path, path);
 	if (boot_is_kernel(kind)) {
 		if (c->kernel)
 			return err_set(e, HV_EXIT_USAGE, "%s and %s are both kernels; name one",

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open Virtualization Appliances (DMTF DSP0243): a tar archive with a
- * description and stream-optimized VMDK disks.  The first disk, memory and
- * processor count are taken over; the rest of the description is not.
+ * Open Virtualization packages (DMTF DSP0243): an OVA, which is a tar archive
+ * with a description and its disks, or the description (.ovf) with the disks
+ * beside it.  Taken over: disks and their buses, memory, processors, whether
+ * there is a network and with which card, UEFI.
+ *
+ * Archives are read in place; nothing in them chooses a file name on the
+ * host.  The checksums of a manifest are not verified.
  */
 #ifndef HV_OVA_H
 #define HV_OVA_H
 
 #include "machine.h"
 
-/* A tar archive whose first member is an .ovf? */
+/* A tar archive with an .ovf in it, or an .ovf? */
 bool ova_is(const char *path);
 /*
- * Converts the disk to a qcow2 image in the folder of disks, whose path goes
- * into @disk, and adds all to @m.  false + @e: nothing is left behind.
+ * Converts the disks to qcow2 images in the folder of disks and adds all to
+ * @m, but for what @m has already.  @made hears of each new image.
+ * false + @e: images that @made heard of are left to the caller.
  */
-bool ova_import(struct machine *m, const char *path, char *disk, size_t len, struct err *e);
+bool ova_import(struct machine *m, const char *path,
+		void (*made)(void *opaque, const char *disk), void *opaque, struct err *e);
 
 #endif

@@ -91,20 +91,96 @@ run "off again" 0 "busy    off" $HVRUN list
 
 # OVA
 qemu-img convert -q -O vmdk -o subformat=streamOptimized "$tmp/boot.img" "$tmp/disk1.vmdk"
-cat >"$tmp/box.ovf" <<'EOS'
-<Envelope><VirtualSystem><VirtualHardwareSection>
-<Item><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
-<Item><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>80</rasd:VirtualQuantity></Item>
+# ovf FILE [MEMORY [EXTRA]]: as VirtualBox and others write it, shortened
+ovf() {
+	cat >"$1" <<EOS
+<?xml version="1.0"?>
+<Envelope ovf:version="1.0" xmlns="http://schemas.dmtf.org/ovf/envelope/1"
+ xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"
+ xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
+ xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData">
+<References><File ovf:href="disk1.vmdk" ovf:id="file1"/></References>
+<DiskSection><Info>Disks</Info>
+<Disk ovf:capacity="1048576" ovf:diskId="vmdisk1" ovf:fileRef="file1"
+ ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"/>
+<Disk ovf:capacity="2" ovf:capacityAllocationUnits="byte * 2^20" ovf:diskId="vmdisk2"/>
+</DiskSection>
+<NetworkSection><Info/><Network ovf:name="NAT"/></NetworkSection>
+<VirtualSystem ovf:id="box"><Info>A machine</Info>
+<OperatingSystemSection ovf:id="94"><Info/></OperatingSystemSection>
+<VirtualHardwareSection><Info/>
+<System><vssd:InstanceID>0</vssd:InstanceID></System>
+<Item><rasd:Caption>2 virtual CPU</rasd:Caption><rasd:InstanceID>1</rasd:InstanceID>
+<rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
+<Item><rasd:AllocationUnits>MegaBytes</rasd:AllocationUnits><rasd:InstanceID>2</rasd:InstanceID>
+<rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>${2:-80}</rasd:VirtualQuantity></Item>
+<Item><rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>PIIX4</rasd:ResourceSubType>
+<rasd:ResourceType>5</rasd:ResourceType></Item>
+<Item><rasd:InstanceID>4</rasd:InstanceID><rasd:ResourceSubType>AHCI</rasd:ResourceSubType>
+<rasd:ResourceType>20</rasd:ResourceType></Item>
+<Item><rasd:HostResource>/disk/vmdisk1</rasd:HostResource><rasd:InstanceID>5</rasd:InstanceID>
+<rasd:Parent>3</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType></Item>
+<Item><rasd:HostResource>ovf:/disk/vmdisk2</rasd:HostResource><rasd:InstanceID>6</rasd:InstanceID>
+<rasd:Parent>4</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType></Item>
+<Item><rasd:Connection>NAT</rasd:Connection><rasd:InstanceID>7</rasd:InstanceID>
+<rasd:ResourceSubType>E1000</rasd:ResourceSubType><rasd:ResourceType>10</rasd:ResourceType></Item>
+${3:-}
 </VirtualHardwareSection></VirtualSystem></Envelope>
 EOS
-tar -C "$tmp" --format=ustar -cf "$tmp/box.ova" box.ovf disk1.vmdk
+}
+# pack NAME MEMBER...: an archive as exporters make it
+pack() { n=$1; shift; tar -C "$tmp" --format=ustar -cf "$tmp/$n.ova" "$@"; }
+ovf "$tmp/box.ovf"
+pack box box.ovf disk1.vmdk
 run "create from an OVA" 0 "box.hvm" $HVRUN create box "$tmp/box.ova"
 has "with its memory" "$M/box.hvm" "memory = 80M"
 has "and its processors" "$M/box.hvm" "cpus = 2"
 run "the OVA runs" 200 "sector ran" $HVRUN box --display none --engine soft \
 	--debug-exit 0xf4 --timeout 60s
-head -c 20000 "$tmp/box.ova" >"$tmp/cut.ova"
-run "a cut OVA is refused" 9 "cut" $HVRUN create cut "$tmp/cut.ova"
+run "opening an OVA says how" 64 "hvrun create" $HVRUN --display none "$tmp/box.ova"
+has "its first disk on IDE" "$M/box.hvm" "disks/box.qcow2,if=ide"
+has "its second, empty one on SATA" "$M/box.hvm" "disks/box-2.qcow2,if=ahci"
+has "its network card" "$M/box.hvm" "net = user,model=e1000"
+qemu-img compare -q "$tmp/boot.img" "$D/box.qcow2" && ok "the disk is the same" ||
+	not_ok "the disk is the same"
+mkdir "$tmp/plain"
+cp "$tmp/box.ovf" "$tmp/disk1.vmdk" "$tmp/plain"
+run "create from an OVF beside its disk" 0 "plain.hvm" $HVRUN create plain "$tmp/plain/box.ovf"
+# Packages from nowhere good: each refused in words, nothing left behind.
+ovf "$tmp/e.ovf" 80 "<!-- $(yes "a comment" | head -c 4300000) -->"
+pack big e.ovf disk1.vmdk
+run "a description of 4 MiB" 6 "far too large" $HVRUN create cut "$tmp/big.ova"
+ovf "$tmp/e.ovf" 99999999999999999999
+pack mem e.ovf disk1.vmdk
+run "impossible memory" 6 "as memory, which cannot be" $HVRUN create cut "$tmp/mem.ova"
+sed 's|<Envelope|<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "\&a;\&a;\&a;">]><Envelope|' \
+	"$tmp/box.ovf" >"$tmp/e.ovf"
+pack ent e.ovf disk1.vmdk
+run "entities" 6 "DOCTYPE" $HVRUN create cut "$tmp/ent.ova"
+sed 's|href="disk1.vmdk"|href="../../disk1.vmdk"|' "$tmp/box.ovf" >"$tmp/plain/up.ovf"
+run "a disk elsewhere" 6 "not in the same folder" $HVRUN create cut "$tmp/plain/up.ovf"
+ln -s "$tmp/boot.img" "$tmp/plain/link.vmdk"
+sed 's|href="disk1.vmdk"|href="link.vmdk"|' "$tmp/box.ovf" >"$tmp/plain/link.ovf"
+run "a disk behind a link" 6 "is not there" $HVRUN create cut "$tmp/plain/link.ovf"
+sed 's|href="disk1.vmdk"|href="other.vmdk"|' "$tmp/box.ovf" >"$tmp/e.ovf"
+pack lost e.ovf disk1.vmdk
+run "a disk that is not there" 6 "is not in it" $HVRUN create cut "$tmp/lost.ova"
+sed 's|ovf:href="disk1.vmdk"|& ovf:compression="gzip"|' "$tmp/box.ovf" >"$tmp/e.ovf"
+pack gz e.ovf disk1.vmdk
+run "a compressed disk" 6 "unpack" $HVRUN create cut "$tmp/gz.ova"
+sed 's|</VirtualSystem>|&<VirtualSystem ovf:id="b"/>|' "$tmp/box.ovf" >"$tmp/e.ovf"
+pack two e.ovf disk1.vmdk
+run "two machines" 6 "several machines" $HVRUN create cut "$tmp/two.ova"
+# A disk that is a text naming another machine's disk as its extent.
+printf '# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n%s\n%s\n' \
+	'createType="monolithicFlat"' 'RW 2048 FLAT "box.qcow2" 0' >"$tmp/disk1.vmdk.evil"
+cp "$tmp/disk1.vmdk" "$tmp/disk1.vmdk.good"
+cp "$tmp/disk1.vmdk.evil" "$tmp/disk1.vmdk"
+pack evil box.ovf disk1.vmdk
+run "a disk that names another machine's" 6 "no such file" $HVRUN create cut "$tmp/evil.ova"
+cp "$tmp/disk1.vmdk.good" "$tmp/disk1.vmdk"
+head -c $(($(stat -c %s "$tmp/box.ova") - 12000)) "$tmp/box.ova" >"$tmp/cut.ova"
+run "a cut OVA is refused" 6 "cut short" $HVRUN create cut "$tmp/cut.ova"
 gone "and leaves nothing" "$M/cut.hvm"
 [ "$(ls "$D" | grep -c cut)" = 0 ] && ok "not even a disk" || not_ok "not even a disk" "$(ls "$D")"
 
