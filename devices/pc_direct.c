@@ -15,6 +15,7 @@
 #define EBDA 0x9fc00u
 #define RSDP_AT 0xf5000u	/* scanned by those who have no better pointer */
 #define SMBIOS_AT 0xf5100u
+#define SMBIOS64_AT 0xf5140u
 #define IO_FIRST 0xc000u
 #define IO_END 0x10000u
 #define MEM_FIRST 0xe0000000u
@@ -32,7 +33,8 @@ static bool put_tables(struct pc *pc)
 	       gm_write(gm, GPA(pc->tables_at + pc->acpi.len), pc->smbios.tables,
 			pc->smbios.len) &&
 	       gm_write(gm, GPA(RSDP_AT), pc->acpi.rsdp, sizeof(pc->acpi.rsdp)) &&
-	       gm_write(gm, GPA(SMBIOS_AT), pc->smbios.anchor, sizeof(pc->smbios.anchor));
+	       gm_write(gm, GPA(SMBIOS_AT), pc->smbios.anchor, sizeof(pc->smbios.anchor)) &&
+	       gm_write(gm, GPA(SMBIOS64_AT), pc->smbios.anchor64, sizeof(pc->smbios.anchor64));
 }
 
 static bool put_bda(struct pc *pc)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SMBIOS tables (DMTF DSP0134 3.0, entry point of version 2.8): types 0, 1,
- * 3, 4, 16, 17, 19, 32 and 127.
+ * SMBIOS tables (DMTF DSP0134 3.0): types 0, 1, 3, 4, 16, 17, 19, 32 and 127.
+ *
+ * There are both entry points: the 32-bit one says 3.0 as well and is what
+ * firmware gets (old systems know no other, UEFI makes the second by itself),
+ * direct boot shows the two of them.
  *
  * Each structure is a formatted area and its strings; the writer numbers the
  * strings as they are added.
@@ -216,18 +219,33 @@ static void anchor(struct writer *w)
 
 	memcpy(a, "_SM_", 4);
 	a[5] = SMBIOS_ANCHOR_LEN;
-	a[6] = 2;
-	a[7] = 8;
+	a[6] = 3;
 	st_le16(a + 8, w->largest);
 	memcpy(a + 16, "_DMI_", 5);
 	st_le16(a + 22, w->out->len);
 	st_le16(a + 28, w->count);
-	a[30] = 0x28;
+	a[30] = 0x30;
 	smbios_relocate(w->out, 0);
+}
+
+/* 5.2.2 */
+static void relocate64(struct smbios *s, uint64_t tables_at)
+{
+	uint8_t *a = s->anchor64;
+
+	memset(a, 0, SMBIOS_ANCHOR64_LEN);
+	memcpy(a, "_SM3_", 5);
+	a[6] = SMBIOS_ANCHOR64_LEN;
+	a[7] = 3;
+	a[10] = 1;
+	st_le32(a + 12, s->len);
+	st_le64(a + 16, tables_at);
+	a[5] = -sum(a, SMBIOS_ANCHOR64_LEN);
 }
 
 void smbios_relocate(struct smbios *s, uint32_t tables_at)
 {
+	relocate64(s, tables_at);
 	st_le32(s->anchor + 24, tables_at);
 	s->anchor[21] = 0;
 	s->anchor[21] = -sum(s->anchor + 16, 15);

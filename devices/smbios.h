@@ -6,6 +6,7 @@
 #include "../src/util.h"
 
 #define SMBIOS_ANCHOR_LEN 31
+#define SMBIOS_ANCHOR64_LEN 24
 
 struct smbios_config {
 	const char *name;	/* may be NULL */
@@ -14,7 +15,7 @@ struct smbios_config {
 };
 
 struct smbios {
-	uint8_t anchor[SMBIOS_ANCHOR_LEN];
+	uint8_t anchor[SMBIOS_ANCHOR_LEN], anchor64[SMBIOS_ANCHOR64_LEN];
 	uint8_t *tables;	/* to be freed with free() */
 	size_t len;
 };
