@@ -578,7 +578,7 @@ static void test_cd_info(void **st)
 	assert_int_equal(ld_be16(buf + 8), 0x10);
 	assert_int_equal(buf[10] & 1, 1);
 	assert_int_equal(ld_be32(buf + 12), 2048);
-	config[3] = 0x1f, config[1] = 1;		/* current ones from DVD read on: not that */
+	config[3] = 0x1f, config[1] = 1;	/* current ones from DVD read on */
 	packet(config, 0xfffe, false);
 	take(buf, sizeof(buf));
 	assert_int_equal(ld_be16(buf + 8), 0x100);

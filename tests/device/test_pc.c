@@ -42,7 +42,7 @@ static const struct cpu_ops stub_ops = {
 struct machine {
 	struct vm *vm;
 	struct pc_config cfg;
-	struct block *disk, *ide;
+	struct block *disk, *ide, *floppy;
 };
 
 static void open_machine(struct machine *m, const char *kernel)
@@ -54,7 +54,8 @@ static void open_machine(struct machine *m, const char *kernel)
 	assert_true(vm_set_engine(m->vm, &stub_ops, 2, &e));
 	m->disk = block_open(image, "raw", BLOCK_THROWAWAY, m->vm->loop, &e);
 	m->ide = block_open(image, "raw", BLOCK_THROWAWAY, m->vm->loop, &e);
-	assert_true(m->disk && m->ide);
+	m->floppy = block_open(image, "raw", BLOCK_THROWAWAY, m->vm->loop, &e);
+	assert_true(m->disk && m->ide && m->floppy);
 	m->cfg.ram = MiB(64);
 	m->cfg.kernel = kernel;
 	m->cfg.serial[0] = chardev_open("null", m->vm->loop, &e);
@@ -64,6 +65,12 @@ static void open_machine(struct machine *m, const char *kernel)
 	m->cfg.disks[1] = (struct pc_disk){ .block = m->ide, .bus = PC_DISK_IDE };
 	m->cfg.disks[2] = (struct pc_disk){ .cdrom = true };
 	m->cfg.debug_exit = 0xf4;
+	m->cfg.floppies[0].block = m->floppy;
+	m->cfg.nfloppies = 2;
+	m->cfg.hpet = m->cfg.vmgenid = true;
+	m->cfg.parallel = m->cfg.console = m->cfg.serial[0];
+	m->cfg.channels[0] = (struct pc_channel){ "test", m->cfg.serial[0] };
+	m->cfg.nchannels = 1;
 	if (!pc_create(m->vm, &m->cfg, &e))
 		fail_msg("%s", e.msg);
 	vm_lock(m->vm);
@@ -82,6 +89,7 @@ static void close_machine(struct machine *m)
 	devices_free(m->vm);
 	block_close(m->disk);
 	block_close(m->ide);
+	block_close(m->floppy);
 	chardev_close(m->cfg.serial[0]);
 	vm_free(m->vm);
 }
@@ -164,7 +172,7 @@ static uint16_t some_port(uint64_t *s)
 {
 	static const struct { uint16_t base, len; } ranges[] = {
 		{ 0x00, 0x100 }, { 0x170, 8 }, { 0x1ce, 3 }, { 0x1f0, 8 }, { 0x376, 1 },
-		{ 0x3b0, 0x30 }, { 0x3f6, 10 }, { 0x4d0, 2 }, { 0x510, 12 }, { 0x600, 64 },
+		{ 0x378, 8 }, { 0x3b0, 0x30 }, { 0x3f0, 16 }, { 0x4d0, 2 }, { 0x510, 12 }, { 0x600, 64 },
 		{ 0xcf8, 8 },
 		{ 0xc000, 0x200 },
 	};
@@ -196,7 +204,8 @@ static void storm(struct vm *vm, unsigned rounds, uint64_t seed)
 			tvm_outl(vm, 0xcfc, v & 0x1f ? v : 0xc001u | (v >> 8 & 0x1c0));
 			break;
 		case 6:
-			bus_write(vm->bus, BUS_MMIO, 0xe0000000u + (v & 0xffffff), size, r);
+			bus_write(vm->bus, BUS_MMIO, (v & 3 ? 0xe0000000u : 0xfed00000u) +
+				  (v >> 2 & (v & 3 ? 0xffffff : 0x3ff)), size, r);
 			break;
 		default:
 			tvm_outl(vm, 0xcf8, 0x80000000u | (r >> 16 & 0x1f) << 11 | 4);

@@ -28,11 +28,12 @@ static char rom_path[64], disk_path[64];
 static const uint16_t ports[] = {
 	0x20, 0xa0, 0x4d0, 0x40, 0x44, 0x60, 0x64, 0x70, 0x80, 0x92, 0xb2, 0xcf8, 0xcfc, 0xcfe,
 	0x1f0, 0x1f6, 0x170, 0x176, 0x3f6, 0x376, 0x3f8, 0x2f8, 0x3b0, 0x3c0, 0x3c8, 0x3d0, 0x1ce,
-	0x510, 0x514, 0x402, 0xf4, 0x600, 0x604, 0xafe0, 0xcf9,
+	0x510, 0x514, 0x402, 0xf4, 0x600, 0x604, 0xafe0, 0xcf9, 0x00, 0x08, 0xc0,
+	0xd0, 0x88, 0x3f0, 0x378,
 };
 
 static const uint64_t windows[] = { 0xa0000, 0xb8000, 0xc0000, 0xfec00000, 0xfee00000,
-				    0xfffc0000, 0x100000000ull };
+				    0xfed00000, 0xfed00100, 0xfffc0000, 0x100000000ull };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -55,7 +56,7 @@ struct machine {
 	struct vm *vm;
 	struct pc_config cfg;
 	struct net net;
-	struct block *disks[3];
+	struct block *disks[4];
 };
 
 static void make(struct machine *m)
@@ -65,10 +66,12 @@ static void make(struct machine *m)
 	memset(m, 0, sizeof(*m));
 	m->vm = vm_new(true, &e);
 	m->net.ops = &null_net_ops;
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		m->disks[i] = block_open(disk_path, "raw", BLOCK_THROWAWAY | BLOCK_NO_LOCK |
 					 BLOCK_DISCARD_ON, m->vm->loop, &e);
 		HV_BUG_ON(!m->disks[i]);
+		if (i == 3)
+			continue;
 		m->cfg.disks[i] = (struct pc_disk){ .block = m->disks[i], .cdrom = i == 2,
 			.bus = i ? PC_DISK_IDE : PC_DISK_VIRTIO, .readonly = i == 2 };
 	}
@@ -81,6 +84,12 @@ static void make(struct machine *m)
 	m->cfg.debugcon = chardev_open("null", m->vm->loop, &e);
 	m->cfg.debug_exit = 0xf4;
 	m->cfg.display = true;
+	m->cfg.floppies[0].block = m->disks[3];
+	m->cfg.nfloppies = 1;
+	m->cfg.hpet = m->cfg.vmgenid = true;
+	m->cfg.parallel = m->cfg.console = m->cfg.serial[0];
+	m->cfg.channels[0] = (struct pc_channel){ "fuzz", m->cfg.serial[0] };
+	m->cfg.nchannels = 1;
 	if (!vm_set_engine(m->vm, &stub_cpu_ops, 2, &e) || !pc_create(m->vm, &m->cfg, &e)) {
 		fprintf(stderr, "%s\n", e.msg);
 		abort();
@@ -91,7 +100,7 @@ static void unmake(struct machine *m)
 {
 	vm_lock(m->vm);
 	devices_reset(m->vm);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		block_close(m->disks[i]);
 	vm_unlock(m->vm);
 	loop_poll(m->vm->loop, 0);
