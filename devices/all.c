@@ -25,6 +25,7 @@
 #include "pvpanic.h"
 #include "vga.h"
 #include "vmgenid.h"
+#include "vmmouse.h"
 #include "virtio/scsi.h"
 #include "virtio/virtio.h"
 
@@ -33,7 +34,7 @@ const struct device_ops *const all_device_ops[] = {
 	&hpet_ops, &i8237_ops, &fdc_ops,
 	&i8259_ops, &ioapic_ops, &lapic_ops, &i8254_ops, &mc146818_ops, &i8042_ops,
 	&ns16550_ops, &parport_ops, &fwcfg_ops, &debugcon_ops, &debugexit_ops, &vga_ops,
-	&pflash_ops, &e1000_ops, &pvpanic_ops, &vmgenid_ops,
+	&pflash_ops, &e1000_ops, &pvpanic_ops, &vmgenid_ops, &vmmouse_ops,
 	&hda_ops, &ac97_ops, &pcspk_ops, &virtio_sound_ops,
 	&virtio_blk_ops, &virtio_scsi_ops, &virtio_net_ops, &virtio_rng_ops, &virtio_vga_ops,
 	&virtio_keyboard_ops, &virtio_tablet_ops, &virtio_balloon_ops, &virtio_console_ops,

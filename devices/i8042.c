@@ -309,6 +309,11 @@ static bool i8042_post_load(struct device *d, struct err *e)
 	return true;
 }
 
+void i8042_announce_mouse(struct device *d)
+{
+	ps2mouse_announce(&((struct i8042 *)d)->mouse);
+}
+
 void i8042_wire(struct device *d, const struct i8042_wiring *w)
 {
 	((struct i8042 *)d)->w = *w;

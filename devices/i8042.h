@@ -12,6 +12,9 @@ struct i8042_wiring {
 	struct irq_line a20;	/* true: address line 20 passes; driven at reset too */
 };
 
+/* The mouse sends a report although it did not move (vmmouse.c). */
+void i8042_announce_mouse(struct device *d);
+
 /* Before device_realize(); keys and motion come from vm->input, if there is one then. */
 void i8042_wire(struct device *d, const struct i8042_wiring *w);
 

@@ -33,6 +33,7 @@
 #include "vga.h"
 #include "virtio/virtio.h"
 #include "vmgenid.h"
+#include "vmmouse.h"
 #include "../src/block.h"
 #include "../src/display.h"
 #include "../src/input.h"
@@ -402,6 +403,17 @@ static bool add_rng(struct pc *pc, struct err *e)
 	return d && device_realize(d, e);
 }
 
+static bool add_vmmouse(struct pc *pc, struct err *e)
+{
+	struct device *d;
+
+	if (!pc->cfg->vmmouse)
+		return true;
+	d = device_create(pc->dev.vm, &vmmouse_ops, "vmmouse");
+	vmmouse_wire(d, device_find(pc->dev.vm, i8042_ops.name, "kbc"));
+	return device_realize(d, e);
+}
+
 static bool add_vmgenid(struct pc *pc, struct err *e)
 {
 	struct device *d;
@@ -483,7 +495,7 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 	if (!add_ram(pc, e) || (!cfg->kernel && !pc_add_firmware(pc, e)) || !add_chipset(pc, e) ||
 	    !add_interrupts(pc, e) || !add_isa(pc, e) || !add_debug_ports(pc, e) ||
 	    !add_display(pc, e) || !add_nics(pc, e) || !pc_add_disks(pc, e) || !add_rng(pc, e) ||
-	    !add_input(pc, e) || !add_console(pc, e) || !add_sound(pc, e) ||
+	    !add_vmmouse(pc, e) || !add_input(pc, e) || !add_console(pc, e) || !add_sound(pc, e) ||
 	    !add_balloon(pc, e) || !add_vmgenid(pc, e))
 		return false;
 	make_tables(pc);

@@ -86,6 +86,7 @@ struct pc_config {
 	enum pc_sound sound;		/* heard by vm->audio */
 	bool no_balloon;		/* leave virtio-balloon out */
 	bool hpet;
+	bool vmmouse;			/* absolute mouse by VMware's port */
 	bool vmgenid;			/* offer a generation ID: */
 	uint8_t generation[16];		/* a GUID as it lies in memory */
 	bool no_rng;			/* leave virtio-rng out */

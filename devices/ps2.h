@@ -61,6 +61,8 @@ extern const struct input_ops ps2mouse_input;	/* dev: struct ps2mouse */
 void ps2mouse_reset(struct ps2mouse *m);
 void ps2mouse_write(struct ps2mouse *m, uint8_t v);
 bool ps2mouse_read(struct ps2mouse *m, uint8_t *v);
+/* A report without news: something else has some (vmmouse.c). */
+void ps2mouse_announce(struct ps2mouse *m);
 bool ps2mouse_valid(const struct ps2mouse *m);
 
 #endif

@@ -75,6 +75,14 @@ static void stream(struct ps2mouse *m)
 		put_report(m);
 }
 
+void ps2mouse_announce(struct ps2mouse *m)
+{
+	if (!m->reporting || m->remote || m->wrap || !fifo_empty(&m->out))
+		return;
+	put_report(m);
+	m->host.ready(m->host.opaque);
+}
+
 static uint32_t add_clamped(uint32_t sum, int d)
 {
 	int v = (int)sum + MAX(-4096, MIN(4096, d));

@@ -387,6 +387,10 @@ const struct option_row config_options[] = {
 	{ "hpet", 0, NULL,
 	  "Give the guest high precision event timers. Guests with them as clock idle less well.",
 	  FLAG(hpet) },
+	{ "vmmouse", 0, NULL,
+	  "Offer VMware's absolute mouse to guests that have a driver for it, but none for the "
+	  "virtio tablet.",
+	  FLAG(vmmouse) },
 	{ "vmgenid", 0, "auto|GUID",
 	  "Give the guest a VM generation ID (auto: a new one each time), from which it sees that "
 	  "it is a copy or was restored.",

@@ -91,6 +91,7 @@ struct config {
 	enum cfg_display display;
 	bool fullscreen;
 	bool hpet;
+	bool vmmouse;
 	bool vmgenid;
 	uint8_t generation[16];	/* GUID as it lies in memory */
 	bool vga_std;		/* --vga std */

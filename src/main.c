@@ -312,6 +312,7 @@ static void describe(struct app *a)
 	p->vga_std = c->vga_std;
 	p->hpet = c->hpet;
 	p->vmgenid = c->vmgenid;
+	p->vmmouse = c->vmmouse;
 	memcpy(p->generation, c->generation, sizeof(p->generation));
 	p->boot = c->boot == BOOT_ORDER_CD ? PC_BOOT_CD : c->boot == BOOT_ORDER_DISK ?
 		  PC_BOOT_DISK : c->boot == BOOT_ORDER_FLOPPY ? PC_BOOT_FLOPPY : PC_BOOT_DEFAULT;

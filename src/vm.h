@@ -51,6 +51,17 @@ enum vm_event {
 	VM_EV_WAKE,
 };
 
+/*
+ * A port that answers in registers of the CPU that reads 32 bits from it:
+ * gpr[] is EAX, EBX, ECX, EDX, ESI, EDI.  false: nobody there, all ones.
+ * Under dev_lock; set before the machine starts.
+ */
+struct vm_regport {
+	uint16_t port;
+	bool (*in)(void *opaque, uint32_t gpr[6]);	/* NULL: no such port */
+	void *opaque;
+};
+
 struct vm {
 	pthread_mutex_t dev_lock;
 	struct guest_mem *mem;		/* immutable after vm_new() */
@@ -65,6 +76,7 @@ struct vm {
 	struct cpu_options soft;	/* of the software CPU; before vm_set_engine() */
 	struct msi_sink msi;		/* where messages go; immutable after start */
 	struct extint extint;		/* the 8259 pair; set by the board */
+	struct vm_regport regport;
 	struct irq_line nmi;		/* board-raised NMI */
 	struct display *display;	/* primary display, may be NULL */
 	struct input *input;

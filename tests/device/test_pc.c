@@ -67,7 +67,7 @@ static void open_machine(struct machine *m, const char *kernel)
 	m->cfg.debug_exit = 0xf4;
 	m->cfg.floppies[0].block = m->floppy;
 	m->cfg.nfloppies = 2;
-	m->cfg.hpet = m->cfg.vmgenid = true;
+	m->cfg.hpet = m->cfg.vmgenid = m->cfg.vmmouse = true;
 	m->cfg.parallel = m->cfg.console = m->cfg.serial[0];
 	m->cfg.channels[0] = (struct pc_channel){ "test", m->cfg.serial[0] };
 	m->cfg.nchannels = 1;
