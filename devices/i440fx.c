@@ -6,20 +6,31 @@
  * section 2.4.1, and is decoded here because it lies inside CF8h-CFBh).
  *
  * PAM: each of the 13 areas of C0000-FFFFF is one memory slot that shows
- * RAM, read-only RAM or the firmware ROM.  Reads from ROM with writes to RAM
- * (RE=0, WE=1) show the ROM read-only: no firmware relies on that mode.
+ * RAM, read-only RAM or the firmware ROM.  Where reads come from the ROM and
+ * writes go to RAM (RE=0, WE=1) a bus region behind the slot takes the writes.
  *
- * Left out: SMM (the SMRAM register is stored and decodes nothing), DRAM row
- * registers, error reporting.
+ * SMRAM (3.2.21): D_OPEN shows the RAM behind the VGA window, D_LCK closes it
+ * for good and freezes the register.  The processors have no system
+ * management mode, so D_CLS, which concerns accesses in it, is only stored.
+ *
+ * Left out: SMM, DRAM row registers, error reporting.
  */
 #include "chipset.h"
 #include "../src/vm.h"
 
 #define CFG_PAM0 0x59
 #define CFG_SMRAM 0x72
+#define SMRAM_OPEN 0x40
+#define SMRAM_LOCK 0x10
+#define SMRAM_ENABLE 0x08
+#define SMRAM_BITS 0x7f
+#define SMRAM_BASE 0x02		/* A0000-BFFFF, the only one there is */
+#define SMRAM_AT 0xa0000u
+#define SMRAM_LEN 0x20000u
 #define PAM_RE 1
 #define PAM_WE 2
 #define PAM_AREAS 13
+#define PAM_START 0xc0000u
 #define RCR_HARD 0x02
 #define RCR_GO 0x04
 #define CFGADDR_ENABLE 0x80000000u
@@ -28,7 +39,8 @@ struct i440fx {
 	struct pci_dev pci;
 	struct pci_bus *bus;
 	struct gm_block *ram, *bios;	/* immutable after realize; may be NULL in tests */
-	struct gm_slot *pam[PAM_AREAS];
+	struct gm_slot *pam[PAM_AREAS], *smram;
+	struct io_region pam_write;		/* enabled while an area has RE=0, WE=1 */
 	struct io_region addr_region, data_region;
 	uint32_t config_addr;
 	uint8_t rcr;
@@ -81,6 +93,7 @@ static bool rom_offset(const struct i440fx *s, uint64_t gpa, uint64_t *off)
 static void update_pam(struct i440fx *s)
 {
 	struct guest_mem *gm = s->pci.dev.vm->mem;
+	bool write_only = false;
 
 	for (unsigned i = 0; i < PAM_AREAS; i++) {
 		uint64_t at = pam_base(i), off;
@@ -97,7 +110,55 @@ static void update_pam(struct i440fx *s)
 		else
 			ok = gm_slot_set(gm, s->pam[i], GPA(at), s->ram, at, GM_DISABLED);
 		HV_BUG_ON(!ok);
+		write_only |= attr == PAM_WE;
 	}
+	if (s->ram && !bus_move(s->pci.dev.vm->bus, &s->pam_write, PAM_START, write_only))
+		dev_guest_error(&s->pci.dev, "write-only shadow RAM below a device");
+}
+
+/* What no slot answers: holes, and writes to ROM. */
+static uint64_t pam_read(struct device *d, uint64_t off, unsigned size)
+{
+	return UINT64_MAX;
+}
+
+static void pam_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
+{
+	struct i440fx *s = to_i440fx(d);
+	uint64_t at = PAM_START + off;
+	unsigned area = at >= 0xf0000 ? 0 : 1 + (unsigned)(off / KiB(16));
+	uint8_t b[8];
+
+	st_le64(b, val);
+	if (pam_attr(s, area) == PAM_WE && !gm_block_write(s->ram, at, b, size))
+		dev_guest_error(d, "shadow RAM outside memory");
+}
+
+static const struct io_ops pam_ops = {
+	.read = pam_read, .write = pam_write, .min_size = 1, .max_size = 8,
+};
+
+/* ---- SMRAM ---- */
+
+static void update_smram(struct i440fx *s)
+{
+	uint8_t v = s->pci.cfg[CFG_SMRAM];
+	bool open = (v & (SMRAM_OPEN | SMRAM_ENABLE)) == (SMRAM_OPEN | SMRAM_ENABLE);
+
+	if (v & SMRAM_LOCK)
+		s->pci.wmask[CFG_SMRAM] = 0;
+	if (s->smram)
+		HV_BUG_ON(!gm_slot_set(s->pci.dev.vm->mem, s->smram, GPA(SMRAM_AT), s->ram,
+				       SMRAM_AT, open ? 0 : GM_DISABLED));
+}
+
+static void smram_written(struct i440fx *s)
+{
+	uint8_t *v = &s->pci.cfg[CFG_SMRAM];
+
+	if (*v & SMRAM_LOCK)
+		*v &= ~SMRAM_OPEN;
+	update_smram(s);
 }
 
 void i440fx_open_pam(struct device *d)
@@ -113,6 +174,8 @@ static void cfg_written(struct pci_dev *p, unsigned off, unsigned size, uint32_t
 {
 	if (off + size > CFG_PAM0 && off <= CFG_PAM0 + 6)
 		update_pam(to_i440fx(&p->dev));
+	if (off <= CFG_SMRAM && off + size > CFG_SMRAM)
+		smram_written(to_i440fx(&p->dev));
 }
 
 /* ---- Ports ---- */
@@ -182,7 +245,13 @@ static bool realize_pam(struct i440fx *s, struct err *e)
 		if (!s->pam[i])
 			return false;
 	}
-	return true;
+	if (!s->ram)
+		return true;
+	s->pam_write = (struct io_region){ .kind = BUS_MMIO, .base = PAM_START, .len = KiB(256),
+					   .ops = &pam_ops, .dev = &s->pci.dev, .name = "pam" };
+	s->smram = gm_slot_add(s->pci.dev.vm->mem, GPA(SMRAM_AT), SMRAM_LEN, s->ram, SMRAM_AT,
+			       GM_DISABLED, e);
+	return s->smram != NULL;
 }
 
 static bool i440fx_realize(struct device *d, struct err *e)
@@ -200,7 +269,6 @@ static bool i440fx_realize(struct device *d, struct err *e)
 	memset(s->pci.wmask + 0x50, 0xff, 0x4c);	/* 3.2.11-3.2.25 */
 	s->pci.wmask[CFG_PAM0] = 0x30;
 	memset(s->pci.wmask + CFG_PAM0 + 1, 0x33, 6);
-	s->pci.wmask[CFG_SMRAM] = 0x78;
 	s->pci.cfg_written = cfg_written;
 	if (!realize_pam(s, e))
 		return false;
@@ -221,8 +289,10 @@ static void i440fx_reset(struct device *d)
 	if (d->vm->reset_kind != VM_RESET_COLD)
 		return;
 	pci_reset(&s->pci);
-	s->pci.cfg[CFG_SMRAM] = 0x02;
+	s->pci.cfg[CFG_SMRAM] = SMRAM_BASE;
+	s->pci.wmask[CFG_SMRAM] = SMRAM_BITS & ~7;
 	update_pam(s);
+	update_smram(s);
 }
 
 static void i440fx_unrealize(struct device *d)
@@ -235,7 +305,10 @@ static bool i440fx_post_load(struct device *d, struct err *e)
 	struct i440fx *s = to_i440fx(d);
 
 	s->config_addr &= 0x80fffffc;
+	s->pci.cfg[CFG_SMRAM] = (s->pci.cfg[CFG_SMRAM] & SMRAM_BITS & ~7) | SMRAM_BASE;
+	s->pci.wmask[CFG_SMRAM] = SMRAM_BITS & ~7;
 	update_pam(s);
+	smram_written(s);
 	return pci_post_load(&s->pci, e);
 }
 

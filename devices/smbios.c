@@ -3,7 +3,7 @@
  * SMBIOS tables (DMTF DSP0134 3.0): types 0, 1, 3, 4, 16, 17, 19, 32 and 127.
  *
  * There are both entry points: the 32-bit one says 3.0 as well and is what
- * firmware gets (old systems know no other, UEFI makes the second by itself),
+ * firmware is given (old systems know no other, UEFI makes the second itself),
  * direct boot shows the two of them.
  *
  * Each structure is a formatted area and its strings; the writer numbers the

@@ -114,7 +114,41 @@ static void test_pam(void **st)
 		assert_false(gm_write_le32(vm->mem, GPA(base[i]), 0));
 		cfg_wr(0, reg, 1, 0);
 		assert_int_not_equal(peek(base[i]), 0x1000 + i);
+		bus_write(vm->bus, BUS_MMIO, base[i], 4, 0x2000 + i);	/* to the ROM */
+		cfg_wr(0, reg, 1, 2u << shift);		/* reads from ROM, writes to RAM */
+		assert_false(gm_write_le32(vm->mem, GPA(base[i]), 0));
+		assert_int_not_equal(peek(base[i]), 0x1000 + i);
+		bus_write(vm->bus, BUS_MMIO, base[i] + 4, 4, 0x3000 + i);
+		cfg_wr(0, reg, 1, 1u << shift);
+		assert_int_equal(peek(base[i]), 0x1000 + i);
+		assert_int_equal(peek(base[i] + 4), 0x3000 + i);
+		cfg_wr(0, reg, 1, 0);
 	}
+	assert_int_equal(bus_read(vm->bus, BUS_MMIO, 0xc0000, 4), 0xffffffff);
+}
+
+/* 3.2.21 */
+static void test_smram(void **st)
+{
+	cfg_wr(0, 0x72, 1, 0x4a);		/* open, enabled */
+	assert_true(gm_write_le32(vm->mem, GPA(0xa8000), 0x534d4d21));
+	assert_int_equal(peek(0xa8000), 0x534d4d21);
+	cfg_wr(0, 0x72, 1, 0x0a);
+	assert_int_equal(peek(0xa8000), 0xffffffff);
+	cfg_wr(0, 0x72, 1, 0x42);		/* open, not enabled */
+	assert_int_equal(peek(0xa8000), 0xffffffff);
+	cfg_wr(0, 0x72, 1, 0x4d);		/* the base cannot be changed */
+	assert_int_equal(cfg_rd(0, 0x70) >> 16 & 0xff, 0x4a);
+	assert_int_equal(peek(0xa8000), 0x534d4d21);
+	cfg_wr(0, 0x72, 1, 0x5a);		/* lock: closes */
+	assert_int_equal(cfg_rd(0, 0x70) >> 16 & 0xff, 0x1a);
+	assert_int_equal(peek(0xa8000), 0xffffffff);
+	cfg_wr(0, 0x72, 1, 0x4a);		/* for good */
+	assert_int_equal(cfg_rd(0, 0x70) >> 16 & 0xff, 0x1a);
+	devices_reset(vm);
+	assert_int_equal(cfg_rd(0, 0x70) >> 16 & 0xff, 0x02);
+	cfg_wr(0, 0x72, 1, 0x4a);
+	assert_int_equal(peek(0xa8000), 0x534d4d21);	/* kept over resets, as all RAM */
 }
 
 static void test_identity(void **st)
@@ -381,7 +415,7 @@ static void test_generic(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_pam), T(test_identity), T(test_reset_control), T(test_pirq),
+		T(test_pam), T(test_smram), T(test_identity), T(test_reset_control), T(test_pirq),
 		T(test_isa_shared), T(test_pm_decode), T(test_pm_timer), T(test_pm_carry),
 		T(test_power_button), T(test_soft_off),
 		T(test_sleep), T(test_sleep_races), cmocka_unit_test(test_generic),
