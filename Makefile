@@ -25,7 +25,8 @@ SANFLAGS := $(SANFLAGS_$(SAN))
 CFLAGS ?= -g
 override CFLAGS += -std=gnu11 $(OPT) $(WARN) $(SANFLAGS) -D_GNU_SOURCE -pthread -fno-strict-aliasing \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2 -lm -ldl -pthread
+LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2 -lm -ldl -pthread \
+	-Wl,--export-dynamic-symbol=_XDefaultIOErrorExit
 
 SRCS := $(sort $(wildcard src/*.c src/cpu/*.c src/cpu/soft/*.c devices/*.c devices/virtio/*.c \
 	images/*.c ui/*.c))

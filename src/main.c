@@ -10,6 +10,7 @@
 #include "chardev.h"
 #include "command.h"
 #include "config.h"
+#include "control.h"
 #include "diskhold.h"
 #include "cpu/vcpu.h"
 #include "display.h"
@@ -23,6 +24,8 @@
 #include "thumb.h"
 #include "../devices/pc.h"
 #include "../ui/ui.h"
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -31,6 +34,8 @@
 struct app {
 	struct config cfg;
 	struct machine *machine;	/* NULL: files of the command line only */
+	struct control *control;	/* NULL: nobody can ask anything of it */
+	bool again, again_menu;		/* start it once more afterwards */
 	bool remember;			/* it is new, to be saved when it has started */
 	struct vm *vm;
 	struct pc_config pc;
@@ -345,6 +350,7 @@ static const char *title(const struct config *c)
 /* From here on the machine is this process's, and what it says is kept for the library. */
 static bool take_machine(struct app *a, struct err *e)
 {
+	struct err none = { 0 };
 	char path[4096];
 
 	if (!a->machine) {
@@ -355,6 +361,9 @@ static bool take_machine(struct app *a, struct err *e)
 		return true;
 	if (!machine_lock(a->machine, e))
 		return false;
+	a->control = control_open(a->machine, &none);
+	if (!a->control)
+		log_warn("%s", none.msg);
 	if (machine_path(a->machine, "log", path, sizeof(path), NULL))
 		log_copy(path);
 	return true;
@@ -386,6 +395,14 @@ static void keep_picture(void *opaque)
 	free(px);
 }
 
+static bool open_window(struct app *a, struct err *e)
+{
+	a->window = window_open(a->vm, &a->cfg, title(&a->cfg), e);
+	if (a->window)
+		window_set_net(a->window, a->net);
+	return a->window != NULL;
+}
+
 static bool set_up(struct app *a, struct err *e)
 {
 	struct config *c = &a->cfg;
@@ -409,13 +426,12 @@ static bool set_up(struct app *a, struct err *e)
 	if (!a->session)
 		return false;
 	session_set_disks(a->session, a->hold);
+	if (a->control)
+		session_set_control(a->session, a->control);
 	if (a->machine)
 		session_set_picture(a->session, keep_picture, a);
-	if (c->display == DISPLAY_WINDOW) {
-		a->window = window_open(a->vm, c, title(c), e);
-		if (!a->window)
-			return false;
-	}
+	if (c->display == DISPLAY_WINDOW && !open_window(a, e))
+		return false;
 	if (!vm_start(a->vm, e))
 		return false;
 	if (a->remember && machine_save(a->machine, NULL))
@@ -435,9 +451,41 @@ static bool save_screenshot(struct app *a, struct err *e)
 	return ok;
 }
 
+/* A machine without a window is wanted on somebody's display. */
+static void show_window(struct app *a)
+{
+	struct err e = { 0 };
+
+	control_take_display(session_show_wanted(a->session));
+	if (open_window(a, &e)) {
+		log_info("a window was opened");
+		session_show_answer(a->session, "ok");
+	} else {
+		log_warn("%s", e.msg);
+		session_show_answer(a->session, e.msg);
+	}
+}
+
+static int run_session(struct app *a)
+{
+	int rc;
+
+	for (;;) {
+		rc = a->window ? window_run(a->window, a->session) : headless_run(a->session);
+		if (rc != UI_LEFT)
+			return rc;
+		if (a->window) {
+			window_close(a->window);
+			a->window = NULL;
+		} else {
+			show_window(a);
+		}
+	}
+}
+
 static int run(struct app *a)
 {
-	int rc = a->window ? window_run(a->window, a->session) : headless_run(a->session);
+	int rc = run_session(a);
 	const char *msg = session_message(a->session);
 	struct err e = { 0 };
 
@@ -461,8 +509,10 @@ static void tear_down(struct app *a)
 		devices_free(a->vm);
 	}
 	audio_close(a->audio);
-	if (a->window)
+	if (a->window) {
+		a->again = window_again(a->window, &a->again_menu);
 		window_close(a->window);
+	}
 	for (unsigned i = 0; i < PC_MAX_DISKS; i++)
 		if (a->blocks[i])
 			block_close(a->blocks[i]);
@@ -483,8 +533,52 @@ static void tear_down(struct app *a)
 	vm_free(a->vm);
 	disk_hold_free(a->hold);
 	session_free(a->session);
+	control_close(a->control);
 	config_free(&a->cfg);
 	machine_free(a->machine);
+}
+
+static bool wants_window(const struct config *c)
+{
+	return c->display == DISPLAY_WINDOW ||
+	       (c->display == DISPLAY_AUTO && (getenv("DISPLAY") || getenv("WAYLAND_DISPLAY")));
+}
+
+/* The machine runs already: its window comes up here.  false: it does not run. */
+static bool show_running(struct app *a, int *rc)
+{
+	struct machine_state st;
+	struct err e = { 0 };
+
+	if (!a->machine || !wants_window(&a->cfg))
+		return false;
+	machine_state(a->machine, &st);
+	if (!st.running)
+		return false;
+	*rc = control_show(a->machine, &e) ? 0 : e.exit_code;
+	if (*rc)
+		log_error("%s", e.msg);
+	return true;
+}
+
+/* "Start again": the same command line in this process's place. */
+static int start_again(const struct app *a, int argc, char **argv)
+{
+	char **args = hv_zalloc(((size_t)argc + 2) * sizeof(*args)), menu[] = "--boot=menu";
+	sigset_t none;
+	int n = 0;
+
+	args[n++] = argv[0];
+	if (a->again_menu)
+		args[n++] = menu;
+	for (int i = 1; i < argc; i++)
+		args[n++] = argv[i];
+	sigemptyset(&none);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
+	execv("/proc/self/exe", args);
+	log_error("cannot start again: %s", strerror(errno));
+	free(args);
+	return HV_EXIT_GENERIC;
 }
 
 /* Nothing to run was named, and there is a display: the library. */
@@ -493,8 +587,7 @@ static bool wants_library(const struct app *a)
 	const struct config *c = &a->cfg;
 
 	return !a->machine && !c->nfiles && !c->ndisks && !c->kernel && !c->firmware &&
-	       !c->initrd && !c->append && !c->nmodules && c->display != DISPLAY_NONE &&
-	       (c->display == DISPLAY_WINDOW || getenv("DISPLAY") || getenv("WAYLAND_DISPLAY"));
+	       !c->initrd && !c->append && !c->nmodules && wants_window(c);
 }
 
 int main(int argc, char **argv)
@@ -530,6 +623,8 @@ int main(int argc, char **argv)
 			log_error("%s", e.msg);
 		return rc;
 	}
+	if (show_running(&app, &rc))
+		return rc;
 	if (set_up(&app, &e)) {
 		rc = run(&app);
 	} else {
@@ -537,5 +632,7 @@ int main(int argc, char **argv)
 		log_error("%s", e.msg);
 	}
 	tear_down(&app);
+	if (app.again)
+		return start_again(&app, argc, argv);
 	return rc;
 }

@@ -37,6 +37,7 @@ struct net_ops {
 
 struct net {
 	const struct net_ops *ops;
+	_Atomic uint64_t sent, received;	/* frames, seen by the guest; counted by the back end */
 	const struct nic_ops *nic;	/* set by net_attach() */
 	void *nic_opaque;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A run and how it ends; see session.h. */
 #include "session.h"
+#include "control.h"
 #include "diagnose.h"
 #include "diskhold.h"
 #include "expect.h"
@@ -39,6 +40,9 @@ struct session {
 	uint64_t picture_at;		/* when the next one is taken, 0: never */
 	void (*picture)(void *opaque);
 	void *picture_opaque;
+	struct control *control;	/* NULL: none */
+	char *show;			/* request for a window that waits for its answer */
+	bool attended, reset_loop;
 	bool script_done, over, guest_off;
 	int exit_code;
 	char message[1024];
@@ -178,6 +182,7 @@ void session_free(struct session *s)
 		close(s->sig_fd);
 	expect_free(s->expect);
 	pthread_mutex_destroy(&s->lock);
+	free(s->show);
 	free(s->out);
 	free(s);
 }
@@ -218,6 +223,42 @@ void session_set_picture(struct session *s, void (*fn)(void *opaque), void *opaq
 	s->picture = fn;
 	s->picture_opaque = opaque;
 	s->picture_at = host_now_ns() + PICTURE_FIRST_NS;
+}
+
+void session_set_control(struct session *s, struct control *c)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	if (epoll_ctl(s->ep, EPOLL_CTL_ADD, control_fd(c), &ev) == 0)
+		s->control = c;
+}
+
+const char *session_show_wanted(const struct session *s)
+{
+	return s->show;
+}
+
+void session_show_answer(struct session *s, const char *text)
+{
+	control_answer(s->control, text);
+	free(s->show);
+	s->show = NULL;
+}
+
+void session_set_attended(struct session *s, bool attended)
+{
+	s->attended = attended && !s->cfg->nsteps && !s->cfg->nfail_on && !s->cfg->timeout_ms;
+}
+
+bool session_reset_loop(const struct session *s)
+{
+	return s->reset_loop;
+}
+
+void session_end_reset_loop(struct session *s)
+{
+	s->reset_loop = false;
+	memset(s->triple_at, 0, sizeof(s->triple_at));
 }
 
 bool session_guest_off(const struct session *s)
@@ -340,9 +381,15 @@ static void triple_fault(struct session *s)
 	s->triple_at[0] = now;
 	third = s->triple_at[2];
 	log_info("the guest crashed (triple fault) and was reset");
-	if (third && now - third < RESET_LOOP_NS)
+	if (!third || now - third >= RESET_LOOP_NS)
+		return;
+	if (s->attended) {
+		s->reset_loop = true;
+		vm_pause(s->vm);
+	} else {
 		end(s, HV_EXIT_ENGINE,
 		    "the guest keeps crashing (triple fault three times in a row)");
+	}
 }
 
 static void debug_exit(struct session *s, unsigned v)
@@ -386,6 +433,27 @@ static void handle_signals(struct session *s)
 
 	while (read(s->sig_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
 		end(s, 128 + (int)si.ssi_signo, "stopped by signal %u", si.ssi_signo);
+}
+
+static void handle_requests(struct session *s)
+{
+	static const char *const states[] = { [VM_CREATED] = "stopped", [VM_RUNNING] = "running",
+					      [VM_PAUSED] = "paused", [VM_STOPPED] = "stopped" };
+	char *r = s->control && !s->show ? control_next(s->control) : NULL;
+	size_t n = r ? strcspn(r, "\n") : 0;
+
+	if (!r)
+		return;
+	if (n == 4 && !memcmp(r, "show", 4)) {
+		s->show = hv_strdup(r);
+	} else if (n == 6 && !memcmp(r, "status", 6)) {
+		control_answer(s->control, states[vm_status(s->vm)]);
+	} else if (n == 4 && !memcmp(r, "quit", 4)) {
+		control_answer(s->control, "ok");
+		session_quit(s, HV_EXIT_OK);
+	} else {
+		control_answer(s->control, "unknown command");
+	}
 }
 
 /* A few looks in the first minute and a half, each twice as long after the last. */
@@ -435,6 +503,7 @@ bool session_step(struct session *s)
 	feed(s);
 	handle_events(s);
 	handle_signals(s);
+	handle_requests(s);
 	handle_deadlines(s);
 	if (s->disks && !s->over)
 		disk_hold_step(s->disks);

@@ -15,6 +15,7 @@
 #include "vm.h"
 
 struct session;
+struct control;
 struct disk_hold;
 struct disk_trouble;
 
@@ -34,6 +35,20 @@ bool session_disk_trouble(const struct session *s, struct disk_trouble *out);
 
 /* @fn is called now and then while the machine runs, for its picture in the library. */
 void session_set_picture(struct session *s, void (*fn)(void *opaque), void *opaque);
+
+/* Requests from other processes come in by @c, which outlives the session. */
+void session_set_control(struct session *s, struct control *c);
+/* Somebody wants a window: the request, else NULL; answered with "ok" or why not. */
+const char *session_show_wanted(const struct session *s);
+void session_show_answer(struct session *s, const char *text);
+
+/*
+ * Somebody looks on and is asked (a window; not where a script decides): a
+ * guest that crashes again and again is then paused instead of ended.
+ */
+void session_set_attended(struct session *s, bool attended);
+bool session_reset_loop(const struct session *s);
+void session_end_reset_loop(struct session *s);		/* go on after it */
 
 int session_fd(const struct session *s);
 /* Milliseconds until session_step() must be called again; -1: only on news. */

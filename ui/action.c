@@ -66,6 +66,7 @@ static void screenshot(struct window *w)
 
 static void toggle_pause(struct window *w)
 {
+	session_end_reset_loop(w->session);
 	if (vm_status(w->vm) == VM_PAUSED)
 		vm_resume(w->vm);
 	else
@@ -132,6 +133,19 @@ static void do_machine(struct window *w, enum action a)
 		break;
 	case ACT_END:
 		w->ended = true;
+		break;
+	case ACT_AGAIN:
+	case ACT_AGAIN_MENU:
+		w->again = w->ended = true;
+		w->again_menu = a == ACT_AGAIN_MENU;
+		session_quit(w->session, HV_EXIT_OK);
+		break;
+	case ACT_GO_ON:
+		session_end_reset_loop(w->session);
+		reset(w);
+		break;
+	case ACT_REPORT:
+		report_save(w);
 		break;
 	default:
 		break;
@@ -238,6 +252,8 @@ void action_do(struct window *w, enum action a)
 		do_keyboard(w, a);
 	else if (a >= ACT_FULLSCREEN && a <= ACT_SCREENSHOT)
 		do_view(w, a);
+	else if (a >= ACT_INSERT && a <= ACT_LAST)
+		media_do(w, a);
 }
 
 bool action_enabled(struct window *w, enum action a)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #define ENTRIES_MAX 5000u
+#define OTHER_ROWS 6	/* title, folder, up, buttons, margins */
 #define ID_ROW 1000	/* + entry */
 enum { ID_UP = 900, ID_OPEN, ID_CANCEL };
 
@@ -64,7 +65,7 @@ void browser_open(struct browser *b, const char *dir)
 {
 	const char *home = getenv("HOME");
 
-	*b = (struct browser){ .n = 0 };
+	*b = (struct browser){ .rows = BROWSER_ROWS };
 	snprintf(b->dir, sizeof(b->dir), "%s", dir && *dir ? dir : home && *home ? home : "/");
 	look(b);
 }
@@ -112,26 +113,24 @@ static void keep_in_view(struct browser *b)
 {
 	if (b->at < b->top)
 		b->top = b->at;
-	if (b->at >= b->top + BROWSER_ROWS)
-		b->top = b->at - BROWSER_ROWS + 1;
+	if (b->at >= b->top + b->rows)
+		b->top = b->at - b->rows + 1;
 }
 
-void browser_build(struct browser *b, struct panel *p)
+void browser_build(struct browser *b, struct panel *p, int height)
 {
 	char line[PANEL_TEXT];
 	size_t n = strlen(b->dir);
 
+	b->rows = (unsigned)MAX(MIN(height - OTHER_ROWS, BROWSER_ROWS), 3);
 	keep_in_view(b);
 	panel_add(p, W_TITLE, 0, _("Choose a file"));
 	panel_add(p, W_TEXT, 0, n > 60 ? b->dir + n - 60 : b->dir);
 	panel_add(p, W_ITEM, ID_UP, _("Up"))->disabled = !b->dir[1];
 	panel_add(p, W_SEPARATOR, 0, NULL);
-	for (unsigned i = b->top; i < b->n && i < b->top + BROWSER_ROWS; i++) {
-		struct widget *w;
-
+	for (unsigned i = b->top; i < b->n && i < b->top + b->rows; i++) {
 		snprintf(line, sizeof(line), "%.100s%s", b->e[i].name, b->e[i].folder ? "/" : "");
-		w = panel_add(p, W_ITEM, ID_ROW + (int)i, line);
-		w->checked = i == b->at;
+		panel_add(p, W_ITEM, ID_ROW + (int)i, line);
 	}
 	if (b->problem)
 		panel_add(p, W_TEXT, 0, _("This folder cannot be read."));
@@ -164,10 +163,10 @@ enum browser_result browser_key(struct browser *b, SDL_Keycode key)
 		b->at -= b->at > 0;
 		break;
 	case SDLK_PAGEDOWN:
-		b->at = MIN(b->at + BROWSER_ROWS, last);
+		b->at = MIN(b->at + b->rows, last);
 		break;
 	case SDLK_PAGEUP:
-		b->at -= MIN(b->at, BROWSER_ROWS);
+		b->at -= MIN(b->at, b->rows);
 		break;
 	case SDLK_HOME:
 		b->at = 0;

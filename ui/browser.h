@@ -20,6 +20,7 @@ struct browser {
 	char dir[4096];
 	struct browser_entry *e;
 	unsigned n, top;
+	unsigned rows;		/* that are shown */
 	unsigned at;		/* the entry that has the focus */
 	char chosen[4096 + 256];
 	bool problem;		/* the folder cannot be read */
@@ -29,7 +30,8 @@ enum browser_result { BROWSER_STAYS, BROWSER_CHOSEN, BROWSER_CLOSED };
 
 void browser_open(struct browser *b, const char *dir);	/* NULL: home */
 void browser_close(struct browser *b);
-void browser_build(struct browser *b, struct panel *p);	/* between panel_begin and panel_end */
+/* Between panel_begin and panel_end; @height: of the window, in rows of text. */
+void browser_build(struct browser *b, struct panel *p, int height);
 enum browser_result browser_key(struct browser *b, SDL_Keycode key);
 enum browser_result browser_type(struct browser *b, const char *utf8);	/* jumps to a name */
 enum browser_result browser_hit(struct browser *b, int id);	/* widget ids of the panel */

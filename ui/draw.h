@@ -6,6 +6,7 @@
 #include "font.h"
 
 #define C_BACK 0xfa1e2226u
+#define C_ALARM 0xff8c1d18u
 #define C_EDGE 0xff3a4046u
 #define C_FOCUS 0xff2f6fd0u
 #define C_HOVER 0xff30363cu

@@ -9,6 +9,8 @@ int headless_run(struct session *s)
 		struct pollfd p = { .fd = session_fd(s), .events = POLLIN };
 
 		poll(&p, 1, session_timeout_ms(s));
-	} while (session_step(s));
-	return session_exit_code(s);
+		if (!session_step(s))
+			return session_exit_code(s);
+	} while (!session_show_wanted(s));
+	return UI_LEFT;
 }

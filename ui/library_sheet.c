@@ -206,7 +206,8 @@ void lib_sheet_build(struct library *l)
 		build_delete(l);
 		break;
 	case LSHEET_BROWSE:
-		browser_build(&l->browser, &l->sheet);
+		browser_build(&l->browser, &l->sheet,
+			      (int)(l->s->h / (font_height(l->font) + 8 * l->scale)));
 		break;
 	default:
 		panel_add(&l->sheet, W_TITLE, 0, l->kind == LSHEET_LOG ? l->target : "hvrun");

@@ -9,6 +9,7 @@ struct menu_row {
 
 static const struct menu_row main_rows[] = {
 	{ ACT_M_MACHINE, N_("Machine") },
+	{ ACT_M_MEDIA, N_("Discs and disks") },
 	{ ACT_M_KEYBOARD, N_("Keyboard") },
 	{ ACT_M_VIEW, N_("View") },
 	{ ACT_M_HELP, N_("Help") },
@@ -87,6 +88,8 @@ void menu_build(struct window *w, struct panel *p, int submenu)
 {
 	HV_BUG_ON((size_t)submenu >= ARRAY_SIZE(menus));
 	panel_begin(p, PANEL_MENU);
+	if (submenu == ACT_M_MEDIA)
+		media_menu(w, p);
 	for (size_t i = 0; i < menus[submenu].n; i++)
 		add_row(w, p, &menus[submenu].rows[i]);
 }

@@ -358,7 +358,7 @@ static void draw(struct panel *p, const struct look *l)
 {
 	SDL_Rect all = { 0, 0, p->s->w, p->s->h };
 
-	draw_fill(p->s, all, C_BACK);
+	draw_fill(p->s, all, p->alarm ? C_ALARM : C_BACK);
 	if (p->kind != PANEL_STRIP)
 		draw_frame(p->s, all, px(l, 1), C_EDGE);
 	for (unsigned i = 0; i < p->n; i++)

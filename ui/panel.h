@@ -58,6 +58,7 @@ struct panel {
 	bool stacked;		/* the buttons are a column */
 	size_t caret;		/* byte of the field that has the focus */
 	double scale;		/* as drawn last */
+	bool alarm;		/* red ground */
 };
 
 /*

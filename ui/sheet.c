@@ -141,16 +141,70 @@ static void build_about(struct window *w, struct panel *p)
 	button(p, ACT_CANCEL, _("Close"));
 }
 
-static void build_message(struct window *w, struct panel *p, enum sheet s)
+static void build_off(struct window *w, struct panel *p)
 {
-	panel_add(p, W_TITLE, 0, s == SHEET_END ? _("The machine has stopped") : w->title);
+	panel_add(p, W_TITLE, 0, _("The guest has powered off"));
+	button(p, ACT_AGAIN, _("Start again"));
+	button(p, ACT_LOG, _("Log"));
+	button(p, ACT_END, _("Close"));
+}
+
+static void build_resets(struct window *w, struct panel *p)
+{
+	panel_add(p, W_TITLE, 0, _("The guest keeps resetting"));
+	add_lines(w, p, _("It crashed three times within ten seconds (triple fault) and is paused "
+			  "now. Often its disk holds a system for another computer, or the "
+			  "firmware is the wrong one."));
+	button(p, ACT_GO_ON, _("Let it try again"));
+	button(p, ACT_AGAIN_MENU, _("Boot menu"));
+	button(p, ACT_LOG, _("Log"));
+	button(p, ACT_POWEROFF_NOW, _("Power off"))->danger = true;
+}
+
+/* The last picture stays above it. */
+static void build_end(struct window *w, struct panel *p)
+{
+	panel_add(p, W_TITLE, 0, _("The machine cannot go on [HV-CPU-01]"));
 	add_lines(w, p, w->shell.message);
-	if (s == SHEET_END) {
-		button(p, ACT_LOG, _("Log"));
-		button(p, ACT_END, _("Close"));
-	} else {
-		button(p, ACT_CANCEL, _("Close"));
-	}
+	add_lines(w, p, _("Its picture is as it was last. A report helps those who mend this."));
+	button(p, ACT_AGAIN, _("Start again"));
+	button(p, ACT_REPORT, _("Save report"));
+	button(p, ACT_LOG, _("Log"));
+	button(p, ACT_END, _("Close"));
+}
+
+static void build_message(struct window *w, struct panel *p)
+{
+	panel_add(p, W_TITLE, 0, w->title);
+	add_lines(w, p, w->shell.message);
+	button(p, ACT_CANCEL, _("Close"));
+}
+
+void sheet_trouble(struct window *w, struct panel *p)
+{
+	panel_add(p, W_TITLE, 0, w->trouble_full ? _("The host's disk is full") :
+		  _("The host's disk has a problem"));
+	add_lines(w, p, w->trouble);
+	add_lines(w, p, w->trouble_full ?
+		  _("The guest is paused. Free some space: it goes on by itself.") :
+		  _("The guest is paused. This is tried again every second."));
+}
+
+/* Rows of text that the window is high. */
+static int rows_of(const struct window *w)
+{
+	int dw, dh;
+
+	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
+	return (int)(dh / (font_height(w->shell.font) + 8 * w->shell.scale));
+}
+
+static void build_eject(struct window *w, struct panel *p)
+{
+	panel_add(p, W_TITLE, 0, _("The guest holds the disc"));
+	add_lines(w, p, _("It was asked to let it go. Taking it out now may disturb the guest."));
+	button(p, ACT_CANCEL, _("Cancel"));
+	button(p, (enum action)(ACT_EJECT_NOW + w->media.slot), _("Take it out"))->danger = true;
 }
 
 void sheet_build(struct window *w, struct panel *p, enum sheet s)
@@ -178,8 +232,23 @@ void sheet_build(struct window *w, struct panel *p, enum sheet s)
 	case SHEET_ABOUT:
 		build_about(w, p);
 		break;
+	case SHEET_BROWSE:
+		browser_build(&w->media.browser, p, rows_of(w));
+		break;
+	case SHEET_EJECT:
+		build_eject(w, p);
+		break;
+	case SHEET_OFF:
+		build_off(w, p);
+		break;
+	case SHEET_RESETS:
+		build_resets(w, p);
+		break;
+	case SHEET_END:
+		build_end(w, p);
+		break;
 	default:
-		build_message(w, p, s);
+		build_message(w, p);
 		break;
 	}
 }

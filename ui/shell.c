@@ -117,7 +117,30 @@ static void strip_text(struct window *w, char *out, size_t len)
 	const char *how = w->keys.captured ? _("Right Ctrl or Ctrl+Alt+G releases the mouse") :
 			  w->keys.absolute ? "" : _("Click to use the mouse");
 
-	snprintf(out, len, "%s|%s|%ux%u|%d", state_text(w), how, w->w, w->h, w->keys.grab_keys);
+	snprintf(out, len, "%s|%s|%ux%u|%d|%u%u%u", state_text(w), how, w->w, w->h,
+		 w->keys.grab_keys, w->media.disk, w->media.cd, w->media.net);
+}
+
+/* Reading and writing differ in shape, not by colour only. */
+static void add_light(struct panel *p, const char *name, unsigned busy, int id)
+{
+	static const char *const signs[] = { "\xe2\x96\xab", "\xe2\x96\xbc", "\xe2\x96\xb2",
+					     "\xe2\x97\x86" };
+	struct widget *g;
+	char text[60];
+
+	snprintf(text, sizeof(text), "%s %s", name, signs[busy & 3]);
+	g = panel_add(p, W_LIGHT, id, text);
+	g->checked = busy != 0;
+}
+
+static void add_lights(struct window *w, struct panel *p)
+{
+	add_light(p, _("Disk"), w->media.disk, ACT_M_MEDIA);
+	if (w->media.has_cd)
+		add_light(p, _("CD"), w->media.cd, ACT_M_MEDIA);
+	if (w->net)
+		add_light(p, _("Net"), w->media.net, ACT_INFO);
 }
 
 static void build_strip(struct window *w, struct panel *p, int width)
@@ -126,6 +149,7 @@ static void build_strip(struct window *w, struct panel *p, int width)
 	char size[40];
 
 	panel_begin(p, PANEL_STRIP);
+	p->alarm = sh->failed;
 	panel_add(p, W_TEXT, ACT_MENU, "\xe2\x98\xb0");
 	panel_add(p, W_LIGHT, 0, state_text(w))->checked = vm_status(w->vm) == VM_RUNNING;
 	if (w->keys.captured)
@@ -135,6 +159,7 @@ static void build_strip(struct window *w, struct panel *p, int width)
 	panel_add(p, W_GAP, 0, NULL);
 	if (w->keys.grab_keys)
 		panel_add(p, W_LIGHT, ACT_GRAB_KEYS, _("All keys to the guest"))->checked = true;
+	add_lights(w, p);
 	snprintf(size, sizeof(size), "%u x %u", w->w, w->h);
 	panel_add(p, W_TEXT, ACT_INFO, size);
 	panel_add(p, W_TEXT, ACT_KEYS, _("Right Ctrl"));
@@ -190,7 +215,11 @@ static void build_notice(struct window *w)
 	bool line = w->shell.notice[0] != 0;
 
 	panel_begin(p, PANEL_SHEET);
-	panel_add(p, W_TEXT, 0, line ? w->shell.notice : _("Paused - Right Ctrl + P goes on"));
+	if (!line && *w->trouble)
+		sheet_trouble(w, p);
+	else
+		panel_add(p, W_TEXT, 0, line ? w->shell.notice :
+			  _("Paused - Right Ctrl + P goes on"));
 	end_panel(w, p);
 	centre(w, p, line ? 0.02 : 0.4);
 }
@@ -200,7 +229,8 @@ static void choose_slots(struct window *w)
 	struct shell *sh = &w->shell;
 
 	sh->shown[SLOT_STRIP] = sh->strip && !w->fullscreen;
-	sh->shown[SLOT_NOTICE] = sh->notice[0] || vm_status(w->vm) == VM_PAUSED;
+	sh->shown[SLOT_NOTICE] = sh->notice[0] || *w->trouble ||
+				 (vm_status(w->vm) == VM_PAUSED && sh->sheet != SHEET_RESETS);
 	sh->shown[SLOT_MENU] = sh->menu;
 	sh->shown[SLOT_SUBMENU] = sh->menu && sh->submenu;
 	sh->shown[SLOT_SHEET] = sh->sheet != SHEET_NONE;
@@ -253,7 +283,7 @@ static void close_top(struct window *w)
 {
 	struct shell *sh = &w->shell;
 
-	if (sh->sheet == SHEET_END) {
+	if (sh->sheet == SHEET_END || sh->sheet == SHEET_OFF) {
 		action_do(w, ACT_END);
 	} else if (sh->sheet) {
 		shell_show_sheet(w, SHEET_NONE);
@@ -276,7 +306,9 @@ static void react(struct window *w, int hit)
 	if (hit == PANEL_NOTHING)
 		return;
 	w->shell.dirty = true;
-	if (hit == PANEL_CLOSE || (hit == PANEL_BACK && w->shell.in_submenu))
+	if (hit > 0 && w->shell.sheet == SHEET_BROWSE)
+		media_hit(w, hit);
+	else if (hit == PANEL_CLOSE || (hit == PANEL_BACK && w->shell.in_submenu))
 		close_top(w);
 	else if (hit > 0)
 		action_do(w, (enum action)hit);
@@ -288,6 +320,8 @@ bool shell_key(struct window *w, const SDL_KeyboardEvent *k)
 
 	if (!shell_modal(w))
 		return false;
+	if (media_key(w, k))
+		return true;
 	if (k->type == SDL_KEYDOWN)
 		react(w, panel_key(key_panel(sh), k->keysym.sym, k->keysym.mod));
 	return true;

@@ -41,7 +41,7 @@ bool ui_open(struct err *e)
 			       "run without", SDL_GetError());
 	if (visible_driver())
 		return true;
-	SDL_Quit();
+	SDL_QuitSubSystem(SDL_INIT_VIDEO);
 	return err_set(e, HV_EXIT_HOST, "cannot open a window: there is no display (DISPLAY and "
 		       "WAYLAND_DISPLAY are not set); use --display none to run without");
 }

@@ -6,9 +6,13 @@
 #ifndef HV_UI_H
 #define HV_UI_H
 
+#include "../src/net.h"
 #include "../src/session.h"
 
-/* No window.  Never fails. */
+/* The session is not over: the window has gone, or somebody wants to see one. */
+#define UI_LEFT (-1)
+
+/* No window.  UI_LEFT: session_show_wanted(). */
 int headless_run(struct session *s);
 
 /*
@@ -18,8 +22,11 @@ int headless_run(struct session *s);
 struct window;
 struct window *window_open(struct vm *vm, const struct config *cfg, const char *title,
 			   struct err *e);
-int window_run(struct window *w, struct session *s);
+int window_run(struct window *w, struct session *s);	/* UI_LEFT: the guest runs on */
+/* After window_run(): the same machine shall be started again, as it was or with a boot menu. */
+bool window_again(const struct window *w, bool *boot_menu);
 void window_close(struct window *w);
+void window_set_net(struct window *w, struct net *net);		/* its light; NULL: none */
 
 /* The library: all machines in a window.  The exit code; @e says why it could not open. */
 int library_run(double ui_scale, struct err *e);

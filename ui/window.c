@@ -8,6 +8,8 @@
  * by itself: a sheet inside the window asks.
  */
 #include "window_int.h"
+#include "../src/diskhold.h"
+#include <errno.h>
 
 #define FRAME_MS 16
 #define STILL_MS 100
@@ -74,13 +76,21 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 	}
 	SDL_EnableScreenSaver();
 	shell_open(w);
+	media_open(w);
 	window_title(w);
 	window_set_fullscreen(w, cfg->fullscreen);
 	return w;
 }
 
+void window_set_net(struct window *w, struct net *net)
+{
+	w->net = net;
+}
+
 static void drop_window(struct window *w)
 {
+	lost_forget();
+	media_close(w);
 	shell_close(w);
 	if (w->cursor)
 		SDL_FreeCursor(w->cursor);
@@ -91,7 +101,7 @@ static void drop_window(struct window *w)
 		SDL_DestroyWindow(w->win);
 	w->view = NULL;
 	w->win = NULL;
-	SDL_Quit();
+	SDL_QuitSubSystem(SDL_INIT_VIDEO);	/* the sound plays on */
 }
 
 bool window_check_gl(char *out, size_t len)
@@ -324,16 +334,56 @@ static void follow_cursor(struct window *w)
 	keys_cursor(w);
 }
 
+/* A disk of the host that is full or broken, a guest that only crashes: said in the window. */
+static void follow_trouble(struct window *w)
+{
+	struct disk_trouble t;
+	bool disk = session_disk_trouble(w->session, &t), loop = session_reset_loop(w->session);
+
+	if (disk != (*w->trouble != 0)) {
+		snprintf(w->trouble, sizeof(w->trouble), disk ? "%.400s: %s" : "", t.path,
+			 strerror(disk ? t.error : 0));
+		w->trouble_full = disk && (t.error == ENOSPC || t.error == EDQUOT);
+		w->shell.dirty = true;
+	}
+	if (loop != w->reset_loop) {
+		w->reset_loop = loop;
+		if (loop)
+			shell_show_sheet(w, SHEET_RESETS);
+		w->shell.dirty = true;
+	}
+}
+
+/* The host stays awake for somebody who watches a guest that fills the screen. */
+static void follow_watching(struct window *w)
+{
+	bool watch = w->fullscreen && vm_status(w->vm) == VM_RUNNING && !w->blank &&
+		     SDL_GetWindowFlags(w->win) & SDL_WINDOW_INPUT_FOCUS;
+
+	if (watch == w->awake)
+		return;
+	w->awake = watch;
+	if (watch)
+		SDL_DisableScreenSaver();
+	else
+		SDL_EnableScreenSaver();
+}
+
 /* Host side of the picture's state. */
 static void follow_machine(struct window *w)
 {
 	bool dim = vm_status(w->vm) != VM_RUNNING;
 
-	if (dim != w->dim)
+	if (dim != w->dim) {
 		w->present = w->shell.dirty = true;
+		window_title(w);
+	}
 	w->dim = dim;
+	follow_trouble(w);
+	follow_watching(w);
 	tell_size(w);
 	follow_cursor(w);
+	media_step(w);
 	shell_update(w);
 	if (w->strip_was != window_strip_height(w)) {
 		w->strip_was = window_strip_height(w);
@@ -394,6 +444,13 @@ static void on_event(struct window *w, const SDL_Event *e)
 		if (e->window.event == SDL_WINDOWEVENT_CLOSE)
 			w->quit_asked = true;
 		break;
+	case SDL_DROPFILE:
+		media_drop(w, e->drop.file);
+		SDL_free(e->drop.file);
+		break;
+	case SDL_TEXTINPUT:
+		media_type(w, e->text.text);
+		break;
 	case SDL_QUIT:
 		w->quit_asked = true;
 		break;
@@ -434,46 +491,72 @@ static bool step(struct window *w, struct session *s)
 		w->quit_asked = false;
 		ask_close(w);
 	}
+	lost_look(w);
+	if (w->lost)
+		return false;
 	if (w->present || w->shell.dirty || SDL_GetTicks64() - w->drawn_at >= FRAME_MS)
 		frame(w);
-	return session_step(s) && !w->detach;
+	if (session_show_wanted(s)) {
+		SDL_RestoreWindow(w->win);
+		SDL_RaiseWindow(w->win);
+		session_show_answer(s, "ok");
+	}
+	return session_step(s) && !w->detach && !w->lost;
 }
 
-/* A run that nobody scripted ended badly: the window stays and says why. */
-static bool stays(const struct window *w, const struct session *s)
+/* A run that nobody scripted ended badly, or shall stay: what the window says; SHEET_NONE: goes. */
+static enum sheet last_sheet(const struct window *w, const struct session *s)
 {
-	return w->shell.font && !w->detach && session_exit_code(s) == HV_EXIT_ENGINE &&
-	       !w->cfg->nsteps && !w->cfg->nfail_on && !w->cfg->timeout_ms;
+	if (!w->shell.font || w->cfg->nsteps || w->cfg->nfail_on || w->cfg->timeout_ms)
+		return SHEET_NONE;
+	if (session_exit_code(s) == HV_EXIT_ENGINE)
+		return SHEET_END;
+	return w->cfg->stay && session_guest_off(s) ? SHEET_OFF : SHEET_NONE;
 }
 
-static void show_end(struct window *w, const struct session *s)
+static void show_end(struct window *w, const struct session *s, enum sheet sheet)
 {
 	SDL_Event ev;
 
 	snprintf(w->shell.message, sizeof(w->shell.message), "%s", session_message(s));
-	shell_show_sheet(w, SHEET_END);
-	while (!w->quit_asked && !w->ended) {
+	w->shell.failed = sheet == SHEET_END;
+	shell_show_sheet(w, sheet);
+	while (!w->quit_asked && !w->ended && !w->lost) {
+		if (!w->shell.sheet)	/* back from the log */
+			shell_show_sheet(w, sheet);
 		frame(w);
-		if (!SDL_WaitEventTimeout(&ev, STILL_MS))
-			continue;
-		on_event(w, &ev);
+		if (SDL_WaitEventTimeout(&ev, STILL_MS))
+			on_event(w, &ev);
+		lost_look(w);
 	}
+}
+
+bool window_again(const struct window *w, bool *boot_menu)
+{
+	*boot_menu = w->again_menu;
+	return w->again;
 }
 
 int window_run(struct window *w, struct session *s)
 {
+	enum sheet sheet;
+
 	w->session = s;
 	session_set_wakeup(s, wake, w);
+	session_set_attended(s, w->shell.font != NULL);
+	lost_watch(w);
 	while (step(w, s))
 		;
 	session_set_wakeup(s, NULL, NULL);
-	keys_capture(w, false);
-	if (w->detach) {
-		drop_window(w);
-		log_info("the window was closed; the guest runs on");
-		return headless_run(s);
+	session_set_attended(s, false);
+	if (w->lost || w->detach) {
+		log_info("%s; the guest runs on", w->lost ? "the display is gone" :
+			 "the window was closed");
+		return UI_LEFT;
 	}
-	if (stays(w, s))
-		show_end(w, s);
+	keys_capture(w, false);
+	sheet = last_sheet(w, s);
+	if (sheet && !w->again)
+		show_end(w, s, sheet);
 	return session_exit_code(s);
 }

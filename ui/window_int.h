@@ -8,6 +8,7 @@
  *   menu.c     the menu's tables
  *   action.c   what menu rows, host-key chords and buttons do
  *   sheet.c    the texts of the sheets
+ *   media.c    discs: changed by menu and drop; the lights of the strip
  *   text.c     their language; catalogues are in ui/po/
  *
  * Main thread only; the machine is touched under dev_lock, for short calls.
@@ -16,12 +17,16 @@
 #define HV_WINDOW_INT_H
 
 #include "action.h"
+#include "browser.h"
+#include "filedialog.h"
 #include "panel.h"
 #include "text.h"
 #include "ui.h"
 #include "view.h"
 #include "../src/input.h"
 #include "../src/log.h"
+#include "../src/media.h"
+#include "../src/net.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +36,7 @@ enum scale_mode { SCALE_FIT, SCALE_INTEGER, SCALE_ONE };
 
 enum sheet {
 	SHEET_NONE, SHEET_CLOSE, SHEET_POWEROFF, SHEET_RESET, SHEET_INFO, SHEET_LOG, SHEET_KEYS,
-	SHEET_ABOUT, SHEET_END, SHEET_MESSAGE,
+	SHEET_ABOUT, SHEET_END, SHEET_MESSAGE, SHEET_BROWSE, SHEET_EJECT, SHEET_OFF, SHEET_RESETS,
 };
 
 enum { SLOT_STRIP, SLOT_NOTICE, SLOT_MENU, SLOT_SUBMENU, SLOT_SHEET, SLOTS };
@@ -52,6 +57,7 @@ struct shell {
 	char notice[160];		/* line at the top, */
 	Uint64 notice_until;		/* until these SDL ticks */
 	char strip_text[200];		/* as drawn last */
+	bool failed;			/* the engine: the strip is red */
 };
 
 struct keys {
@@ -66,8 +72,22 @@ struct keys {
 	size_t paste_at;
 };
 
+/* What a light of the strip shows. */
+enum { BUSY_READ = 1, BUSY_WRITE = 2 };
+
+struct media {
+	struct filedialog *dialog;	/* NULL: none is open */
+	struct browser browser;		/* while SHEET_BROWSE is shown */
+	unsigned slot;			/* of the CD drive that dialog, browser and sheet are about */
+	uint64_t reads[MEDIA_SLOTS], writes[MEDIA_SLOTS], sent, received;	/* seen last */
+	Uint64 looked_at;
+	unsigned disk, cd, net;		/* BUSY_* */
+	bool is_cd[MEDIA_SLOTS], has_cd;
+};
+
 struct window {
 	struct vm *vm;
+	struct net *net;	/* for its light; NULL: no network */
 	const struct config *cfg;
 	struct session *session;
 	char title[200];
@@ -79,6 +99,11 @@ struct window {
 	unsigned still;
 	Uint64 drawn_at;	/* SDL ticks */
 	bool present, blank, dim, user_sized, quit_asked, detach, ended, fullscreen, smooth;
+	bool again, again_menu;	/* start once more, with the boot menu */
+	bool lost;		/* the display server is gone */
+	char trouble[600];	/* of the host's disk, "": none */
+	bool trouble_full, reset_loop;
+	bool awake;		/* the host's screen saver is kept off */
 	Uint64 resize_at;	/* SDL ticks when the guest is told of the window's size, 0: not */
 	unsigned cursor_serial;
 	SDL_Cursor *cursor;	/* the guest's pointer */
@@ -90,6 +115,7 @@ struct window {
 	_Atomic bool wake_posted;
 	struct shell shell;
 	struct keys keys;
+	struct media media;
 };
 
 /* window.c */
@@ -99,6 +125,11 @@ void window_set_mode(struct window *w, enum scale_mode mode);
 /* Drawable pixels at the bottom that the strip takes. */
 int window_strip_height(const struct window *w);
 void window_follow(struct window *w);	/* size the window after the guest's picture */
+
+/* lost.c */
+void lost_watch(struct window *w);	/* w->lost is set when the display server goes */
+void lost_forget(void);			/* before the connection is closed */
+void lost_look(struct window *w);	/* where nothing tells: ask */
 
 /* shell.c */
 void shell_open(struct window *w);		/* finds fonts; draws nothing without */
@@ -113,8 +144,23 @@ bool shell_modal(const struct window *w);	/* the menu or a sheet takes keys and 
 bool shell_key(struct window *w, const SDL_KeyboardEvent *k);
 bool shell_pointer(struct window *w, int x, int y, bool press);	/* drawable pixels */
 
+/* report.c */
+void report_save(struct window *w);	/* what somebody who helps wants to know, into a file */
+
 /* sheet.c */
 void sheet_build(struct window *w, struct panel *p, enum sheet s);
+void sheet_trouble(struct window *w, struct panel *p);	/* the host's disk is full or broken */
+
+/* media.c */
+void media_menu(struct window *w, struct panel *p);	/* rows of the media menu */
+void media_do(struct window *w, enum action a);
+void media_drop(struct window *w, const char *path);	/* a file was dropped on the window */
+void media_step(struct window *w);	/* dialogs; lights, ten times a second */
+bool media_key(struct window *w, const SDL_KeyboardEvent *k);	/* to the browser */
+bool media_type(struct window *w, const char *utf8);
+void media_hit(struct window *w, int id);
+void media_open(struct window *w);
+void media_close(struct window *w);
 
 /* menu.c */
 void menu_build(struct window *w, struct panel *p, int submenu);	/* 0: the main menu */

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A display server that goes away takes no guest along: Xlib would end the
+ * process and is kept from it (libX11 1.7 and newer go on after the error);
+ * the Wayland connection is asked for its error.  Both libraries are SDL's
+ * and are used here only when SDL has them.
+ */
+#include "window_int.h"
+#include <SDL_syswm.h>
+#include <dlfcn.h>
+#include <poll.h>
+
+static struct lost {
+	struct window *w;	/* the open one: there is never a second in a process */
+	void *wayland;		/* its display, NULL: X11 */
+	int (*wayland_error)(void *display);
+	int fd;			/* of the connection to X, -1: none */
+#ifdef SDL_VIDEO_DRIVER_X11
+	Display *x;
+	Window x_window;
+#endif
+} lost;
+
+#ifdef SDL_VIDEO_DRIVER_X11
+/*
+ * What Xlib does when a connection has ended; its own ends the process.  It
+ * stands for all connections, as SDL has two: the program's symbol comes
+ * before the library's (the Makefile exports it).
+ */
+void _XDefaultIOErrorExit(Display *display, void *opaque);
+void _XDefaultIOErrorExit(Display *display, void *opaque)
+{
+	if (lost.w)
+		lost.w->lost = true;
+}
+
+/* Nothing is printed; Xlib goes on as if nothing came any more. */
+static int on_x_error(Display *display)
+{
+	if (lost.w)
+		lost.w->lost = true;
+	return 0;
+}
+
+static void watch_x(void)
+{
+	void *lib = dlopen("libX11.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	XIOErrorHandler (*set_handler)(XIOErrorHandler) = lib ?
+		(XIOErrorHandler (*)(XIOErrorHandler))dlsym(lib, "XSetIOErrorHandler") : NULL;
+
+	if (set_handler)
+		set_handler(on_x_error);
+}
+#endif
+
+static void watch_wayland(void *display)
+{
+	void *lib = dlopen("libwayland-client.so.0", RTLD_LAZY | RTLD_NOLOAD);
+
+	if (lib)
+		lost.wayland_error = (int (*)(void *))dlsym(lib, "wl_display_get_error");
+	if (lost.wayland_error)
+		lost.wayland = display;
+}
+
+void lost_watch(struct window *w)
+{
+	SDL_SysWMinfo info;
+
+	lost = (struct lost){ .w = w, .fd = -1 };
+	SDL_VERSION(&info.version);
+	if (!SDL_GetWindowWMInfo(w->win, &info))
+		return;
+#ifdef SDL_VIDEO_DRIVER_X11
+	if (info.subsystem == SDL_SYSWM_X11) {
+		lost.x = info.info.x11.display;
+		lost.x_window = info.info.x11.window;
+		lost.fd = ConnectionNumber(lost.x);
+		watch_x();
+	}
+#endif
+#ifdef SDL_VIDEO_DRIVER_WAYLAND
+	if (info.subsystem == SDL_SYSWM_WAYLAND)
+		watch_wayland(info.info.wl.display);
+#endif
+}
+
+/* SDL waits for the news that its window has gone, which nobody sends any more. */
+static void say_unmapped(void)
+{
+#ifdef SDL_VIDEO_DRIVER_X11
+	void *lib = dlopen("libX11.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	int (*put_back)(Display *, XEvent *) = lib ?
+		(int (*)(Display *, XEvent *))dlsym(lib, "XPutBackEvent") : NULL;
+	XEvent ev = { .xunmap = { .type = UnmapNotify, .display = lost.x, .event = lost.x_window,
+				  .window = lost.x_window } };
+
+	if (lost.x && put_back)
+		put_back(lost.x, &ev);
+#endif
+}
+
+void lost_forget(void)
+{
+	if (lost.w && lost.w->lost)
+		say_unmapped();
+	lost = (struct lost){ .fd = -1 };
+}
+
+/*
+ * Before every frame: Mesa's software drivers never come back from a swap
+ * whose connection has ended, so it is found out before.
+ */
+void lost_look(struct window *w)
+{
+	struct pollfd p = { .fd = lost.fd, .events = POLLRDHUP };
+
+	if (lost.fd >= 0 && poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLRDHUP | POLLERR))
+		w->lost = true;
+	if (lost.wayland && lost.wayland_error(lost.wayland))
+		w->lost = true;
+}
