@@ -5,8 +5,11 @@
  */
 #include "../lib/diskguest.h"
 #include "../../devices/chipset.h"
+#include "../../src/diskhold.h"
+#include "../../src/hostfile.h"
 #include "../../src/loop.h"
 #include "../../src/media.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -292,13 +295,65 @@ static void test_activity(void **st)
 	assert_int_equal(vm_media_drop_slot(vm), 1);
 }
 
+static int full(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
+{
+	return op == HF_WRITE ? ENOSPC : 0;
+}
+
+static void written(struct block_req *r, int error)
+{
+	*(int *)r->opaque = error;
+}
+
+/* The host's disk is full: a window can say so, and it ends when there is space. */
+static void test_trouble(void **st)
+{
+	struct disk_hold *h = disk_hold_new(vm);
+	struct disk_trouble t;
+	struct err e = { 0 };
+	int result = -1;
+	struct iovec v = { (uint8_t[512]){ 1 }, 512 };
+	struct block_req r = { .op = BLOCK_WRITE, .len = 512, .iov = &v, .niov = 1,
+			       .done = written, .opaque = &result };
+
+	home = block_open(paths[0], "raw", 0, vm->loop, &e);
+	disk_hold_add(h, home);
+	disk_hold_step(h);
+	assert_false(disk_hold_trouble(h, &t));
+	hostfile_fault = full;
+	vm_lock(vm);
+	block_submit(home, &r);
+	vm_unlock(vm);
+	while (!disk_hold_trouble(h, &t)) {
+		loop_poll(vm->loop, 1);
+		disk_hold_step(h);
+	}
+	assert_int_equal(t.error, ENOSPC);
+	assert_int_equal(t.op, BLOCK_WRITE);
+	assert_string_equal(t.path, paths[0]);
+	assert_non_null(strstr(t.text, "no space is left"));
+	assert_true(disk_hold_timeout_ms(h) > 0);
+	assert_int_equal(result, -1);
+	hostfile_fault = NULL;
+	while (disk_hold_trouble(h, &t)) {
+		loop_poll(vm->loop, disk_hold_timeout_ms(h));
+		disk_hold_step(h);
+	}
+	while (result < 0)
+		loop_poll(vm->loop, 1);
+	assert_int_equal(result, 0);
+	assert_int_equal(disk_hold_timeout_ms(h), -1);
+	disk_hold_remove(h, home);
+	disk_hold_free(h);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_change), T(test_refused), T(test_locked), T(test_eject_in_read),
-		T(test_activity),
+		T(test_activity), T(test_trouble),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -424,7 +424,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_config), T(test_inquiry), T(test_read_write), T(test_unmap), T(test_mode),
-		T(test_cd), T(test_resize), T(test_errors), T(test_control), T(test_reset_in_flight),
+		T(test_cd), T(test_resize), T(test_errors), T(test_control),
+		T(test_reset_in_flight),
 		T(test_hostile), T(test_generic),
 	};
 

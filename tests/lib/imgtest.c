@@ -14,7 +14,7 @@
 /* last: it needs the four above */
 #include <cmocka.h>
 
-static char dir[64];
+static char dir[128];
 static pid_t dir_owner;
 
 uint64_t rng_next(struct rng *r)
@@ -40,7 +40,9 @@ static void remove_dir(void)
 const char *it_dir(void)
 {
 	if (!dir[0]) {
-		snprintf(dir, sizeof(dir), "/tmp/hvrun-img-XXXXXX");
+		const char *tmp = getenv("TMPDIR");
+
+		snprintf(dir, sizeof(dir), "%.80s/hvrun-img-XXXXXX", tmp && *tmp ? tmp : "/tmp");
 		HV_BUG_ON(!mkdtemp(dir));
 		dir_owner = getpid();
 		atexit(remove_dir);
@@ -50,7 +52,7 @@ const char *it_dir(void)
 
 const char *it_path(const char *name)
 {
-	static char buf[256][128];
+	static char buf[256][256];
 	static unsigned next;
 	char *p = buf[next++ % 256];
 

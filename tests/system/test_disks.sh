@@ -81,7 +81,8 @@ done
 # A full host disk: the guest waits, sees no error, and goes on when there is space.
 mkdir "$tmp/small"
 if mount -t tmpfs -o size=24m hvrun-test "$tmp/small" 2>/dev/null; then
-	for fmt in raw qcow2; do
+	for row in ${FULL:-virtio:raw virtio:qcow2 ahci:raw scsi:qcow2 nvme:vhdx ide:vdi}; do
+		c=${row%:*} fmt=${row#*:} dev=/dev/$(node ${row%:*})
 		rm -f "$tmp/small"/*
 		mount -o remount,size=24m "$tmp/small"
 		qemu-img create -q -f $fmt "$tmp/small/d.img" 96M
@@ -89,7 +90,7 @@ if mount -t tmpfs -o size=24m hvrun-test "$tmp/small" 2>/dev/null; then
 		truncate -s 96M "$tmp/raw.img"
 		mkfs.ext4 -q -F -E nodiscard "$tmp/raw.img"
 		[ $fmt = raw ] && cp --sparse=always "$tmp/raw.img" "$tmp/small/d.img" ||
-			qemu-img convert -q -O qcow2 "$tmp/raw.img" "$tmp/small/d.img"
+			qemu-img convert -q -O $fmt "$tmp/raw.img" "$tmp/small/d.img"
 		(
 			n=0
 			until grep -q "guest is paused" "$tmp/out" 2>/dev/null || [ $n -gt 100 ]; do
@@ -100,17 +101,17 @@ if mount -t tmpfs -o size=24m hvrun-test "$tmp/small" 2>/dev/null; then
 			mount -o remount,size=200m "$tmp/small"
 		) &
 		rm -f "$tmp/out"
-		guest "host disk full ($fmt): the guest goes on" "--disk $tmp/small/d.img" \
-			"mount -t ext4 /dev/vda /mnt && dd if=/dev/urandom of=/mnt/a bs=1M count=40 \
+		guest "host disk full ($c, $fmt): the guest goes on" "--disk $tmp/small/d.img,if=$c" \
+			"mount -t ext4 $dev /mnt && dd if=/dev/urandom of=/mnt/a bs=1M count=40 \
 2>/dev/null && sync && sha256sum /mnt/a >/tmp/s && echo 3 >/proc/sys/vm/drop_caches && \
 sha256sum -c /tmp/s && umount /mnt"
 		grep -q "no space is left" "$tmp/out" && grep -q "goes on$" "$tmp/out" &&
-			ok "host disk full ($fmt): it was told" ||
-			not_ok "host disk full ($fmt): it was told" "$(tail -n 3 "$tmp/out")"
+			ok "host disk full ($c, $fmt): it was told" ||
+			not_ok "host disk full ($c, $fmt): it was told" "$(tail -n 3 "$tmp/out")"
 		wait
-		qemu-img convert -q -O raw "$tmp/small/d.img" "$tmp/raw.img"
-		e2fsck -fn "$tmp/raw.img" >"$tmp/fsck" 2>&1 && ok "host disk full ($fmt): fsck" ||
-			not_ok "host disk full ($fmt): fsck" "$(tail -n 3 "$tmp/fsck")"
+		qemu-img convert -q -f $fmt -O raw "$tmp/small/d.img" "$tmp/raw.img"
+		e2fsck -fn "$tmp/raw.img" >"$tmp/fsck" 2>&1 && ok "host disk full ($c, $fmt): fsck" ||
+			not_ok "host disk full ($c, $fmt): fsck" "$(tail -n 3 "$tmp/fsck")"
 	done
 	umount "$tmp/small"
 else
