@@ -12,6 +12,7 @@
  * sibling call.
  */
 #include "intops.h"
+#include "jit.h"
 #include "verify.h"
 
 #define BUDGET 20000
@@ -225,6 +226,8 @@ static bool run_once(struct soft *s, enum vcpu_exit *why)
 		*why = EXIT_HLT;
 		return false;
 	}
+	if (unlikely(s->jit_bad))
+		soft_jit_review(s);
 	if (unlikely(s->intr_shadow || s->mode & (MODE_TF | MODE_CODE_BP)))
 		run_step(s);
 	else

@@ -209,6 +209,7 @@ static void make_stubs(struct soft_jit *j)
 	j->fpu_load = jit_make_load(&e);
 	j->fpu_store = jit_make_store(&e);
 	j->loop_try = jit_make_try(&e);
+	jit_make_slot_stubs(&e, j);
 	j->exit = e.p;
 	make_exit(&e, j, &bare);
 	j->callout = e.p;
@@ -335,6 +336,7 @@ void soft_jit_flush(struct soft *s)
 	s->jit->emptied += s->jit->used > s->jit->stubs;
 	s->jit->used = s->jit->stubs;
 	memset(s->jit_tab, 0, sizeof(s->jit_tab));
+	s->jit_bad = 0;
 	soft_jit_unmap(s, false);
 }
 
@@ -359,9 +361,11 @@ static void say_stats(const struct soft *s)
 	const struct soft_jit *j = s->jit;
 
 	log_info("CPU %u: translated %llu blocks, %llu instructions natively, %llu by handler; "
-		 "code cache %zu of %zu KiB, emptied %u times", s->vcpu->index,
+		 "code cache %zu of %zu KiB, emptied %u times; "
+		 "%llu slot misses, %u places without slot", s->vcpu->index,
 		 (unsigned long long)j->blocks, (unsigned long long)j->native,
-		 (unsigned long long)j->called, j->used >> 10, j->size >> 10, j->emptied);
+		 (unsigned long long)j->called, j->used >> 10, j->size >> 10, j->emptied,
+		 (unsigned long long)s->jit_misses, j->plain);
 }
 
 void soft_jit_free(struct soft *s)

@@ -50,6 +50,14 @@ struct jit_window {
 	uint8_t gpr;
 };
 
+/* An access that is checked against a slot (jit_slot.c). */
+struct jit_place {
+	struct block *b;
+	uint16_t uop;
+	int32_t left;		/* misses until it is looked at */
+	uint32_t off, last;	/* of the slot; of the access's last byte */
+};
+
 struct jit_block {
 	uint8_t *poll;		/* entries (writable addresses): request check, then ... */
 	uint8_t *check;		/* ... generation check, then ... */
@@ -96,6 +104,10 @@ struct soft_jit {
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */
 	uint8_t *fpu_load, *fpu_store, *loop_try;
 	uint8_t *missed, *missed_call, *tail;
+	uint8_t *slot_miss[2][2];	/* [CPL 3][write] */
+	unsigned slot_next[2];
+	uint64_t reviewed, misses_then;
+	unsigned plain;			/* places gone back to the TLB */
 	ptrdiff_t past_poll;	/* from a block's poll to its check */
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
@@ -155,6 +167,13 @@ void jit_emit_reload_gprs(struct emit *e);
 
 /* jit_loop.c */
 uint8_t *jit_make_try(struct emit *e);
+
+/* jit_slot.c */
+void jit_make_slot_stubs(struct emit *e, struct soft_jit *j);
+void soft_jit_review(struct soft *s);		/* s->jit_bad is set; between blocks */
+
+/* jit_flow.c: translate @b once more, and lead the old translation there. */
+void soft_jit_again(struct soft *s, struct block *b);
 
 /* jit_block.c */
 bool soft_jit_translate(struct soft *s, struct block *b);

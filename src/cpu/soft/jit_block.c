@@ -395,6 +395,8 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 		jit_emit_one(t, p, i);
 	jit_emit_loop(t, p, n);
 	jit_emit_late(t);
+	for (unsigned i = 0; i < t->nmisses; i++)
+		jit_emit_miss(t, &t->misses[i]);
 	for (unsigned i = 0; i < t->nslow; i++)
 		emit_slow(t, &t->slow[i]);
 	for (unsigned i = 0; i < t->nreload; i++)
@@ -428,7 +430,7 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	t.word = b->mode & MODE_CS64 ? EM_W : 0;
 	t.in_rax = t.in_efl = false;
 	t.nslow = t.nreload = 0;
-	t.nlate = t.at = 0;
+	t.nlate = t.at = t.nmisses = t.npicks = 0;
 	t.quick = t.win.open = false;
 	t.plan = plan;
 	t.nplan = n;

@@ -218,13 +218,11 @@ void soft_jit_arrived(struct soft *s, enum jit_exit how, const struct block *b)
 #define CROSSES 64u		/* will fail again and again; other reasons may pass */
 #define TOO_MANY 4096u
 
-/* Translate without windows, and lead the old translation there. */
-static void narrow(struct soft *s, struct block *b)
+void soft_jit_again(struct soft *s, struct block *b)
 {
 	struct jit_block *old = b->jit, *t;
 	uint8_t *from[3] = { old->poll, old->check, old->body }, *to[3];
 
-	b->narrow = true;
 	if (!soft_jit_translate(s, b))
 		return;
 	t = b->jit;
@@ -253,7 +251,8 @@ const struct uop *soft_jit_go_window(struct soft *s, const struct jit_window *w)
 	if (b->jit->misses >= TOO_MANY && !b->narrow) {
 		uint64_t at = rip + u->off;
 
-		narrow(s, b);
+		b->narrow = true;
+		soft_jit_again(s, b);
 		if (flushes != s->blocks->flushes) {
 			s->rip = at;
 			return NULL;

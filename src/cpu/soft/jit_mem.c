@@ -165,6 +165,15 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 		return hop_sib(base, H_T1, 0, disp);
 	jit_save_flags(t);
 	more = jit_win_plan(t, gpr, &lo, &hi, &write);
+	if (jit_slot_ok(t)) {
+		em_lea(e, H_T0, hop_mem(base, lo));
+		jit_slot_check(t, &(struct slot_access){ .base = gpr, .index = GPR_ZERO,
+							 .span = (unsigned)(hi - lo),
+							 .write = write });
+		if (more)
+			jit_win_open(t, gpr, lo, hi, write);
+		return hop_sib(base, H_T1, 0, disp);
+	}
 	em_lea(e, H_T1, hop_mem(base, lo));
 	if (hi - lo > 1)
 		em_lea(e, H_T0, hop_mem(base, hi - 1));
@@ -174,6 +183,34 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 	if (more)
 		jit_win_open(t, gpr, lo, hi, write);
 	return hop_sib(base, H_T1, 0, disp);
+}
+
+/* T0 + T1 is the operand. */
+static struct hop both_scratch(struct trans *t, const struct uop *u)
+{
+	if (home(u->reg) >= 0) {
+		t->scratch = NO_REG;
+		return hop_sib(H_T0, H_T1, 0, 0);
+	}
+	em_op(&t->e, EM_W, 0x03, H_T0, hop_reg(H_T1));
+	t->scratch = H_T1;
+	return hop_mem(H_T0, 0);
+}
+
+static struct hop by_slot(struct trans *t, const struct uop *u, unsigned size, bool write,
+			  bool aligned, bool simple)
+{
+	struct slot_access a = { .base = u->base, .index = u->index, .span = size, .write = write,
+				 .by_host = !simple };
+
+	if (aligned)
+		a.align = (uint8_t)__builtin_ctz(size);
+	lea_lin(t, u);
+	jit_slot_check(t, &a);
+	if (!simple)
+		return both_scratch(t, u);
+	t->scratch = H_T0;
+	return hop_sib(ea_home(u->base), H_T1, 0, (int32_t)u->disp);
 }
 
 static struct hop mem_operand(struct trans *t, const struct uop *u, unsigned size, bool write,
@@ -190,6 +227,8 @@ static struct hop mem_operand(struct trans *t, const struct uop *u, unsigned siz
 	if (direct && m.index < 0 && m.base >= 0 && !aligned)
 		return by_gpr(t, u->base, m.disp, size, write);
 	jit_save_flags(t);
+	if (jit_slot_ok(t))
+		return by_slot(t, u, size, write, aligned, direct && m.index < 0 && m.base >= 0);
 	if (direct && size > 1 && !aligned) {
 		em_lea(&t->e, H_T1, m);
 		m.disp += (int32_t)size - 1;

@@ -130,6 +130,8 @@ static void gen_ac(struct trans *t, bool set)
 		   set ? (int32_t)FL_AC : ~(int32_t)FL_AC);
 	em_lea(e, H_T0, hop_mem(H_STATE, STATE(tlbs) + table));
 	em_store(e, hop_mem(H_STATE, STATE(tlb)), H_T0);
+	em_op(e, 0, 0xc6, 0, hop_mem(H_STATE, STATE(slots_ok)));
+	em8(e, !set);
 }
 
 static void gen_direction(struct trans *t, bool set)

@@ -104,6 +104,31 @@ struct mem_use {
 #define MAX_SLOW 70
 #define MAX_LATE 6
 
+/* Out-of-line part of a check against a slot (jit_slot.c). */
+struct miss {
+	uint8_t *from;
+	const uint8_t *back;
+	struct jit_place *place;
+	struct slow *slow;
+	uint8_t align, slot;
+	bool write;
+};
+
+/* Registers of an access, and the slot that those have in this block. */
+struct slot_pick {
+	uint8_t base, index;
+	bool write;
+	uint8_t slot;
+};
+
+/* T0 = address of @span bytes, aligned to 1 << @align. */
+struct slot_access {
+	unsigned base, index, span;
+	uint8_t align;
+	bool write;
+	bool by_host;		/* T0 + T1 is the host's address; else T1 = delta */
+};
+
 struct trans {
 	struct soft *s;
 	struct block *b;
@@ -123,6 +148,10 @@ struct trans {
 	unsigned at, nplan;	/* the current uop, how many there are */
 	struct window win;
 	struct mem_use access[MAX_SLOW];
+	struct miss misses[MAX_SLOW * 4];
+	unsigned nmisses;
+	struct slot_pick picks[12];
+	unsigned npicks;
 	/* jit_loop.c */
 	struct jit_loop *loop;	/* NULL: not one */
 	bool quick;		/* emitting the version without checks */
@@ -183,6 +212,11 @@ struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bo
 /* The same, as wide as the mode's stack. */
 struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
+
+/* jit_slot.c */
+bool jit_slot_ok(const struct trans *t);	/* for the current uop */
+void jit_slot_check(struct trans *t, const struct slot_access *a);
+void jit_emit_miss(struct trans *t, const struct miss *m);
 
 /* jit_win.c */
 bool jit_win_hit(const struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);

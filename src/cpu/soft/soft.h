@@ -100,6 +100,11 @@ struct jit_target {
 	uint64_t tag;
 	const void *code;
 };
+/* jit_slot.c: pages that places of translated code used last. */
+#define SLOTS 192u
+struct soft_slots {
+	uint64_t tag[SLOTS], delta[SLOTS], host[SLOTS];
+};
 #define JT_BITS 13
 #define JIT_CLASSES 16	/* modes that translated code runs in */
 #define TLB_BITS 11
@@ -196,6 +201,7 @@ struct soft {
 	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
 	bool mx_native;		/* mx_live, and all exceptions are masked */
 	bool jit_cut;		/* a handler called by translated code wrote code */
+	bool slots_ok;		/* jit_slot.c: slots may be filled from the table in force */
 	int32_t jit_left;	/* verify.h: blocks that translated code may still begin */
 	struct soft_verify *vfy;	/* NULL: not --engine soft,verify */
 	struct soft_jit *jit;	/* NULL: interpreter only */
@@ -250,6 +256,10 @@ struct soft {
 		bool local;		/* one of them was not global */
 	} jit_exec[TLB_SPACES + 1];	/* users', the kernel's */
 	struct jit_target jit_tab[1 << JT_BITS];
+	struct soft_slots slots[2];	/* CPL 3: [1] */
+	uint64_t slot_none;		/* tag of an empty one */
+	uint64_t jit_misses, jit_bad;	/* struct jit_place to be looked at, or 0 */
+	bool slots_local;		/* a kernel slot is not of a global page */
 
 	/* pending fault, set by soft_fault() */
 	sigjmp_buf fault_jmp;
@@ -312,6 +322,12 @@ void soft_jit_unmap(struct soft *s, bool keep_global);
 void soft_jit_unmap_space(struct soft *s, unsigned space);
 void soft_jit_switch(struct soft *s, unsigned from, unsigned to);	/* address spaces */
 void soft_jit_unmap_page(struct soft *s, uint64_t lin);
+/* ---- jit_slot.c ------------------------------------------------------------ */
+void soft_slots_init(struct soft *s);
+void soft_slots_clear(struct soft *s);
+void soft_slots_switch(struct soft *s);		/* all but those of global pages */
+void soft_slots_drop_page(struct soft *s, uint64_t lin);
+void soft_slots_protect(struct soft *s, const uint8_t *host);	/* a page of the guest's */
 /* s->mode changed. */
 static inline void soft_jit_new_mode(struct soft *s)
 {

@@ -60,6 +60,9 @@ void soft_tlb_select(struct soft *s)
 		s->tlb = empty_tlb;
 	else
 		s->tlb = s->tlbs[soft_tlb_table(s)];
+	s->slots_ok = s->tlb != s->tlbs[TLB_KERN_AC] || !(s->cr4 & CR4_SMAP);
+	if (unlikely(s->tlb == empty_tlb))
+		soft_slots_clear(s);
 }
 
 /* ---- other threads -------------------------------------------------------- */
@@ -190,6 +193,7 @@ void soft_mmu_vm_init(struct vm *vm)
 
 static void drop_write_tags(struct soft *s, const uint8_t *host)
 {
+	soft_slots_protect(s, host);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
 		for (unsigned w = 0; w < TLB_SIZE / 64; w++)
 			for (uint64_t b = s->tlb_used[t][w]; b; b &= b - 1) {

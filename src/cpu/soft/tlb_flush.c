@@ -52,6 +52,10 @@ static unsigned current_pcid(const struct soft *s)
 void soft_tlb_flush(struct soft *s, bool keep_global)
 {
 	soft_jit_unmap(s, keep_global);
+	if (keep_global)
+		soft_slots_switch(s);
+	else
+		soft_slots_clear(s);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
 		clear_table(s, t, keep_global);
 	if (keep_global)
@@ -66,6 +70,7 @@ void soft_tlb_flush(struct soft *s, bool keep_global)
 
 void soft_tlb_init(struct soft *s)
 {
+	soft_slots_init(s);
 	for (unsigned i = 1; i < TLB_SPACES; i++)
 		s->space_pcid[i] = PCID_NONE;
 	memset(s->tlbs[0], 0xff, sizeof(s->tlbs[0]));	/* TLB_NONE */
@@ -110,6 +115,10 @@ static void flush_page(struct soft *s, unsigned t, uint64_t lin, bool global_onl
 void soft_tlb_flush_page(struct soft *s, uint64_t lin)
 {
 	soft_jit_unmap_page(s, lin);
+	if (s->tlb_gib >> (lin >> 30 & 63) & 1)
+		soft_slots_clear(s);
+	else
+		soft_slots_drop_page(s, lin);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
 		flush_page(s, t, lin, TLB_IS_USER(t) && t != s->space);
 }
@@ -131,6 +140,7 @@ static void flush_space(struct soft *s, unsigned space)
 	clear_table(s, space, true);
 	if (space != s->space)
 		return;
+	soft_slots_switch(s);
 	clear_table(s, TLB_KERN, true);
 	clear_table(s, TLB_KERN_AC, true);
 }
@@ -177,6 +187,7 @@ void soft_tlb_load_pcid(struct soft *s, unsigned pcid, bool keep)
 	unsigned space = find(s, pcid), old = s->space;
 
 	if (space != old) {
+		soft_slots_switch(s);
 		clear_table(s, TLB_KERN, true);
 		clear_table(s, TLB_KERN_AC, true);
 		if (space == TLB_SPACES)

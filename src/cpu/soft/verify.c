@@ -237,8 +237,11 @@ bool soft_verify_tag(struct soft *s, struct soft_tlbe *e)
 	return true;
 }
 
-static void drop_tags(struct soft_verify *v)
+static void drop_tags(struct soft *s)
 {
+	struct soft_verify *v = s->vfy;
+
+	soft_slots_clear(s);
 	while (v->ntags)
 		v->tag[--v->ntags]->tag_w = TLB_NONE;
 }
@@ -315,6 +318,7 @@ static void shadow_tlb(struct soft *s, bool all)
 	struct soft_verify *v = s->vfy;
 
 	v->npatches = 0;
+	soft_slots_clear(s);
 	if ((uint8_t *)s->tlb < (uint8_t *)s->tlbs ||
 	    (uint8_t *)s->tlb >= (uint8_t *)s->tlbs + sizeof(s->tlbs))
 		return;		/* the one that never hits */
@@ -332,8 +336,11 @@ static void shadow_tlb(struct soft *s, bool all)
 	}
 }
 
-static void restore_tlb(struct soft_verify *v)
+static void restore_tlb(struct soft *s)
 {
+	struct soft_verify *v = s->vfy;
+
+	soft_slots_clear(s);
 	while (v->npatches) {
 		struct soft_tlbe *e = v->patch[--v->npatches].e;
 
@@ -786,7 +793,7 @@ static void attempt(struct soft *s, unsigned n)
 {
 	struct soft_verify *v = s->vfy;
 
-	drop_tags(v);
+	drop_tags(s);
 	v->npages = 0;
 	v->stopped = v->skip = false;
 	v->ref = guarded(s, REF, run_ref);
@@ -799,7 +806,7 @@ static void attempt(struct soft *s, unsigned n)
 	soft_fpu_sync_in(s);
 	shadow_tlb(s, n > 0);
 	v->native = guarded(s, NATIVE, run_native);
-	restore_tlb(v);
+	restore_tlb(s);
 	save(s, &v->got);
 }
 

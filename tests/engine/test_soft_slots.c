@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Places of translated code that remember the page they used last
+ * (src/cpu/soft/jit_slot.c): each program makes one remember a page, then
+ * takes away what it was allowed to do there.  On every tier, as one answer
+ * must come from all.  Intel SDM vol. 3, 4.6, 4.10.4, 6.14 and 17.2.
+ */
+#include "softsys.h"
+#include <stdlib.h>
+
+static struct svm t;
+
+static const struct tier {
+	const char *jit;
+	bool verify;
+} tiers[] = { { "0", false }, { "1", false }, { "16", false }, { "1", true } };
+
+static int start_tier(void **state)
+{
+	const struct tier *k = *state;
+	struct err e = { 0 };
+
+	setenv("HV_JIT", k->jit, 1);
+	memset(&t, 0, sizeof(t));
+	t.vm = tvm_new(4 << 20);
+	t.vm->soft.verify = k->verify;
+	if (!vm_set_engine(t.vm, &soft_cpu_ops, 1, &e))
+		return -1;
+	t.v = t.vm->cpus[0];
+	sys_start(&t, 64, 0);
+	return 0;
+}
+
+static int stop_tier(void **state)
+{
+	svm_free(&t);
+	return 0;
+}
+
+#define PT 0x60000
+
+/* 0xa00000: 0x50000 and 0x51000, by a page table. */
+static void map_pages(void)
+{
+	sys_put(&t, 0x3000 + 8 * 5, PT | 7, 8);
+	sys_put(&t, PT, 0x50007, 8);
+	sys_put(&t, PT + 8, 0x51007, 8);
+	for (unsigned i = 0; i < 8; i++)
+		sys_put(&t, 0x50000 + i * 4096, i + 1, 8);
+}
+
+/* Another page behind the address: INVLPG; CR3. */
+CODE(remap, "64",
+     "mov $0xa00000, %ebx\n xor %eax, %eax\n mov $40, %ecx\n"
+     "1: movq $0x50007, 0x60000\n invlpg (%rbx)\n call 2f\n call 2f\n"
+     "movq $0x52007, 0x60000\n invlpg (%rbx)\n call 2f\n"
+     "movq $0x53007, 0x60000\n mov %cr3, %rdx\n mov %rdx, %cr3\n call 2f\n"
+     "dec %ecx\n jnz 1b\n hlt\n"
+     "2: add (%rbx), %rax\n mov (%rbx), %rdx\n add (%rbx,%rcx,8), %rdi\n addq $0, (%rbx)\n ret");
+
+static void test_remap(void **state)
+{
+	map_pages();
+	LOAD(&t, remap);
+	assert_int_equal(svm_run(&t), EXIT_HLT);
+	assert_int_equal(t.st.gpr[R_RAX], 40 * (1 + 1 + 3 + 4));
+}
+
+/* The page becomes read-only. */
+CODE(readonly, "64",
+     "mov $0xa00000, %ebx\n mov $40, %ecx\n jmp 1f\n"
+     "3: movq $0x50005, 0x60000\n invlpg (%rbx)\n mov $1, %ecx\n"
+     "1: mov (%rbx), %rax\n mov %rcx, 8(%rbx)\n add $1, %rdx\n dec %ecx\n jnz 1b\n jmp 3b");
+
+static void test_readonly(void **state)
+{
+	struct frame f;
+
+	map_pages();
+	t.st.cr0 |= CR0_WP;
+	LOAD(&t, readonly);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, EXC_PF);
+	assert_int_equal(f.err, 3);
+	assert_int_equal(t.st.cr2, 0xa00008);
+	assert_int_equal(t.st.gpr[R_RDX], 40);
+	assert_int_equal(sys_get(&t, 0x50008, 8), 1);
+}
+
+/* A user page, with STAC and without. */
+CODE(smap, "64",
+     "mov $0xa00000, %ebx\n mov $40, %ecx\n stac\n jmp 1f\n"
+     "3: clac\n mov $1, %ecx\n"
+     "1: add (%rbx), %rax\n mov (%rbx,%rsi), %rdi\n dec %ecx\n jnz 1b\n jmp 3b");
+
+static void test_smap(void **state)
+{
+	struct frame f;
+
+	map_pages();
+	for (unsigned i = 0; i < 5; i++)	/* the rest is the supervisor's */
+		sys_put(&t, 0x3000 + 8 * i, i << 21 | 0x83, 8);
+	t.st.cr4 |= CR4_SMAP;
+	LOAD(&t, smap);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, EXC_PF);
+	assert_int_equal(f.err, 1);
+	assert_int_equal(t.st.cr2, 0xa00000);
+	assert_int_equal(t.st.gpr[R_RAX], 40);
+}
+
+/* A data breakpoint is armed. */
+CODE(watch, "64",
+     "mov $0xa00000, %ebx\n mov $40, %ecx\n jmp 1f\n"
+     "3: mov %rbx, %dr0\n mov $0xf0002, %edx\n mov %rdx, %dr7\n mov $1, %ecx\n"
+     "1: add (%rbx), %rax\n dec %ecx\n jnz 1b\n jmp 3b");
+
+static void test_watch(void **state)
+{
+	struct frame f;
+
+	map_pages();
+	LOAD(&t, watch);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, EXC_DB);
+	assert_int_equal(t.st.gpr[R_RAX], 41);
+	assert_int_equal(t.st.dr[6] & 15, 1);
+}
+
+/* Then over the end of the page: the next one is another. */
+CODE(over, "64",
+     "mov $0xa00ff0, %ebx\n mov $12, %ecx\n"
+     "1: mov (%rbx), %rax\n mov %rcx, %rsi\n neg %rsi\n mov %rsi, (%rbx)\n mov (%rbx), %rdx\n"
+     "cmp %rdx, %rsi\n jne 2f\n"
+     "inc %rbx\n dec %ecx\n jnz 1b\n hlt\n 2: ud2");
+
+static void test_over(void **state)
+{
+	map_pages();
+	sys_put(&t, PT + 8, 0x57007, 8);
+	sys_put(&t, 0x57000, 0x08000000, 8);
+	LOAD(&t, over);
+	assert_int_equal(sys_run(&t).vec, -1);
+	assert_int_equal(sys_get(&t, 0x50fff, 1), 0xff);
+	assert_int_equal(sys_get(&t, 0x57000, 4), 0x08ffffff);
+	assert_int_equal(sys_get(&t, 0x51000, 8), 2);
+}
+
+/* Then not aligned, in a form that wants it. */
+CODE(align, "64",
+     "mov $0xa00100, %ebx\n mov $40, %ecx\n jmp 1f\n"
+     "3: lea 8(%rbx), %rbx\n mov $1, %ecx\n"
+     "1: paddd (%rbx), %xmm0\n paddd (%rbx,%rsi), %xmm1\n inc %rax\n dec %ecx\n jnz 1b\n jmp 3b");
+
+static void test_align(void **state)
+{
+	struct frame f;
+
+	map_pages();
+	LOAD(&t, align);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, EXC_GP);
+	assert_int_equal(t.st.gpr[R_RAX], 40);
+}
+
+/* Then not canonical. */
+CODE(hole, "64",
+     "mov $0xa00100, %ebx\n mov $40, %ecx\n jmp 1f\n"
+     "3: btc $62, %rbx\n mov $1, %ecx\n"
+     "1: mov (%rbx), %rdx\n inc %rax\n dec %ecx\n jnz 1b\n jmp 3b");
+
+static void test_hole(void **state)
+{
+	struct frame f;
+
+	map_pages();
+	LOAD(&t, hole);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, EXC_GP);
+	assert_int_equal(t.st.gpr[R_RAX], 40);
+}
+
+/* Then at CPL 3, by the same code: a page that the supervisor alone may use. */
+CODE(user, "64",
+     "mov $0xa00000, %ebx\n mov $0x20000, %r8d\n mov $40, %ecx\n call 1f\n"
+     "pushq $0x2b\n pushq $0x30000\n pushf\n pushq $0x33\n lea 4f(%rip), %rdx\n push %rdx\n iretq\n"
+     "4: mov $40, %ecx\n mov %r8, %rbx\n call 1f\n mov $0xa00000, %ebx\n mov $1, %ecx\n call 1f\n"
+     "1: add (%rbx), %rax\n dec %ecx\n jnz 1b\n ret");
+
+static void test_user(void **state)
+{
+	struct frame f;
+
+	map_pages();
+	sys_put(&t, PT, 0x50003, 8);
+	sys_put(&t, SVM_DATA, 0x100, 8);
+	LOAD(&t, user);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, EXC_PF);
+	assert_int_equal(f.err, 5);
+	assert_int_equal(t.st.cr2, 0xa00000);
+	assert_int_equal(t.st.gpr[R_RAX], 40 + 40 * 0x100);
+}
+
+#define T(f, k) { #f, f, start_tier, stop_tier, (void *)&tiers[k] }
+#define TIERS(f) T(f, 0), T(f, 1), T(f, 2), T(f, 3)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TIERS(test_remap), TIERS(test_readonly), TIERS(test_smap), TIERS(test_watch),
+		TIERS(test_over), TIERS(test_align), TIERS(test_hole), TIERS(test_user),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
