@@ -13,14 +13,19 @@ static struct svm t;
 static const struct tier {
 	const char *jit;
 	bool verify;
-} tiers[] = { { "0", false }, { "1", false }, { "16", false }, { "1", true } };
+} tiers[] = {
+	{ "0", false }, { "1", false }, { "16", false }, { "1", true }, { NULL, false },
+};
 
 static int start_tier(void **state)
 {
 	const struct tier *k = *state;
 	struct err e = { 0 };
 
-	setenv("HV_JIT", k->jit, 1);
+	if (k->jit)
+		setenv("HV_JIT", k->jit, 1);
+	else
+		unsetenv("HV_JIT");	/* slots for hot blocks only */
 	memset(&t, 0, sizeof(t));
 	t.vm = tvm_new(4 << 20);
 	t.vm->soft.verify = k->verify;
@@ -84,6 +89,30 @@ static void test_readonly(void **state)
 	assert_int_equal(f.err, 3);
 	assert_int_equal(t.st.cr2, 0xa00008);
 	assert_int_equal(t.st.gpr[R_RDX], 40);
+	assert_int_equal(sys_get(&t, 0x50008, 8), 1);
+}
+
+/* The same after so many times that the block is hot, and through several places. */
+CODE(hot, "64",
+     "mov $0xa00000, %ebx\n mov $1000000, %ecx\n xor %esi, %esi\n jmp 1f\n"
+     "3: movq $0x50005, 0x60000\n invlpg (%rbx)\n mov $1, %ecx\n"
+     "1: call 2f\n add $1, %rdx\n dec %ecx\n jnz 1b\n jmp 3b\n"
+     "2: mov (%rbx), %rax\n add (%rbx,%rsi,8), %rdi\n mov %rcx, 8(%rbx)\n"
+     "test $1, %cl\n jz 4f\n mov %rcx, 8(%rbx,%rsi)\n 4: ret");
+
+static void test_hot(void **state)
+{
+	struct frame f;
+
+	map_pages();
+	t.st.cr0 |= CR0_WP;
+	LOAD(&t, hot);
+	f = sys_run(&t);
+	assert_int_equal(f.vec, EXC_PF);
+	assert_int_equal(f.err, 3);
+	assert_int_equal(t.st.cr2, 0xa00008);
+	assert_int_equal(t.st.gpr[R_RDX], 1000000);
+	assert_int_equal(t.st.gpr[R_RDI], 1000001);
 	assert_int_equal(sys_get(&t, 0x50008, 8), 1);
 }
 
@@ -183,8 +212,10 @@ static void test_hole(void **state)
 /* Then at CPL 3, by the same code: a page that the supervisor alone may use. */
 CODE(user, "64",
      "mov $0xa00000, %ebx\n mov $0x20000, %r8d\n mov $40, %ecx\n call 1f\n"
-     "pushq $0x2b\n pushq $0x30000\n pushf\n pushq $0x33\n lea 4f(%rip), %rdx\n push %rdx\n iretq\n"
-     "4: mov $40, %ecx\n mov %r8, %rbx\n call 1f\n mov $0xa00000, %ebx\n mov $1, %ecx\n call 1f\n"
+     "pushq $0x2b\n pushq $0x30000\n pushf\n pushq $0x33\n lea 4f(%rip), %rdx\n"
+     "push %rdx\n iretq\n"
+     "4: mov $40, %ecx\n mov %r8, %rbx\n call 1f\n mov $0xa00000, %ebx\n mov $1, %ecx\n"
+     "call 1f\n"
      "1: add (%rbx), %rax\n dec %ecx\n jnz 1b\n ret");
 
 static void test_user(void **state)
@@ -208,7 +239,7 @@ static void test_user(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TIERS(test_remap), TIERS(test_readonly), TIERS(test_smap), TIERS(test_watch),
+		T(test_hot, 0), T(test_hot, 2), T(test_hot, 4), TIERS(test_remap), TIERS(test_readonly), TIERS(test_smap), TIERS(test_watch),
 		TIERS(test_over), TIERS(test_align), TIERS(test_hole), TIERS(test_user),
 	};
 

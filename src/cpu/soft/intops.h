@@ -294,7 +294,10 @@ struct block {
 	uint16_t bytes, n, nuops;	/* length; instructions; uops without the link */
 	bool cut;			/* a uop was replaced to leave the block early */
 	bool narrow;			/* jit_win.c: no windows */
-	uint64_t plain[2];		/* jit_slot.c: bit of a uop: no slots */
+	/* jit_slot.c: with slots; but for these uops; when it was sampled, how often since */
+	bool hot;
+	uint8_t samples;
+	uint64_t plain[2], sampled;
 	bool transient;			/* entered through soft_goto_slow() and the run loop only */
 	const uint8_t *host;		/* of the first byte */
 	struct gm_block *gmb;

@@ -235,6 +235,7 @@ static uint64_t exit_rip(struct soft *s, enum jit_exit how)
 	case JX_GOTO:
 		return s->jit_arg;
 	case JX_BLOCK:
+	case JX_HOT:
 		return block_rip(s, arg);
 	case JX_LINK:
 		rip = block_rip(s, l->from) + (uint64_t)(int64_t)l->delta;
@@ -250,7 +251,10 @@ enum jit_exit soft_jit_run(struct soft *s, struct block *b)
 
 	s->jit_page = s->gpr[GPR_RIP] - (b->off & 4095);
 	soft_jit_flags_in(s);
-	how = (enum jit_exit)s->jit->enter(s, b->jit_entry);
+	while ((how = (enum jit_exit)s->jit->enter(s, b->jit_entry)) == JX_HOT) {
+		b = (struct block *)(uintptr_t)s->jit_arg;
+		soft_jit_resample(s);
+	}
 	if (how == JX_WINDOW) {
 		s->jit_arg = (uintptr_t)((const struct jit_window *)(uintptr_t)s->jit_arg)->u;
 		how = JX_UOP;
@@ -262,10 +266,27 @@ enum jit_exit soft_jit_run(struct soft *s, struct block *b)
 	return how;
 }
 
+static const struct uop *go_hot(struct soft *s, struct block *b)
+{
+	unsigned flushes = s->blocks->flushes;
+
+	s->gpr[GPR_RIP] = block_rip(s, b);
+	soft_jit_sampled(s, b);
+	if (flushes == s->blocks->flushes)
+		return soft_goto_uop(s, &b);
+	s->rip = s->gpr[GPR_RIP];
+	return NULL;
+}
+
 static HN(h_jit)
 {
 	struct block *b = s->cur;
 	uint64_t how;
+
+	if (unlikely(s->jit_bad)) {
+		s->rip = s->gpr[GPR_RIP];
+		return NULL;		/* the run loop looks at it */
+	}
 
 	/* 32-bit code: only in a flat segment, which the block's key does not tell. */
 	if (!(b->mode & MODE_CS64) && (s->seg[SEG_CS].base || s->seg[SEG_CS].limit != 0xffffffff))
@@ -285,6 +306,8 @@ static HN(h_jit)
 		b = (struct block *)(uintptr_t)s->jit_arg;
 		s->gpr[GPR_RIP] = block_rip(s, b);
 		return soft_goto_uop(s, &b);
+	case JX_HOT:
+		return go_hot(s, (struct block *)(uintptr_t)s->jit_arg);
 	case JX_WINDOW:
 		return soft_jit_go_window(s, (const struct jit_window *)(uintptr_t)s->jit_arg);
 	case JX_LINK:
@@ -362,10 +385,10 @@ static void say_stats(const struct soft *s)
 
 	log_info("CPU %u: translated %llu blocks, %llu instructions natively, %llu by handler; "
 		 "code cache %zu of %zu KiB, emptied %u times; "
-		 "%llu slot misses, %u places without slot", s->vcpu->index,
+		 "%llu slot misses, %u blocks hot, %u places without slot", s->vcpu->index,
 		 (unsigned long long)j->blocks, (unsigned long long)j->native,
 		 (unsigned long long)j->called, j->used >> 10, j->size >> 10, j->emptied,
-		 (unsigned long long)s->jit_misses, j->plain);
+		 (unsigned long long)s->jit_misses, j->hot, j->plain);
 }
 
 void soft_jit_free(struct soft *s)
@@ -418,6 +441,7 @@ bool soft_jit_init(struct soft *s)
 		plant(s->jit);
 	soft_jit_rows_init();
 	make_stubs(s->jit);
+	soft_jit_resample(s);
 	soft_jit_map_open(s->jit, s->vcpu->index);
 	soft_jit_unmap(s, false);
 	return true;

@@ -20,6 +20,7 @@ enum jit_exit {
 	JX_BLOCK,	/* jit_arg = block to be looked up again */
 	JX_LINK,	/* jit_arg = struct jit_link */
 	JX_UOP,		/* jit_arg = uop of s->cur for the interpreter */
+	JX_HOT,		/* jit_arg = block that was sampled */
 	JX_WINDOW,	/* jit_arg = struct jit_window of s->cur that failed */
 };
 
@@ -55,6 +56,7 @@ struct jit_place {
 	struct block *b;
 	uint16_t uop;
 	int32_t left;		/* misses until it is looked at */
+	uint64_t since;		/* host's TSC when it was */
 	uint32_t off, last;	/* of the slot; of the access's last byte */
 };
 
@@ -107,7 +109,7 @@ struct soft_jit {
 	uint8_t *slot_miss[2][2];	/* [CPL 3][write] */
 	unsigned slot_next[2];
 	uint64_t reviewed, misses_then;
-	unsigned plain;			/* places gone back to the TLB */
+	unsigned hot, plain;	/* blocks with slots; places gone back to the TLB */
 	ptrdiff_t past_poll;	/* from a block's poll to its check */
 	uint64_t blocks, native, called;	/* statistics */
 	unsigned emptied;
@@ -170,6 +172,9 @@ uint8_t *jit_make_try(struct emit *e);
 
 /* jit_slot.c */
 void jit_make_slot_stubs(struct emit *e, struct soft_jit *j);
+/* After JX_HOT. */
+void soft_jit_sampled(struct soft *s, struct block *b);
+void soft_jit_resample(struct soft *s);
 void soft_jit_review(struct soft *s);		/* s->jit_bad is set; between blocks */
 
 /* jit_flow.c: translate @b once more, and lead the old translation there. */

@@ -385,9 +385,10 @@ void jit_emit_one(struct trans *t, const struct plan *p, unsigned i)
 
 static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 {
-	uint8_t *stale[5] = { NULL };
+	uint8_t *stale[5] = { NULL }, *hot;
 
 	emit_head(t, stale);
+	hot = jit_emit_sample(t);
 	if (p[0].kind != JK_CALLOUT)
 		jit_need_live(t, p[0].need | p[0].after, t->b->u);
 	jit_plan_loop(t, p, n);
@@ -404,6 +405,10 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 	for (unsigned i = 0; i < ARRAY_SIZE(stale) && stale[i]; i++)
 		em_fix(stale[i], t->e.p);
 	jit_exit(t, JX_BLOCK, t->b);
+	if (hot) {
+		em_fix(hot, t->e.p);
+		jit_exit(t, JX_HOT, t->b);
+	}
 	return t->e.p < t->e.end;
 }
 

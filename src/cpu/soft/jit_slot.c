@@ -16,6 +16,9 @@
  * between STAC and CLAC.  An empty slot has the tag of a page, drawn at
  * random, that is not canonical.
  *
+ * It pays where a few places are used over and over, not for long ways through
+ * a kernel: blocks start with the TLB's check, are sampled, and those that are
+ * executed very often within a short time are translated once more with slots.
  * Where misses are a noticeable part of the time, places with many of them
  * are translated once more with the TLB's check (soft_jit_review()).
  */
@@ -26,13 +29,22 @@
 #define READ_FIRST 2u
 #define WRITE_FIRST 128u
 #define PATIENCE 64
+#define RARE_CYCLES 4000u	/* between misses of one place, */
 #define MISS_CYCLES 48		/* of the host's TSC, about */
 
 /* ---- dropping ------------------------------------------------------------------ */
+static void drop(struct soft *s, unsigned user, unsigned word, uint64_t bits)
+{
+	struct soft_slots *p = &s->slots[user];
+
+	for (p->used[word] &= ~bits; bits; bits &= bits - 1)
+		p->tag[word * 64 + (unsigned)__builtin_ctzll(bits)] = s->slot_none;
+}
+
 static void clear(struct soft *s, unsigned user)
 {
-	for (unsigned i = 0; i < SLOTS; i++)
-		s->slots[user].tag[i] = s->slot_none;
+	for (unsigned w = 0; w < SLOTS / 64; w++)
+		drop(s, user, w, s->slots[user].used[w]);
 }
 
 void soft_slots_init(struct soft *s)
@@ -40,6 +52,8 @@ void soft_slots_init(struct soft *s)
 	uint64_t r = (__rdtsc() ^ (uintptr_t)s) * 0x9e3779b97f4a7c15ull;
 
 	s->slot_none = (1ull << 62 | r >> 2) & ~0xfffull;	/* bits 63 and 62 differ */
+	memset(s->slots[0].used, 0xff, sizeof(s->slots[0].used));
+	memset(s->slots[1].used, 0xff, sizeof(s->slots[1].used));
 	soft_slots_clear(s);
 }
 
@@ -58,28 +72,33 @@ void soft_slots_switch(struct soft *s)
 	s->slots_local = false;
 }
 
+static void drop_if(struct soft *s, const uint64_t *field, unsigned user, uint64_t v)
+{
+	for (unsigned w = 0; w < SLOTS / 64; w++)
+		for (uint64_t b = s->slots[user].used[w]; b; b &= b - 1) {
+			unsigned i = (unsigned)__builtin_ctzll(b);
+
+			if (field[w * 64 + i] == v)
+				drop(s, user, w, 1ull << i);
+		}
+}
+
 void soft_slots_drop_page(struct soft *s, uint64_t lin)
 {
-	for (unsigned i = 0; i < SLOTS; i++) {
-		if (s->slots[0].tag[i] == (lin & ~0xfffull))
-			s->slots[0].tag[i] = s->slot_none;
-		if (s->slots[1].tag[i] == (lin & ~0xfffull))
-			s->slots[1].tag[i] = s->slot_none;
-	}
+	for (unsigned m = 0; m < 2; m++)
+		drop_if(s, s->slots[m].tag, m, lin & ~0xfffull);
 }
 
 void soft_slots_protect(struct soft *s, const uint8_t *host)
 {
 	for (unsigned m = 0; m < 2; m++)
-		for (unsigned i = 0; i < SLOTS; i++)
-			if (s->slots[m].host[i] == (uintptr_t)host)
-				s->slots[m].tag[i] = s->slot_none;
+		drop_if(s, s->slots[m].host, m, (uintptr_t)host);
 }
 
 /* ---- emission ---------------------------------------------------------------------- */
 bool jit_slot_ok(const struct trans *t)
 {
-	return t->word && !(t->b->plain[t->at / 64] >> (t->at & 63) & 1);
+	return t->word && (t->b->hot || t->s->jit->check) && !(t->b->plain[t->at / 64] >> (t->at & 63) & 1);
 }
 
 static unsigned pick(struct trans *t, unsigned base, unsigned index, bool write)
@@ -211,6 +230,11 @@ static void take_over(struct emit *e, unsigned user)
 	em_store(e, slot_at(user, offsetof(struct soft_slots, delta)), H_T1);
 	em_op(e, EM_W, 0x03, RCX, hop_reg(H_T1));
 	em_store(e, slot_at(user, offsetof(struct soft_slots, host)), RCX);
+	em_op(e, 0, 0xc1, 5, hop_reg(RBX));
+	em8(e, 3);
+	em_op(e, EM_W, OPF(0xab), RBX,				/* bts */
+	      hop_mem(H_STATE, STATE(slots) + (int32_t)(user * sizeof(struct soft_slots) +
+							offsetof(struct soft_slots, used))));
 	if (user)
 		return;
 	em_lea(e, RCX, hop_mem(H_STATE, STATE(tlbs)));
@@ -272,17 +296,61 @@ void jit_make_slot_stubs(struct emit *e, struct soft_jit *j)
 			j->slot_miss[user][write] = make_stub(e, user, write);
 }
 
+/* ---- hot blocks --------------------------------------------------------------------- */
+#define SAMPLE 8192
+#define SAMPLES 3u
+#define HOT_CYCLES 150u		/* of the host's TSC, between executions of a hot block */
+
+uint8_t *jit_emit_sample(struct trans *t)
+{
+	const struct plan *p = t->plan;
+	bool memory = false;
+
+	for (unsigned i = 0; i < t->nplan; i++)
+		memory |= p[i].faults && p[i].kind != JK_CALLOUT && p[i].kind != JK_JMP;
+	if (!memory || !t->word || t->b->hot || t->s->jit->check)
+		return NULL;
+	em_alu_imm(&t->e, 0, 5, hop_mem(H_STATE, STATE(jit_count) +
+					(int32_t)(4 * (t->s->jit->blocks % SAMPLERS))), 1);
+	return em_jcc(&t->e, 8);
+}
+
+void soft_jit_resample(struct soft *s)
+{
+	for (unsigned i = 0; i < SAMPLERS; i++)
+		if (s->jit_count[i] <= 0)
+			s->jit_count[i] = SAMPLE;
+}
+
+void soft_jit_sampled(struct soft *s, struct block *b)
+{
+	uint64_t now = __rdtsc(), passed = now - b->sampled;
+
+	soft_jit_resample(s);
+	if (++b->samples < SAMPLES)
+		return;
+	b->samples = 0;
+	b->sampled = now;
+	if (b->hot || passed > (uint64_t)SAMPLE * SAMPLES * HOT_CYCLES)
+		return;
+	b->hot = true;
+	s->jit->hot++;
+	soft_jit_again(s, b);
+}
+
 /* ---- review ------------------------------------------------------------------------ */
 void soft_jit_review(struct soft *s)
 {
 	struct jit_place *p = (struct jit_place *)(uintptr_t)s->jit_bad;
 	uint64_t now = __rdtsc(), passed = now - s->jit->reviewed;
-	uint64_t misses = s->jit_misses - s->jit->misses_then;
+	uint64_t misses = s->jit_misses - s->jit->misses_then, place;
 
 	s->jit_bad = 0;
 	s->jit->reviewed = now;
 	s->jit->misses_then = s->jit_misses;
-	if (misses * MISS_CYCLES < passed / 16)
+	place = now - p->since;
+	p->since = now;
+	if (misses * MISS_CYCLES < passed / 32 && place > PATIENCE * RARE_CYCLES)
 		return;
 	p->b->plain[p->uop / 64] |= 1ull << (p->uop & 63);
 	s->jit->plain++;

@@ -216,6 +216,8 @@ void jit_slow_jump(struct trans *t, unsigned cc);
 /* jit_slot.c */
 bool jit_slot_ok(const struct trans *t);	/* for the current uop */
 void jit_slot_check(struct trans *t, const struct slot_access *a);
+/* In the head of a block that may become hot: NULL, or the jump out to JX_HOT. */
+uint8_t *jit_emit_sample(struct trans *t);
 void jit_emit_miss(struct trans *t, const struct miss *m);
 
 /* jit_win.c */

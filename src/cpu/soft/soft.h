@@ -102,8 +102,9 @@ struct jit_target {
 };
 /* jit_slot.c: pages that places of translated code used last. */
 #define SLOTS 192u
+#define SAMPLERS 16u
 struct soft_slots {
-	uint64_t tag[SLOTS], delta[SLOTS], host[SLOTS];
+	uint64_t tag[SLOTS], delta[SLOTS], host[SLOTS], used[SLOTS / 64];
 };
 #define JT_BITS 13
 #define JIT_CLASSES 16	/* modes that translated code runs in */
@@ -259,6 +260,7 @@ struct soft {
 	struct soft_slots slots[2];	/* CPL 3: [1] */
 	uint64_t slot_none;		/* tag of an empty one */
 	uint64_t jit_misses, jit_bad;	/* struct jit_place to be looked at, or 0 */
+	int32_t jit_count[SAMPLERS];	/* executions of blocks until one is sampled */
 	bool slots_local;		/* a kernel slot is not of a global page */
 
 	/* pending fault, set by soft_fault() */
