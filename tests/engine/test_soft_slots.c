@@ -239,7 +239,8 @@ static void test_user(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_hot, 0), T(test_hot, 2), T(test_hot, 4), TIERS(test_remap), TIERS(test_readonly), TIERS(test_smap), TIERS(test_watch),
+		T(test_hot, 0), T(test_hot, 2), T(test_hot, 4), TIERS(test_remap),
+		TIERS(test_readonly), TIERS(test_smap), TIERS(test_watch),
 		TIERS(test_over), TIERS(test_align), TIERS(test_hole), TIERS(test_user),
 	};
 
