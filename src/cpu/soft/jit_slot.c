@@ -98,7 +98,8 @@ void soft_slots_protect(struct soft *s, const uint8_t *host)
 /* ---- emission ---------------------------------------------------------------------- */
 bool jit_slot_ok(const struct trans *t)
 {
-	return t->word && (t->b->hot || t->s->jit->check) && !(t->b->plain[t->at / 64] >> (t->at & 63) & 1);
+	return t->word && (t->b->hot || t->s->jit->check) &&
+	       !(t->b->plain[t->at / 64] >> (t->at & 63) & 1);
 }
 
 static unsigned pick(struct trans *t, unsigned base, unsigned index, bool write)
