@@ -134,6 +134,15 @@ void command_help(FILE *out)
 		fprintf(out, "  hvrun %s %s\n          %s\n", c->name, c->args, c->help);
 }
 
+const char *command_name(unsigned i, const char **args, const char **help)
+{
+	if (i + 1 >= ARRAY_SIZE(commands))
+		return NULL;
+	*args = commands[i].args;
+	*help = commands[i].help;
+	return commands[i].name;
+}
+
 static void man_text(FILE *out, const char *s)
 {
 	for (; *s; s++) {

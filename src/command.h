@@ -20,5 +20,7 @@ int command_main(int argc, char **argv, command_check gl);
 /* For --help, and the COMMANDS section of hvrun(1). */
 void command_help(FILE *out);
 void command_man(FILE *out);
+/* One by one, for completions: NULL past the end.  @args: "NAME [--unset KEY]". */
+const char *command_name(unsigned i, const char **args, const char **help);
 
 #endif

@@ -7,6 +7,7 @@
  * makes up (file names are completed by the shell), and "file:PATH" offers
  * "file:".
  */
+#include "command.h"
 #include "config_int.h"
 #include "img.h"
 
@@ -106,6 +107,42 @@ static void put_short(FILE *out, const char *help, const char *escape)
 	}
 }
 
+/* Command @i; @machine: its first argument is an existing one. */
+static const char *command_at(unsigned i, bool *machine)
+{
+	const char *args, *help, *name = command_name(i, &args, &help);
+
+	*machine = name && !strncmp(args, "NAME", 4) && strcmp(name, "create");
+	return name;
+}
+
+/* Options of command @i alone, words behind "--" in its arguments, each between @before and @after. */
+static unsigned put_own_options(FILE *out, unsigned i, const char *before, const char *after)
+{
+	const char *args, *help;
+	unsigned n = 0;
+
+	if (!command_name(i, &args, &help))
+		return 0;
+	for (; (args = strstr(args, "--")); n++) {
+		size_t len = strspn(args += 2, "abcdefghijklmnopqrstuvwxyz-");
+
+		fprintf(out, "%s%.*s%s", before, (int)len, args, after);
+	}
+	return n;
+}
+
+/* The commands, or only those whose argument is a machine. */
+static void put_commands(FILE *out, bool machines_only, const char *between)
+{
+	const char *name;
+	bool machine;
+
+	for (unsigned i = 0; (name = command_at(i, &machine)); i++)
+		if (machine || !machines_only)
+			fprintf(out, "%s%s", name, between);
+}
+
 /* ---- bash --------------------------------------------------------------- */
 
 static void bash_set(FILE *out, const struct option_set *set)
@@ -129,11 +166,31 @@ static void bash_set(FILE *out, const struct option_set *set)
 	fputs("\" ;;\n\tesac\n}\n\n", out);
 }
 
+/* Where a machine's name stands: the second word, behind such a command. */
+static void put_machine_patterns(FILE *out)
+{
+	const char *name, *between = "";
+	bool machine;
+
+	for (unsigned i = 0; (name = command_at(i, &machine)); i++) {
+		if (!machine)
+			continue;
+		fprintf(out, "%s2.*.%s", between, name);
+		between = "|";
+	}
+}
+
 static void bash(FILE *out)
 {
 	const char *name;
+	bool machine;
 
-	fputs("# bash completion of hvrun(1), made by hvrun --completion bash\n\n", out);
+	fputs("# bash completion of hvrun(1), made by hvrun --completion bash\n\n"
+	      "_hvrun_machines()\n{\n\tlocal f IFS=$'\\n'\n"
+	      "\tfor f in \"${XDG_DATA_HOME:-$HOME/.local/share}\"/hvrun/machines/*.hvm; do\n"
+	      "\t\tf=${f##*/}\n\t\tf=${f%.hvm}\n"
+	      "\t\t[ \"$f\" = '*' ] || [[ $f != \"$1\"* ]] || COMPREPLY+=(\"$f\")\n\tdone\n"
+	      "\tcompopt -o filenames 2>/dev/null\n\treturn 0\n}\n\n", out);
 	bash_set(out, &main_set);
 	bash_set(out, &img_set);
 	fputs("_hvrun()\n{\n"
@@ -147,9 +204,24 @@ static void bash(FILE *out)
 	      "\t\twords=\"", out);
 	for (unsigned i = 0; (name = img_command_name(i)); i++)
 		fprintf(out, "%s ", name);
-	fputs("--help\"\n\telse\n\t\t_hvrun_main \"$prev\" \"$cur\"\n"
-	      "\t\t[ \"$COMP_CWORD\" = 1 ] && [ -z \"$words\" ] && words=img\n\tfi\n"
+	fputs("--help\"\n\telse\n\t\t_hvrun_main \"$prev\" \"$cur\"\n\tfi\n"
 	      "\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+	      "\tcase $COMP_CWORD.$cur.${COMP_WORDS[1]} in\n"
+	      "\t1.-*) ;;\n\t1.*)\n\t\tCOMPREPLY=($(compgen -W \"", out);
+	put_commands(out, false, " ");
+	fputs("img\" -- \"$cur\"))\n\t\t_hvrun_machines \"$cur\"\n"
+	      "\t\tlocal IFS=$'\\n'\n"
+	      "\t\tCOMPREPLY+=($(compgen -f -- \"$cur\")) ;;\n\t2.-*) ;;\n", out);
+	fputs("\t", out);
+	put_machine_patterns(out);
+	fputs(")\n\t\t_hvrun_machines \"$cur\" ;;\n\tesac\n"
+	      "\tcase ${COMP_WORDS[1]}.$cur in\n", out);
+	for (unsigned i = 0; (name = command_at(i, &machine)); i++) {
+		fprintf(out, "\t%s.-*) COMPREPLY+=($(compgen -W \"", name);
+		put_own_options(out, i, "--", " ");
+		fputs("\" -- \"$cur\")) ;;\n", out);
+	}
+	fputs("\tesac\n"
 	      "\t[[ ${COMPREPLY[0]} = *: ]] && compopt -o nospace 2>/dev/null\n"
 	      "\treturn 0\n}\n\n"
 	      "complete -o bashdefault -o default -F _hvrun hvrun\n", out);
@@ -199,6 +271,7 @@ static void zsh_set(FILE *out, const char *name, const struct option_set *set)
 static void zsh(FILE *out)
 {
 	const char *name;
+	bool machine;
 
 	fputs("#compdef hvrun\n# zsh completion of hvrun(1), made by hvrun --completion zsh\n\n"
 	      "_hvrun()\n{\n\tlocal -a opts\n"
@@ -209,8 +282,20 @@ static void zsh(FILE *out)
 		fprintf(out, "%s%s", i ? " " : "", name);
 	fputs(")' '*:file:_files'\n\t\treturn\n\tfi\n", out);
 	zsh_set(out, "opts", &main_set);
-	fputs("\t_arguments -s $opts '*:file:_files'\n"
-	      "\t(( CURRENT == 2 )) && compadd img\n}\n\n_hvrun \"$@\"\n", out);
+	fputs("\tcase $words[2] in\n", out);
+	for (unsigned i = 0; (name = command_at(i, &machine)); i++) {
+		fprintf(out, "\t%s) opts+=(", name);
+		put_own_options(out, i, "--", " ");
+		fputs(") ;;\n", out);
+	}
+	fputs("\tesac\n\t_arguments -s $opts '*:file:_files'\n"
+	      "\tlocal -a machines\n"
+	      "\tmachines=(${XDG_DATA_HOME:-$HOME/.local/share}/hvrun/machines/*.hvm(N:t:r))\n"
+	      "\tcase $CURRENT.$words[2] in\n\t2.*) compadd img ", out);
+	put_commands(out, false, " ");
+	fputs("$machines ;;\n\t3.(", out);
+	put_commands(out, true, "|");
+	fputs(")) compadd $machines ;;\n\tesac\n}\n\n_hvrun \"$@\"\n", out);
 }
 
 /* ---- fish --------------------------------------------------------------- */
@@ -236,12 +321,40 @@ static void fish_set(FILE *out, const struct option_set *set)
 	}
 }
 
+static void fish_commands(FILE *out)
+{
+	const char *name, *args, *help;
+	bool machine;
+
+	fputs("function __hvrun_machines\n\tset -l d ~/.local/share\n"
+	      "\tset -q XDG_DATA_HOME; and set d $XDG_DATA_HOME\n"
+	      "\tfor f in $d/hvrun/machines/*.hvm\n"
+	      "\t\tstring replace -r '^.*/(.*)\\.hvm$' '$1' -- $f\n\tend\nend\n"
+	      "complete -c hvrun -n __fish_use_subcommand -a '(__hvrun_machines)' -d Machine\n",
+	      out);
+	for (unsigned i = 0; (name = command_at(i, &machine)); i++) {
+		char before[120];
+
+		command_name(i, &args, &help);
+		fprintf(out, "complete -c hvrun -n __fish_use_subcommand -a %s -d '", name);
+		put_short(out, help, "\\");
+		fputs("'\n", out);
+		if (machine)
+			fprintf(out, "complete -c hvrun -n '__fish_seen_subcommand_from %s' "
+				"-a '(__hvrun_machines)'\n", name);
+		snprintf(before, sizeof(before),
+			 "complete -c hvrun -n '__fish_seen_subcommand_from %s' -l ", name);
+		put_own_options(out, i, before, "\n");
+	}
+}
+
 static void fish(FILE *out)
 {
 	const char *name;
 
 	fputs("# fish completion of hvrun(1), made by hvrun --completion fish\n\n"
 	      "complete -c hvrun -n __fish_use_subcommand -a img -d 'Disk images'\n", out);
+	fish_commands(out);
 	fish_set(out, &main_set);
 	fputs("complete -c hvrun -n '__fish_seen_subcommand_from img' -a '", out);
 	for (unsigned i = 0; (name = img_command_name(i)); i++)

@@ -118,7 +118,7 @@ static void add_disks(struct machine *m)
 /* @kind: what cannot be there at once. */
 static void make(struct machine *m, unsigned kind)
 {
-	static const enum pc_sound sound[] = { PC_SOUND_HDA, PC_SOUND_AC97 };
+	static const enum pc_sound sound[] = { PC_SOUND_HDA, PC_SOUND_AC97, PC_SOUND_VIRTIO };
 	struct err e = { 0 };
 
 	memset(m, 0, sizeof(*m));

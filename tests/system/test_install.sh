@@ -43,7 +43,7 @@ tool rsvg-convert librsvg2-bin "icons of all sizes" && {
 	[ -z "$bad" ] && ok "icons of all sizes" || not_ok "icons of all sizes" "$bad"
 }
 [ "$(sed -n 's/^StartupWMClass=//p' "$share/applications/$app.desktop")" = $app ] &&
-	grep -q "WMCLASS\", \"$app\"" ui/window.c && ok "the window carries the entry's name" ||
+	grep -q "WMCLASS\", \"$app\"" ui/*.c && ok "the window carries the entry's name" ||
 	not_ok "the window carries the entry's name"
 
 # Every kind of file that hvrun opens leads to a type that the entry names.
@@ -67,7 +67,7 @@ tool update-mime-database shared-mime-info "file types lead to hvrun" && {
 # all_options NAME FILE: every long option of --help stands in FILE, one a line.
 all_options() {
 	missing=
-	for o in $($HVRUN --help | sed -n 's/^ .*\(--[a-z-]*\).*/\1/p'); do
+	for o in $($HVRUN --help | sed -nE 's/^ +(-., )?(--[a-z-]+).*/\2/p'); do
 		grep -qx -- "$o" "$2" || missing="$missing $o"
 	done
 	[ -z "$missing" ] && ok "$1" || not_ok "$1" "missing:$missing"
@@ -78,12 +78,16 @@ bash_says() {
 		[ ${#COMPREPLY[@]} = 0 ] || printf "%s\n" "${COMPREPLY[@]}"' \
 		"$share/bash-completion/completions/hvrun" "$@"
 }
+mkdir -p "$tmp/data/hvrun/machines"
+: >"$tmp/data/hvrun/machines/machine one.hvm"
+: >"$tmp/map.img"
 tool bash bash "bash completes" && {
 	bash_says -- >"$tmp/words" 2>&1
 	all_options "bash knows all options" "$tmp/words"
 	got=$(bash_says --display = w; bash_says --serial f; bash_says img conv; bash_says img convert -O vhdx
-		bash_says --kernel x; bash_says i)
-	want=$(printf '%s\n' window file: convert vhdx img)
+		bash_says --kernel x; cd "$tmp"; bash_says im; bash_says doct; bash_says list --js
+		XDG_DATA_HOME=$tmp/data bash_says ma; XDG_DATA_HOME=$tmp/data bash_says edit m)
+	want=$(printf '%s\n' window file: convert vhdx img doctor --json 'machine one' map.img 'machine one')
 	[ "$got" = "$want" ] && ok "bash completes values and commands" ||
 		not_ok "bash completes values and commands" "$got"
 }
@@ -104,6 +108,11 @@ tool fish fish "fish completes" && {
 	HOME=$tmp timeout 20 fish --no-config -c "source $share/fish/vendor_completions.d/hvrun.fish
 		complete -C 'hvrun --'" 2>&1 | cut -f 1 >"$tmp/words"
 	all_options "fish knows all options" "$tmp/words"
+	got=$(HOME=$tmp XDG_DATA_HOME=$tmp/data fish --no-config -c "
+		source $share/fish/vendor_completions.d/hvrun.fish
+		complete -C 'hvrun edit m'; complete -C 'hvrun list --j'" 2>&1)
+	echo "$got" | grep -q "^machine one" && echo "$got" | grep -q "^--json" && ok "fish completes machines" ||
+		not_ok "fish completes machines" "$got"
 }
 
 make -s uninstall DESTDIR="$tmp/root" PREFIX=/usr >"$tmp/log" 2>&1
