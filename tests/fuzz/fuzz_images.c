@@ -149,6 +149,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		im->fmt->tool->check(im, &c, NULL);
 	if (im)
 		exercise(im, data[0] * 2654435761u + data[1]);
+	/* A few sizes: inside the last block, past the table, tiny steps. */
+	if (im && !(f & (BLOCK_RDONLY | IMAGE_LENIENT)) && im->fmt->tool &&
+	    im->fmt->tool->resize && im->size < 1ull << 34) {
+		im->fmt->tool->resize(im, im->size + (512ull << data[1] % 22), NULL);
+		exercise(im, data[1]);
+	}
 	image_close(im);
 	close(fd);
 	return 0;

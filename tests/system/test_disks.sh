@@ -83,7 +83,7 @@ mkdir "$tmp/small"
 if mount -t tmpfs -o size=24m hvrun-test "$tmp/small" 2>/dev/null; then
 	for row in ${FULL:-virtio:raw virtio:qcow2 ahci:raw scsi:qcow2 nvme:vhdx ide:vdi}; do
 		c=${row%:*} fmt=${row#*:} dev=/dev/$(node ${row%:*})
-		rm -f "$tmp/small"/*
+		rm -f "$tmp/small"/* "$tmp/out"
 		mount -o remount,size=24m "$tmp/small"
 		qemu-img create -q -f $fmt "$tmp/small/d.img" 96M
 		rm -f "$tmp/raw.img"
@@ -100,7 +100,6 @@ if mount -t tmpfs -o size=24m hvrun-test "$tmp/small" 2>/dev/null; then
 			sleep 3
 			mount -o remount,size=200m "$tmp/small"
 		) &
-		rm -f "$tmp/out"
 		guest "host disk full ($c, $fmt): the guest goes on" "--disk $tmp/small/d.img,if=$c" \
 			"mount -t ext4 $dev /mnt && dd if=/dev/urandom of=/mnt/a bs=1M count=40 \
 2>/dev/null && sync && sha256sum /mnt/a >/tmp/s && echo 3 >/proc/sys/vm/drop_caches && \
