@@ -37,7 +37,8 @@ struct net_ops {
 
 struct net {
 	const struct net_ops *ops;
-	_Atomic uint64_t sent, received;	/* frames, seen by the guest; counted by the back end */
+	/* Frames as the guest sees them; the back end counts. */
+	_Atomic uint64_t sent, received;
 	const struct nic_ops *nic;	/* set by net_attach() */
 	void *nic_opaque;
 };

@@ -226,7 +226,8 @@ static void draw_back(struct panel *p, const struct look *l, unsigned i)
 	const struct widget *w = &p->w[i];
 
 	if (w->kind == W_SEPARATOR) {
-		draw_fill(p->s, (SDL_Rect){ w->r.x, w->r.y + w->r.h / 2, w->r.w, px(l, 1) }, C_EDGE);
+		draw_fill(p->s, (SDL_Rect){ w->r.x, w->r.y + w->r.h / 2, w->r.w, px(l, 1) },
+			  C_EDGE);
 		return;
 	}
 	if (w->kind == W_BUTTON)

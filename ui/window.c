@@ -8,6 +8,7 @@
  * by itself: a sheet inside the window asks.
  */
 #include "window_int.h"
+#include "../src/audio.h"
 #include "../src/diskhold.h"
 #include <errno.h>
 
@@ -354,10 +355,11 @@ static void follow_trouble(struct window *w)
 	}
 }
 
-/* The host stays awake for somebody who watches a guest that fills the screen. */
+/* The host stays awake for somebody who watches a guest that fills the screen or plays. */
 static void follow_watching(struct window *w)
 {
-	bool watch = w->fullscreen && vm_status(w->vm) == VM_RUNNING && !w->blank &&
+	bool sound = w->vm->audio && audio_playing(w->vm->audio);
+	bool watch = (w->fullscreen || sound) && vm_status(w->vm) == VM_RUNNING && !w->blank &&
 		     SDL_GetWindowFlags(w->win) & SDL_WINDOW_INPUT_FOCUS;
 
 	if (watch == w->awake)
@@ -470,7 +472,7 @@ static int wait_ms(const struct window *w, const struct session *s)
 	return t >= 0 && t < frame ? t : frame;
 }
 
-static void frame(struct window *w)
+void window_frame(struct window *w)
 {
 	w->drawn_at = SDL_GetTicks64();
 	update_picture(w);
@@ -495,7 +497,7 @@ static bool step(struct window *w, struct session *s)
 	if (w->lost)
 		return false;
 	if (w->present || w->shell.dirty || SDL_GetTicks64() - w->drawn_at >= FRAME_MS)
-		frame(w);
+		window_frame(w);
 	if (session_show_wanted(s)) {
 		SDL_RestoreWindow(w->win);
 		SDL_RaiseWindow(w->win);
@@ -524,7 +526,7 @@ static void show_end(struct window *w, const struct session *s, enum sheet sheet
 	while (!w->quit_asked && !w->ended && !w->lost) {
 		if (!w->shell.sheet)	/* back from the log */
 			shell_show_sheet(w, sheet);
-		frame(w);
+		window_frame(w);
 		if (SDL_WaitEventTimeout(&ev, STILL_MS))
 			on_event(w, &ev);
 		lost_look(w);

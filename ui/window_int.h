@@ -78,8 +78,9 @@ enum { BUSY_READ = 1, BUSY_WRITE = 2 };
 struct media {
 	struct filedialog *dialog;	/* NULL: none is open */
 	struct browser browser;		/* while SHEET_BROWSE is shown */
-	unsigned slot;			/* of the CD drive that dialog, browser and sheet are about */
-	uint64_t reads[MEDIA_SLOTS], writes[MEDIA_SLOTS], sent, received;	/* seen last */
+	unsigned slot;			/* of the CD drive that all of them are about */
+	uint64_t reads[MEDIA_SLOTS], writes[MEDIA_SLOTS];	/* seen last, as what follows */
+	uint64_t sent, received;
 	Uint64 looked_at;
 	unsigned disk, cd, net;		/* BUSY_* */
 	bool is_cd[MEDIA_SLOTS], has_cd;
@@ -122,6 +123,7 @@ struct window {
 void window_title(struct window *w);
 void window_set_fullscreen(struct window *w, bool on);
 void window_set_mode(struct window *w, enum scale_mode mode);
+void window_frame(struct window *w);	/* bring everything up to date and show it */
 /* Drawable pixels at the bottom that the strip takes. */
 int window_strip_height(const struct window *w);
 void window_follow(struct window *w);	/* size the window after the guest's picture */
