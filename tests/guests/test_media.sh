@@ -1,6 +1,7 @@
 #!/bin/sh
 # Things that people boot from CD: memtest86+ (a full pass), iPXE (a kernel by
-# HTTP from the host), GRUB's rescue disk.  Packages: memtest86+ ipxe grub-rescue-pc.
+# HTTP from the host), GRUB's rescue disk; U-Boot as firmware.  Packages: memtest86+
+# ipxe grub-rescue-pc u-boot-qemu.
 . "$(dirname "$0")/../system/lib.sh"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 N="--engine soft --display none"
@@ -58,3 +59,15 @@ if [ -r /usr/lib/grub-rescue/grub-rescue-cdrom.iso ]; then
 else
 	skip "GRUB rescue CD" "no package grub-rescue-pc"
 fi
+
+truncate -s 4M "$tmp/empty.img"
+for arch in qemu-x86 qemu-x86_64; do
+	rom=/usr/lib/u-boot/$arch/u-boot.rom
+	if [ -r $rom ]; then
+		LIMIT=70 expect_exit "U-Boot ($arch) to its prompt" 0 "I440FX" $HVRUN $N --discard \
+			--firmware $rom --timeout 60s --expect "Hit any key" --send ' ' \
+			--expect "=> " --send 'pci\n' --expect "0x1237" --expect "=> " "$tmp/empty.img"
+	else
+		skip "U-Boot ($arch)" "no $rom (package u-boot-qemu)"
+	fi
+done
