@@ -13,6 +13,7 @@
  */
 #include "fdc_int.h"
 #include "i8237.h"
+#include "../src/media.h"
 
 #define RESET_NS (50 * NS_PER_US)
 #define SEEK_NS (100 * NS_PER_US)
@@ -646,6 +647,15 @@ bool fdc_set_drive(struct device *d, unsigned unit, struct block *block, bool re
 	return true;
 }
 
+static bool medium_fits(struct device *d, unsigned unit, struct block *block, struct err *e)
+{
+	const struct fdc_format *f = format_of(block, e);
+
+	return f && (fits(to_fdc(d)->drive[unit].cmos, f->cmos) ||
+		     err_set(e, HV_EXIT_IMAGE, "%s does not fit into this floppy drive",
+			     block_info(block)->path));
+}
+
 bool fdc_set_medium(struct device *d, unsigned unit, struct block *block, bool readonly,
 		    struct err *e)
 {
@@ -653,16 +663,30 @@ bool fdc_set_medium(struct device *d, unsigned unit, struct block *block, bool r
 	const struct fdc_format *f = NULL;
 
 	HV_BUG_ON(unit >= FDC_DRIVES || !s->drive[unit].present);
-	if (block && !(f = format_of(block, e)))
+	if (block && !medium_fits(d, unit, block, e))
 		return false;
-	if (f && !fits(s->drive[unit].cmos, f->cmos))
-		return err_set(e, HV_EXIT_IMAGE, "%s does not fit into this floppy drive",
-			       block_info(block)->path);
+	if (block)
+		f = format_of(block, e);
 	fdc_data_drain(s);
 	put_disk(&s->drive[unit], block, f, readonly);
 	s->drive[unit].changed = true;
 	return true;
 }
+
+static void medium_set(struct device *d, unsigned unit, struct block *block)
+{
+	struct err e = { 0 };
+
+	HV_BUG_ON(!fdc_set_medium(d, unit, block, false, &e));
+}
+
+/* No lock, no tray: whoever pulls the disk out has it. */
+static struct media_tray medium_tray(struct device *d, unsigned unit, bool wish)
+{
+	return (struct media_tray){ false, false };
+}
+
+const struct media_ops fdc_media = { .set = medium_set, .tray = medium_tray, .fits = medium_fits };
 
 uint8_t fdc_cmos_types(struct device *d)
 {

@@ -10,8 +10,10 @@
 #define FDC_DMA 2
 
 struct block;
+struct media_ops;
 
 extern const struct device_ops fdc_ops;
+extern const struct media_ops fdc_media;	/* unit: drive 0 or 1 */
 
 /* Before device_realize().  @dma: a realized i8237. */
 void fdc_wire(struct device *d, struct irq_line irq, struct device *dma);

@@ -41,6 +41,7 @@ struct pc_disk {
 /* A drive that fits the size of its disk. */
 struct pc_floppy {
 	struct block *block;		/* NULL: empty */
+	struct block **home;		/* kept at the current medium (media.h); or NULL */
 	bool readonly;
 };
 

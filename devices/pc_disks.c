@@ -179,6 +179,9 @@ bool pc_add_floppies(struct pc *pc, struct irq_line irq, struct err *e)
 
 		if (!fdc_set_drive(d, i, f->block, f->readonly, e))
 			return false;
+		vm_media_add(pc->dev.vm, &(struct media_drive){ .bus = "fd", .floppy = true,
+			.ops = &fdc_media, .device = d, .unit = i, .block = f->block,
+			.home = f->home });
 		boot_path(pc->boot_floppies, "/pci@i0cf8/isa@1/fdc@03f0/floppy@%u\n", i);
 	}
 	return device_realize(d, e);

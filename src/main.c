@@ -201,13 +201,14 @@ static bool open_floppies(struct app *a, struct err *e)
 		unsigned flags = d->readonly ? BLOCK_RDONLY : a->cfg.discard ? BLOCK_THROWAWAY : 0;
 
 		a->pc.nfloppies = i + 1;
+		a->pc.floppies[i] = (struct pc_floppy){ NULL, &a->floppies[i], d->readonly };
 		if (!strcmp(d->path, "none"))
 			continue;
 		a->floppies[i] = block_open(d->path, d->format, flags, a->vm->loop, e);
 		if (!a->floppies[i] || !block_set_options(a->floppies[i], &d->io, e))
 			return false;
 		disk_hold_add(a->hold, a->floppies[i]);
-		a->pc.floppies[i] = (struct pc_floppy){ a->floppies[i], d->readonly };
+		a->pc.floppies[i].block = a->floppies[i];
 	}
 	return true;
 }

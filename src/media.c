@@ -9,6 +9,7 @@
 #include "media.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct slot {
 	struct media_drive drive;	/* block: under dev_lock */
@@ -33,7 +34,8 @@ void vm_media_add(struct vm *vm, const struct media_drive *drive)
 	s = &vm->media->slot[vm->media->n++];
 	s->drive = *drive;
 	for (unsigned i = 0; i < vm->media->n; i++)
-		s->number += vm->media->slot[i].drive.cdrom == drive->cdrom;
+		s->number += vm->media->slot[i].drive.cdrom == drive->cdrom &&
+			     vm->media->slot[i].drive.floppy == drive->floppy;
 	if (drive->block)
 		block_count(drive->block, &s->activity);
 }
@@ -58,6 +60,11 @@ unsigned vm_media_count(const struct vm *vm)
 	return vm->media ? vm->media->n : 0;
 }
 
+static bool removable(const struct media_drive *d)
+{
+	return (d->cdrom || d->floppy) && d->ops && d->home;
+}
+
 static struct slot *find(const struct vm *vm, unsigned slot)
 {
 	return slot < vm_media_count(vm) ? &vm->media->slot[slot] : NULL;
@@ -71,11 +78,12 @@ bool vm_media_info(struct vm *vm, unsigned slot, struct media_info *out)
 	if (!s)
 		return false;
 	d = &s->drive;
-	*out = (struct media_info){ .cdrom = d->cdrom, .number = s->number, .bus = d->bus };
-	snprintf(out->label, sizeof(out->label), "%s %u (%s)", d->cdrom ? "CD drive" : "Disk",
-		 s->number, d->bus);
+	*out = (struct media_info){ .cdrom = d->cdrom, .floppy = d->floppy, .number = s->number,
+				    .removable = removable(d), .bus = d->bus };
+	snprintf(out->label, sizeof(out->label), "%s %u (%s)", d->cdrom ? "CD drive" :
+		 d->floppy ? "Floppy drive" : "Disk", s->number, d->bus);
 	vm_lock(vm);
-	if (d->cdrom && d->ops) {
+	if (removable(d)) {
 		struct media_tray t = d->ops->tray(d->device, d->unit, false);
 
 		out->open = t.open;
@@ -124,9 +132,10 @@ static enum media_result may_change(struct vm *vm, unsigned slot, bool force, st
 	struct slot *s = *out = find(vm, slot);
 	struct media_tray t;
 
-	if (!s || !s->drive.cdrom || !s->drive.ops || !s->drive.home) {
+	if (!s || !removable(&s->drive)) {
 		err_set(e, HV_EXIT_USAGE, s ? "drive %u: its medium cannot be changed while the "
-			"machine runs; only CD drives can" : "there is no drive %u", slot);
+			"machine runs; only CD and floppy drives can" :
+			"there is no drive %u", slot);
 		return MEDIA_FAILED;
 	}
 	if (!s->drive.block)
@@ -169,11 +178,18 @@ enum media_result vm_media_insert(struct vm *vm, unsigned slot, const char *path
 
 	if (r != MEDIA_DONE)
 		return r;
-	block = block_open(path, NULL, BLOCK_RDONLY, vm->loop, e);
+	block = block_open(path, NULL, s->drive.floppy && access(path, W_OK) == 0 ? 0 :
+			   BLOCK_RDONLY, vm->loop, e);
 	if (!block)
 		return MEDIA_FAILED;
+	if (s->drive.ops->fits && !s->drive.ops->fits(s->drive.device, s->drive.unit, block, e)) {
+		vm_lock(vm);
+		block_close(block);
+		vm_unlock(vm);
+		return MEDIA_FAILED;
+	}
 	change(vm, s, block);
-	log_info("%s is in CD drive %u", path, s->number);
+	log_info("%s is in %s drive %u", path, s->drive.floppy ? "floppy" : "CD", s->number);
 	return MEDIA_DONE;
 }
 

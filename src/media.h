@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The drives of a machine as its user sees them: one slot a disk or CD
- * drive, with what is in it, how busy it is, and the medium of CD drives
- * changed while the machine runs.
+ * The drives of a machine as its user sees them: one slot a disk, CD or floppy
+ * drive, with what is in it, how busy it is, and the medium of CD and floppy
+ * drives changed while the machine runs.
  *
  * Menus, dropped files and commands all end in vm_media_insert() and
  * vm_media_eject().  Calls from any one thread at a time, dev_lock not held,
@@ -14,12 +14,13 @@
 #include "block.h"
 #include "vm.h"
 
-#define MEDIA_SLOTS 16		/* as PC_MAX_DISKS */
+#define MEDIA_SLOTS 18		/* as PC_MAX_DISKS and PC_MAX_FLOPPIES */
 
 struct media_info {
-	char label[48];		/* "CD drive 1 (IDE)", "Disk 2 (virtio)"; not translated */
-	bool cdrom;		/* its medium can be inserted and ejected */
-	unsigned number;	/* 1...: among the CD drives, or among the disks */
+	char label[48];	/* "CD drive 1 (IDE)", "Floppy drive 2 (fd)", "Disk 2 (virtio)"; English */
+	bool cdrom, floppy;	/* neither: a disk */
+	bool removable;		/* its medium can be inserted and ejected */
+	unsigned number;	/* 1...: among the drives of its kind */
 	const char *bus;	/* "IDE", "AHCI", "SCSI", "virtio", "NVMe" */
 	bool loaded;		/* a medium lies in the drive */
 	bool open;		/* the tray is out (by the guest): the guest sees no medium */
@@ -43,7 +44,7 @@ void vm_media_activity(const struct vm *vm, unsigned slot, uint64_t *reads, uint
 /* Where a dropped disc goes: the first CD drive that is empty, else the first; -1: none. */
 int vm_media_drop_slot(struct vm *vm);
 
-/* Put the image @path into the CD drive, in place of what is there. */
+/* Put the image @path into the drive, in place of what is there. */
 enum media_result vm_media_insert(struct vm *vm, unsigned slot, const char *path, struct err *e);
 /* Take the medium out; @force: also from a guest that holds it.  Empty already: MEDIA_DONE. */
 enum media_result vm_media_eject(struct vm *vm, unsigned slot, bool force, struct err *e);
@@ -57,19 +58,21 @@ struct media_tray {
 	bool open, locked;
 };
 
-/* How a controller's drive takes a change; called under dev_lock.  CD drives: set and tray. */
+/* How a controller's drive takes a change; called under dev_lock.  CD and floppy: set, tray. */
 struct media_ops {
 	/* NULL: none.  Finishes what is in flight; a command in progress fails cleanly. */
 	void (*set)(struct device *d, unsigned unit, struct block *block);
 	/* @wish: the user wants the medium; a guest that holds it is told. */
 	struct media_tray (*tray)(struct device *d, unsigned unit, bool wish);
+	/* Does the drive take it?  NULL: whatever it is. */
+	bool (*fits)(struct device *d, unsigned unit, struct block *block, struct err *e);
 	/* The disk has another size; NULL: its guest cannot be told. */
 	void (*resized)(struct device *d, unsigned unit);
 };
 
 struct media_drive {
 	const char *bus;
-	bool cdrom;
+	bool cdrom, floppy;
 	const struct media_ops *ops;	/* NULL: nothing ever changes */
 	struct device *device;
 	unsigned unit;

@@ -5,6 +5,8 @@
  */
 #include "../lib/diskguest.h"
 #include "../../devices/chipset.h"
+#include "../../devices/fdc.h"
+#include "../../devices/i8237.h"
 #include "../../src/diskhold.h"
 #include "../../src/hostfile.h"
 #include "../../src/loop.h"
@@ -345,6 +347,46 @@ static void test_trouble(void **st)
 	assert_int_equal(disk_hold_timeout_ms(h), -1);
 	disk_hold_remove(h, home);
 	disk_hold_free(h);
+
+/* A floppy drive: what fits goes in, the change line tells (82077AA, 2.1.7). */
+static void wire_fdc(struct device *d)
+{
+	struct err e = { 0 };
+
+	fdc_wire(d, (struct irq_line){ 0 }, tvm_add(d->vm, &i8237_ops, "dma", NULL));
+	assert_true(fdc_set_drive(d, 0, NULL, false, &e));
+}
+
+static void test_floppy(void **st)
+{
+	struct media_drive drive = { .bus = "fd", .floppy = true, .ops = &fdc_media };
+	struct block *fd_home = NULL;
+	struct media_info i;
+	struct err e = { 0 };
+	char path[32];
+
+	drive.device = tvm_add(vm, &fdc_ops, "fdc", wire_fdc);
+	drive.home = &fd_home;
+	vm_media_add(vm, &drive);
+	assert_true(vm_media_info(vm, 2, &i));
+	assert_string_equal(i.label, "Floppy drive 1 (fd)");
+	assert_true(i.removable && i.floppy && !i.cdrom && !i.loaded);
+	assert_int_equal(vm_media_drop_slot(vm), 1);	/* ISO images go elsewhere */
+	make_image(path, 0, 2400);			/* 1.2 MB: 5 1/4 inch */
+	assert_int_equal(vm_media_insert(vm, 2, path, &e), MEDIA_FAILED);
+	assert_non_null(strstr(e.msg, "does not fit"));
+	assert_null(fd_home);
+	unlink(path);
+	make_image(path, 0, 2880);
+	assert_int_equal(vm_media_insert(vm, 2, path, &e), MEDIA_DONE);
+	assert_non_null(fd_home);
+	assert_true(vm_media_info(vm, 2, &i));
+	assert_true(i.loaded && !i.readonly);
+	tvm_outb(vm, 0x3f2, 0x1c);
+	assert_int_equal(tvm_inb(vm, 0x3f7), 0x80);
+	assert_int_equal(vm_media_eject(vm, 2, false, &e), MEDIA_DONE);
+	assert_null(fd_home);
+	unlink(path);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -353,7 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_change), T(test_refused), T(test_locked), T(test_eject_in_read),
-		T(test_activity), T(test_trouble),
+		T(test_activity), T(test_floppy), T(test_trouble),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,7 +137,7 @@ static void test_mistakes(void **state)
 	for (unsigned left = r[0] / 4; left; left--)
 		call(39, 4);
 	assert_int_equal(r[1], 999 << 1);
-	call(39, 4);				/* more than there is: the driver has to start anew */
+	call(39, 4);				/* more than there is: start anew */
 	assert_int_equal(r[0], UINT32_MAX);
 	call(40, 0);
 	assert_int_equal(r[0], 0xffff0000);
