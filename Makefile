@@ -151,7 +151,7 @@ check-kvm: all
 
 # The image tests with large numbers (an hour or more): DISK_ROUNDS=10 for a tenth.
 DISK_TESTS := qcow2_random:50 formats_random:50 qcow2_tool:5 qcow2_hostile:20 qcow2_kill:5 \
-	power_loss:100
+	formats_crash:1 power_loss:100
 test-disks: all
 	$(Q)+$(MAKE) --no-print-directory $(foreach t,$(DISK_TESTS),\
 		$(B)/tests/images/test_$(firstword $(subst :, ,$(t))))

@@ -98,16 +98,17 @@ static int write_full_bitmap(struct vhd *v, uint64_t host)
 	return err;
 }
 
-/* The bitmap takes the place of the old footer, which moves behind the block. */
+/*
+ * The bitmap takes the place of the old footer, which moves behind the block: by
+ * one write, which makes the file longer, so that there is always one at the end.
+ */
 static int vhd_place(struct bat *b, uint64_t block, uint64_t *host)
 {
 	struct vhd *v = b->priv;
 	uint64_t end = b->end + v->bitmap_len + (1ull << b->bits);
-	int err = end / SECTOR >= UNUSED ? EFBIG : hf_truncate(b->f, end + SECTOR);
+	int err = end / SECTOR >= UNUSED ? EFBIG : hf_pwrite(b->f, v->footer, SECTOR, end);
 
 	*host = b->end + v->bitmap_len;
-	if (!err)
-		err = hf_pwrite(b->f, v->footer, SECTOR, end);
 	if (!err)
 		err = write_full_bitmap(v, *host);
 	if (!err)

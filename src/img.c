@@ -224,7 +224,13 @@ void img_man(FILE *f)
 	      "\\fICOMMAND\\fR [\\fIOPTIONS\\fR] \\fIFILE\\fR...\n"
 	      ".PP\nMakes, checks and converts disk images. Long work shows a bar with bytes, "
 	      "rate\n"
-	      "and time left; Ctrl\\-C stops it and removes the target.\n",
+	      "and time left; Ctrl\\-C stops it and removes the target.\n"
+	      ".PP\nAn image is locked while it is in use, so that a second hvrun, QEMU or\n"
+	      "qemu\\-img is refused; several may read. Where the file system cannot lock, a\n"
+	      "warning says so. On a read\\-only file system, or without permission to write,\n"
+	      "an image opens with readonly=on or \\-\\-discard. A file that somebody else makes\n"
+	      "longer keeps its size until the next start; what somebody else cuts off reads\n"
+	      "as zeros. A full or failing host disk pauses the guest until it works again.\n",
 	      f);
 	for (const struct img_command *c = img_commands; c->name; c++) {
 		fprintf(f, ".TP\n.B img %s \\fI", c->name);

@@ -76,6 +76,7 @@ int main(int argc, char **argv)
 	}
 	if (d)
 		closedir(d);
-	printf("%s %s: %u seeds, %u changed inputs\n", files ? "ok" : "not ok", REPLAY, files, runs);
+	printf("%s %s: %u seeds, %u changed inputs\n", files ? "ok" : "not ok", REPLAY, files,
+	       runs);
 	return files ? 0 : 1;
 }

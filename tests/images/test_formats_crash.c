@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * VDI, VHD, VHDX and VMDK when things end badly: writers killed at random
+ * moments, and every host call failing in turn.  The structure is whole
+ * (space may be lost), what a flush acknowledged is there, and the image
+ * takes further writes.
+ */
+#include "../lib/imgtest.h"
+#include "../../src/imgtool.h"
+#include "../../src/log.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define DISK (96u << 20)
+#define BLK 4096u
+#define BATCH 4u
+#define WRITES 40u
+
+static const char *const formats[] = { "vdi", "vhd", "vhdx", "vmdk" };
+
+static uint64_t place(uint64_t round, uint64_t i)
+{
+	return (i * 2654435761u + round * 7) % (DISK / BLK) * BLK;
+}
+
+static void stamp(uint8_t *b, uint64_t round, uint64_t i)
+{
+	for (unsigned k = 0; k < BLK; k += 16) {
+		st_le64(b + k, round + 1);
+		st_le64(b + k + 8, i);
+	}
+}
+
+static void make(const char *path, const char *fmt)
+{
+	struct image_create c = { .path = path, .size = DISK };
+	struct err e = { 0 };
+
+	unlink(path);
+	if (!image_create(image_format(fmt, &e), &c, &e))
+		fail_msg("%s", e.msg);
+	image_create_end(&c);
+}
+
+/* Writes @n blocks, a flush each BATCH; the number of those that a flush made safe. */
+static uint64_t write_some(struct image *im, uint64_t round, uint64_t n, int report)
+{
+	uint8_t b[BLK];
+	uint64_t safe = 0;
+	bool lost = false;
+
+	for (uint64_t i = 0; i < n; i++) {
+		stamp(b, round, i);
+		lost |= it_write(im, place(round, i), b, BLK) != 0;
+		if (i % BATCH != BATCH - 1 || it_op(im, BLOCK_FLUSH, 0, 0) || lost)
+			continue;
+		safe = i + 1;
+		if (report >= 0 && write(report, &safe, sizeof(safe)) != sizeof(safe))
+			break;
+	}
+	return safe;
+}
+
+/* Opens (which repairs), finds the first @safe writes, no damage; writes again. */
+static void expect_whole(const char *path, const char *fmt, uint64_t round, uint64_t safe)
+{
+	struct image_check c = { .repair = false };
+	struct image *im = it_open(path, fmt, 0);
+	uint8_t want[BLK], got[BLK];
+	struct err e = { 0 };
+
+	for (uint64_t i = 0; i < safe; i++) {
+		stamp(want, round, i);
+		assert_int_equal(it_read(im, place(round, i), got, BLK), 0);
+		assert_memory_equal(got, want, BLK);
+	}
+	if (!im->fmt->tool->check(im, &c, &e))
+		fail_msg("%s", e.msg);
+	/* Only VDI's count of blocks may be behind or ahead; everybody takes that. */
+	if (c.errors > !strcmp(fmt, "vdi"))
+		fail_msg("%s, round %llu: %s", fmt, (unsigned long long)round, c.first);
+	assert_int_equal(write_some(im, round + 1000000, BATCH, -1), BATCH);
+	image_close(im);
+}
+
+static uint64_t run_and_kill(const char *path, const char *fmt, uint64_t round, unsigned reports)
+{
+	uint64_t safe = 0, v;
+	int p[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(p), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct image *im = image_open(path, fmt, 0, NULL);
+
+		close(p[0]);
+		if (im)
+			write_some(im, round, DISK / BLK, p[1]);
+		_exit(0);
+	}
+	close(p[1]);
+	while (reports-- && read(p[0], &v, sizeof(v)) == sizeof(v))
+		safe = v;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	while (read(p[0], &v, sizeof(v)) == sizeof(v))
+		safe = v;
+	close(p[0]);
+	return safe;
+}
+
+static void test_sigkill(void **state)
+{
+	const char *env = getenv("HV_TEST_ROUNDS");
+	unsigned rounds = env && *env ? (unsigned)strtoul(env, NULL, 0) : 3;
+	struct rng r = { 11 };
+
+	for (unsigned f = 0; f < ARRAY_SIZE(formats); f++)
+		for (unsigned i = 0; i < rounds; i++) {
+			char name[32];
+			const char *path;
+			uint64_t safe;
+
+			snprintf(name, sizeof(name), "kill.%s", formats[f]);
+			path = it_path(name);
+			if (i % 6 == 0)
+				make(path, formats[f]);
+			safe = run_and_kill(path, formats[f], i, 1 + (unsigned)rng_below(&r, 30));
+			expect_whole(path, formats[f], i, safe);
+			if (it_have("qemu-img") && strcmp(formats[f], "vhd"))
+				assert_int_equal(it_run("qemu-img check '%s'", path) & ~3, 0);
+		}
+}
+
+static struct {
+	unsigned long calls, fail_at;
+	bool from_then_on;
+	int error;
+} plan;
+
+static int inject(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
+{
+	unsigned long n = ++plan.calls;
+
+	if (n != plan.fail_at && !(plan.from_then_on && n > plan.fail_at))
+		return 0;
+	return op == HF_READ ? EIO : plan.error;
+}
+
+/* false: the script ends before the fault. */
+static bool one_fault(const char *fmt, unsigned long at, bool from_then_on, int error)
+{
+	char name[32];
+	const char *path;
+	struct image *im;
+	uint64_t safe;
+
+	snprintf(name, sizeof(name), "fault.%s", fmt);
+	path = it_path(name);
+	make(path, fmt);
+	im = it_open(path, fmt, 0);
+	plan.calls = 0;
+	plan.fail_at = at;
+	plan.from_then_on = from_then_on;
+	plan.error = error;
+	hostfile_fault = inject;
+	safe = write_some(im, at, WRITES, -1);
+	image_close(im);
+	hostfile_fault = NULL;
+	expect_whole(path, fmt, at, safe);
+	return plan.calls >= at;
+}
+
+static void test_faults(void **state)
+{
+	unsigned total = 0;
+
+	log_set_level(LOG_ERROR - 1);
+	for (unsigned f = 0; f < ARRAY_SIZE(formats); f++)
+		for (unsigned mode = 0; mode < 4; mode++)
+			for (unsigned long at = 1;; at += 1 + at / 6, total++)
+				if (!one_fault(formats[f], at, mode & 1, mode & 2 ? EIO : ENOSPC))
+					break;
+	print_message("%u faults\n", total);
+	assert_true(total > 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sigkill), cmocka_unit_test(test_faults),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
