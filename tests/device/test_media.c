@@ -347,6 +347,7 @@ static void test_trouble(void **st)
 	assert_int_equal(disk_hold_timeout_ms(h), -1);
 	disk_hold_remove(h, home);
 	disk_hold_free(h);
+}
 
 /* A floppy drive: what fits goes in, the change line tells (82077AA, 2.1.7). */
 static void wire_fdc(struct device *d)
