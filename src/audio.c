@@ -28,7 +28,7 @@ struct audio_voice {
 	_Atomic bool running;
 	uint32_t gain[2];	/* under dev_lock */
 	uint64_t tone;		/* frames of the tone so far; under dev_lock */
-	bool gathering;		/* back end's thread only */
+	bool gathering;		/* the ring's reader only */
 	uint32_t frac;		/* of a frame, in ONEths; likewise */
 	_Atomic uint32_t head, tail;
 	uint32_t ring[AUDIO_RING];
@@ -135,8 +135,11 @@ void audio_voice_start(struct audio_voice *v, unsigned rate)
 	HV_BUG_ON(rate < AUDIO_MIN_RATE || rate > AUDIO_MAX_RATE);
 	v->rate = rate;
 	v->starts++;
-	if (v->capture)
-		v->tail = v->head;	/* what was said before does not count */
+	if (v->capture) {	/* what was said before does not count */
+		v->tail = v->head;
+		v->gathering = true;
+		v->frac = 0;
+	}
 	v->running = true;
 	wake(v);
 }
@@ -231,60 +234,6 @@ static void skip_late(struct audio_voice *v)
 		v->tail += used - rate * GATHER_MS / 1000;
 }
 
-/* Frames that the back end pushed; the rest stays silent. */
-static void from_host(struct audio_voice *v, int16_t *frames, size_t n)
-{
-	uint32_t buf[CHUNK];
-
-	skip_late(v);
-	for (size_t done = 0, got = 1; done < n && got; done += got) {
-		got = take(v, buf, MIN(n - done, CHUNK));
-		for (size_t i = 0; i < got; i++) {
-			frames[2 * (done + i)] = audio_left(buf[i]);
-			frames[2 * (done + i) + 1] = audio_right(buf[i]);
-		}
-	}
-}
-
-void audio_record(struct audio_voice *v, int16_t *frames, size_t n)
-{
-	memset(frames, 0, n * 2 * sizeof(*frames));
-	if (!v || !v->capture || v->audio->mic == AUDIO_MIC_OFF)
-		return;
-	if (v->audio->mic == AUDIO_MIC_ON)
-		from_host(v, frames, n);
-	for (size_t i = 0; i < n && v->audio->mic == AUDIO_MIC_TONE; i++)
-		frames[2 * i] = frames[2 * i + 1] = tone_sample(v->tone++, v->rate);
-	for (size_t i = 0; i < 2 * n; i++)
-		frames[i] = scale(frames[i], v->gain[i & 1]);
-}
-
-/* ---- back end side ---- */
-
-void *audio_opaque(const struct audio *a) { return a->opaque; }
-struct vclock *audio_clock(const struct audio *a) { return a->clock; }
-enum audio_mic audio_mic(const struct audio *a) { return a->mic; }
-const char *audio_voice_name(const struct audio_voice *v) { return v->name; }
-bool audio_voice_captures(const struct audio_voice *v) { return v->capture; }
-bool audio_voice_running(const struct audio_voice *v) { return v->running; }
-unsigned audio_voice_rate(const struct audio_voice *v) { return v->rate; }
-unsigned audio_voice_starts(const struct audio_voice *v) { return v->starts; }
-
-struct audio_voice *audio_voice(struct audio *a, unsigned i)
-{
-	return &a->voices[i];
-}
-
-unsigned audio_voice_index(const struct audio *a, const struct audio_voice *v)
-{
-	return (unsigned)(v - a->voices);
-}
-
-bool audio_voice_pending(const struct audio_voice *v)
-{
-	return waiting(v) != 0;
-}
-
 /*
  * The host's sound clock is not the guest's: what waits grows or shrinks.
  * Before a hole has to be made the speed gives way a little.
@@ -341,6 +290,59 @@ size_t audio_pull(struct audio_voice *v, uint32_t *frames, size_t n)
 	if (v->gathering)
 		v->frac = 0;
 	return got;
+}
+
+/* Frames that the back end pushed; the rest stays silent. */
+static void from_host(struct audio_voice *v, int16_t *frames, size_t n)
+{
+	uint32_t buf[CHUNK];
+
+	for (size_t done = 0, got = 1; done < n && got; done += got) {
+		got = audio_pull(v, buf, MIN(n - done, CHUNK));
+		for (size_t i = 0; i < got; i++) {
+			frames[2 * (done + i)] = audio_left(buf[i]);
+			frames[2 * (done + i) + 1] = audio_right(buf[i]);
+		}
+	}
+}
+
+void audio_record(struct audio_voice *v, int16_t *frames, size_t n)
+{
+	memset(frames, 0, n * 2 * sizeof(*frames));
+	if (!v || !v->capture || v->audio->mic == AUDIO_MIC_OFF)
+		return;
+	if (v->audio->mic == AUDIO_MIC_ON)
+		from_host(v, frames, n);
+	for (size_t i = 0; i < n && v->audio->mic == AUDIO_MIC_TONE; i++)
+		frames[2 * i] = frames[2 * i + 1] = tone_sample(v->tone++, v->rate);
+	for (size_t i = 0; i < 2 * n; i++)
+		frames[i] = scale(frames[i], v->gain[i & 1]);
+}
+
+/* ---- back end side ---- */
+
+void *audio_opaque(const struct audio *a) { return a->opaque; }
+struct vclock *audio_clock(const struct audio *a) { return a->clock; }
+enum audio_mic audio_mic(const struct audio *a) { return a->mic; }
+const char *audio_voice_name(const struct audio_voice *v) { return v->name; }
+bool audio_voice_captures(const struct audio_voice *v) { return v->capture; }
+bool audio_voice_running(const struct audio_voice *v) { return v->running; }
+unsigned audio_voice_rate(const struct audio_voice *v) { return v->rate; }
+unsigned audio_voice_starts(const struct audio_voice *v) { return v->starts; }
+
+struct audio_voice *audio_voice(struct audio *a, unsigned i)
+{
+	return &a->voices[i];
+}
+
+unsigned audio_voice_index(const struct audio *a, const struct audio_voice *v)
+{
+	return (unsigned)(v - a->voices);
+}
+
+bool audio_voice_pending(const struct audio_voice *v)
+{
+	return waiting(v) != 0;
 }
 
 void audio_push(struct audio_voice *v, const uint32_t *frames, size_t n)

@@ -80,7 +80,8 @@ bool audio_voice_pending(const struct audio_voice *v);
 /*
  * Up to @n frames (left in the low half) for playing.  Waits until some have
  * gathered before it begins, and after running dry; follows the back end's
- * clock, and skips when that is far too slow.
+ * clock, and skips when that is far too slow.  Voices that record are read by
+ * audio_record() in the same way.
  */
 size_t audio_pull(struct audio_voice *v, uint32_t *frames, size_t n);
 void audio_push(struct audio_voice *v, const uint32_t *frames, size_t n);

@@ -116,7 +116,7 @@ static const char *command_at(unsigned i, bool *machine)
 	return name;
 }
 
-/* Options of command @i alone, words behind "--" in its arguments, each between @before and @after. */
+/* Options of command @i alone, "--" in its arguments, each between @before and @after. */
 static unsigned put_own_options(FILE *out, unsigned i, const char *before, const char *after)
 {
 	const char *args, *help;
