@@ -52,15 +52,15 @@ LIMIT=200 expect_exit "four CPUs on this computer's $(nproc)" 0 "4 CPU" $HVRUN $
 $HVRUN $N -m 1G --net none --kernel "$G/vmlinuz" --initrd "$G/initrd.gz" --append "console=ttyS0" \
 	--timeout 180s --expect "hvrun# " --serial "file:$tmp/bal" \
 	--send 'mount -t tmpfs -o size=90% t /tmp; dd if=/dev/zero of=/tmp/x bs=1M count=500; echo fil""led\n' \
-	--expect "filled" --send 'sleep 3; rm /tmp/x; sleep 15; echo do""ne\n' --expect "done" \
+	--expect "filled" --send 'sleep 3; rm /tmp/x; sleep 15; echo all-fr""eed\n' --expect "all-freed" \
 	--then keep >"$tmp/out" 2>&1 &
 vm=$!
 pids="$pids $vm"
-rss() { sed -n 's/^RssShmem:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$vm/status"; }
+rss() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$vm/status"; }
 n=0
 until grep -q filled "$tmp/bal" 2>/dev/null || [ $n -gt 120 ]; do n=$((n + 1)); sleep 1; done
 full=$(rss)
-until grep -q done "$tmp/bal" 2>/dev/null || [ $n -gt 180 ]; do n=$((n + 1)); sleep 1; done
+until grep -q all-freed "$tmp/bal" 2>/dev/null || [ $n -gt 180 ]; do n=$((n + 1)); sleep 1; done
 freed=$(rss)
 kill $vm 2>/dev/null
 wait $vm 2>/dev/null
