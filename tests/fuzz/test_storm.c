@@ -70,7 +70,7 @@ struct machine {
 	struct net net[2];
 	struct block *blocks[NDISKS + 3];
 	unsigned nblocks;
-	struct chardev *chars[8];
+	struct chardev *chars[10];
 	unsigned nchars;
 	struct audio *audio;
 	struct window win[MAX_WINDOWS];
@@ -129,7 +129,7 @@ static void make(struct machine *m, unsigned kind)
 	m->cfg.firmware = m->cfg.vgabios = rom_path;
 	m->cfg.display = true;
 	m->cfg.vga_std = kind & 1;
-	m->cfg.sound = sound[kind / 2 % ARRAY_SIZE(sound)];
+	m->cfg.sound = sound[kind % ARRAY_SIZE(sound)];
 	m->cfg.hpet = m->cfg.vmgenid = true;
 	for (unsigned i = 0; i < 2; i++) {
 		m->net[i].ops = &null_net_ops;
@@ -143,6 +143,8 @@ static void make(struct machine *m, unsigned kind)
 	m->cfg.channels[0] = (struct pc_channel){ "storm", open_char(m) };
 	m->cfg.nchannels = 1;
 	m->cfg.debugcon = open_char(m);
+	m->cfg.parallel = open_char(m);
+	m->cfg.vmmouse = true;
 	m->cfg.debug_exit = 0xf4;
 	if (!vm_set_engine(m->vm, &soft_cpu_ops, 2, &e) || !pc_create(m->vm, &m->cfg, &e))
 		fail_msg("%s", e.msg);
@@ -455,7 +457,7 @@ static uint64_t cpu_ns(void)
 
 static void round_of(uint64_t seed, uint64_t end, uint64_t *slowest)
 {
-	unsigned kind = (unsigned)(seed % 4);
+	unsigned kind = (unsigned)(seed % 6);
 	struct machine m;
 
 	rng = seed * 0x9e3779b97f4a7c15ull | 1;

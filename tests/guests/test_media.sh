@@ -19,8 +19,8 @@ if [ -r /boot/memtest86+x64.bin ]; then
 	mkdir "$tmp/mt"
 	cp /boot/memtest86+x64.bin "$tmp/mt/"
 	echo 'linux16 /memtest86+x64.bin console=ttyS0,115200' | iso mt
-	LIMIT=1000 expect_exit "memtest86+: a full pass over 64 MiB" 0 "PASS" $HVRUN $N -m 64M \
-		--net none --timeout 980s --expect "Memtest86" --expect '/Pass:  *1/' "$tmp/mt.iso"
+	LIMIT=1000 expect_exit "memtest86+: a full pass over 64 MiB" 0 "Status: Pass" $HVRUN $N -m 64M \
+		--net none --timeout 980s --expect "Memtest86" --expect "/Pass:  *1  *Errors: 0/" "$tmp/mt.iso"
 else
 	skip "memtest86+" "no /boot/memtest86+x64.bin"
 fi
