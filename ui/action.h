@@ -6,6 +6,7 @@
 #ifndef HV_ACTION_H
 #define HV_ACTION_H
 
+#include "../src/media.h"
 #include <SDL.h>
 #include <stdbool.h>
 
@@ -31,8 +32,8 @@ enum action {
 	/* Help */
 	ACT_KEYS, ACT_ABOUT,
 	/* Media; + slot of vm_media_*() */
-	ACT_INSERT, ACT_EJECT = ACT_INSERT + 16, ACT_EJECT_NOW = ACT_EJECT + 16,
-	ACT_LAST = ACT_EJECT_NOW + 15,
+	ACT_INSERT, ACT_EJECT = ACT_INSERT + MEDIA_SLOTS, ACT_EJECT_NOW = ACT_EJECT + MEDIA_SLOTS,
+	ACT_LAST = ACT_EJECT_NOW + MEDIA_SLOTS - 1,
 };
 
 void action_do(struct window *w, enum action a);

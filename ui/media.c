@@ -21,8 +21,11 @@ static void drive_title(const struct media_info *m, char *out, size_t len)
 {
 	char name[80];
 
-	snprintf(name, sizeof(name), m->cdrom ? _("CD drive %u (%s)") : _("Disk %u (%s)"),
-		 m->number, m->bus);
+	if (m->floppy)
+		snprintf(name, sizeof(name), _("Floppy drive %u"), m->number);
+	else
+		snprintf(name, sizeof(name), m->cdrom ? _("CD drive %u (%s)") : _("Disk %u (%s)"),
+			 m->number, m->bus);
 	snprintf(out, len, "%s: %.60s", name, m->loaded ? base_name(m->path) : _("empty"));
 }
 
@@ -34,11 +37,11 @@ void media_menu(struct window *w, struct panel *p)
 	for (unsigned i = 0; i < vm_media_count(w->vm) && i < MEDIA_SLOTS; i++) {
 		if (!vm_media_info(w->vm, i, &m))
 			continue;
-		if (p->n && m.cdrom)
+		if (p->n && m.removable)
 			panel_add(p, W_SEPARATOR, 0, NULL);
 		drive_title(&m, text, sizeof(text));
 		panel_add(p, W_TEXT, 0, text);
-		if (!m.cdrom)
+		if (!m.removable)
 			continue;
 		panel_add(p, W_ITEM, ACT_INSERT + (int)i, m.loaded ? _("Change disc...") :
 			  _("Insert disc..."));
@@ -90,17 +93,19 @@ static void eject(struct window *w, unsigned slot, bool force)
 
 static void choose(struct window *w, unsigned slot)
 {
-	struct media_info m;
+	struct media_info m = { 0 };
 	char dir[4096] = "";
 	char *slash;
 
 	if (w->media.dialog)
 		return;
 	w->media.slot = slot;
-	w->media.dialog = filedialog_open(w->win, _("Choose a CD image"), true);
+	vm_media_info(w->vm, slot, &m);
+	w->media.dialog = filedialog_open(w->win, m.floppy ? _("Choose a floppy disk image") :
+					  _("Choose a CD image"), !m.floppy);
 	if (w->media.dialog)
 		return;
-	if (vm_media_info(w->vm, slot, &m))
+	if (*m.path)
 		snprintf(dir, sizeof(dir), "%s", m.path);
 	slash = strrchr(dir, '/');
 	if (slash)
