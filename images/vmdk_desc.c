@@ -26,8 +26,8 @@ static bool add_extent(struct vmdk *v, uint64_t sectors, const char *type, const
 		       uint64_t off, bool rdonly, struct err *e)
 {
 	struct image *im = v->im;
-	struct vmdk_extent *x = realloc(v->ext, (v->n + 1) * sizeof(*x));
 	uint64_t base = v->n ? v->ext[v->n - 1].base + v->ext[v->n - 1].size : 0, size;
+	struct vmdk_extent *x = realloc(v->ext, (v->n + 1) * sizeof(*x));
 
 	if (!x)
 		return err_set(e, HV_EXIT_HOST, "%s: out of memory", im->path);
