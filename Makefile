@@ -13,7 +13,7 @@ Q := $(if $(V),,@)
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-PKGS := dbus-1 expat liburing sdl2 SDL2_ttf fontconfig epoxy libusb-1.0 zlib slirp libpng libzstd liblzma liblz4
+PKGS := vpx dbus-1 expat liburing sdl2 SDL2_ttf fontconfig epoxy libusb-1.0 zlib slirp libpng libzstd liblzma liblz4
 WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wimplicit-fallthrough \
 	-Wstrict-prototypes -Wno-unused-parameter $(if $(CI),-Werror)
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)

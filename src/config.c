@@ -365,9 +365,9 @@ const struct option_row config_options[] = {
 	  .parse = opt_ui_scale },
 	{ "sound", 0, "none|hda|ac97|virtio[,mic=off|on|tone][,backend=sdl|wav:FILE|none]",
 	  "Sound card: Intel High Definition Audio (default with a window), AC'97 for older "
-	  "guests, virtio for those with a driver, or none (default without). mic: what the guest records, silence (default), the host's microphone or a "
-	  "test tone; backend: where sound goes, the host's speakers (default), a WAV file or "
-	  "nowhere.",
+	  "guests, virtio for those with a driver, or none (default without). mic: what the guest "
+	  "records, silence (default), the host's microphone or a test tone; backend: where sound "
+	  "goes, the host's speakers (default), a WAV file or nowhere.",
 	  .parse = config_sound },
 	{ "serial", 0, "stdio|null|file:PATH|unix:PATH",
 	  "Connect a serial port, COM1 first; may be "
@@ -425,6 +425,8 @@ const struct option_row config_options[] = {
 	  .parse = opt_on_poweroff },
 	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG.", STR(screenshot),
 	  .run_only = true },
+	{ "record", 0, "FILE.webm", "Record the screen from the start on; FILE must not exist.",
+	  STR(record), .run_only = true },
 	{ "debug-exit", 0, "PORT",
 	  "Give the guest an I/O port; writing V ends hvrun with status "
 	  "193+V.",

@@ -118,6 +118,7 @@ struct config {
 	bool stay;		/* the window stays when the guest has powered off */
 	const char *screenshot;
 	const char *log;
+	const char *record;
 	const char *completion;		/* for the build: print completions for this shell */
 	bool no_remember;
 	bool verbose, help, version, man;

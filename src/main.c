@@ -20,6 +20,7 @@
 #include "media.h"
 #include "net.h"
 #include "ova.h"
+#include "record.h"
 #include "session.h"
 #include "thumb.h"
 #include "../devices/pc.h"
@@ -34,6 +35,7 @@
 struct app {
 	struct config cfg;
 	struct machine *machine;	/* NULL: files of the command line only */
+	struct record *record;		/* NULL: nothing is recorded */
 	struct control *control;	/* NULL: nobody can ask anything of it */
 	bool again, again_menu;		/* start it once more afterwards */
 	bool remember;			/* it is new, to be saved when it has started */
@@ -399,9 +401,11 @@ static void keep_picture(void *opaque)
 static bool open_window(struct app *a, struct err *e)
 {
 	a->window = window_open(a->vm, &a->cfg, title(&a->cfg), e);
-	if (a->window)
-		window_set_net(a->window, a->net);
-	return a->window != NULL;
+	if (!a->window)
+		return false;
+	window_set_net(a->window, a->net);
+	window_set_record(a->window, &a->record);
+	return true;
 }
 
 static bool set_up(struct app *a, struct err *e)
@@ -434,6 +438,8 @@ static bool set_up(struct app *a, struct err *e)
 	if (c->display == DISPLAY_WINDOW && !open_window(a, e))
 		return false;
 	if (!vm_start(a->vm, e))
+		return false;
+	if (c->record && !(a->record = record_start(a->vm, c->record, e)))
 		return false;
 	if (a->remember && machine_save(a->machine, NULL))
 		log_info("remembered as machine %s (hvrun list; --no-remember: not)",
@@ -494,6 +500,9 @@ static int run(struct app *a)
 		log_line(rc ? LOG_ERROR : LOG_INFO, "%s", msg);
 	if (a->machine)
 		keep_picture(a);
+	if (!record_stop(a->record, &e))
+		log_error("%s", e.msg);
+	a->record = NULL;
 	vm_stop(a->vm);
 	if (a->cfg.screenshot && !save_screenshot(a, &e)) {
 		log_error("%s", e.msg);

@@ -2,6 +2,7 @@
 /* What each action does; see action.h. */
 #include "window_int.h"
 #include "../src/display.h"
+#include "../src/record.h"
 #include <errno.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -24,10 +25,10 @@ static void send_vt(struct window *w, enum action a)
 	send3(w, HID_LCTRL, HID_LALT, (uint16_t)(HID_F1 + (a - ACT_SEND_VT1)));
 }
 
-/* Pictures of the user's: $XDG_PICTURES_DIR, else the home directory, else here. */
-static void screenshot_path(char *out, size_t len)
+/* What the user keeps: in the folder that @env names, else the home directory, else here. */
+static void free_path(char *out, size_t len, const char *env, const char *ext)
 {
-	const char *dir = getenv("XDG_PICTURES_DIR"), *home = getenv("HOME");
+	const char *dir = getenv(env), *home = getenv("HOME");
 	char stamp[40];
 	time_t now = time(NULL);
 	struct tm tm;
@@ -38,7 +39,10 @@ static void screenshot_path(char *out, size_t len)
 	for (unsigned i = 0; i < 100; i++) {
 		struct stat st;
 
-		snprintf(out, len, i ? "%s/hvrun-%s-%u.png" : "%s/hvrun-%s.png", dir, stamp, i);
+		if (i)
+			snprintf(out, len, "%s/hvrun-%s-%u.%s", dir, stamp, i, ext);
+		else
+			snprintf(out, len, "%s/hvrun-%s.%s", dir, stamp, ext);
 		if (stat(out, &st) && errno == ENOENT)
 			return;
 	}
@@ -50,7 +54,7 @@ static void screenshot(struct window *w)
 	struct err e = { 0 };
 	bool ok;
 
-	screenshot_path(path, sizeof(path));
+	free_path(path, sizeof(path), "XDG_PICTURES_DIR", "png");
 	vm_lock(w->vm);
 	display_refresh(w->vm->display);
 	ok = display_screenshot(w->vm->display, path, &e);
@@ -62,6 +66,29 @@ static void screenshot(struct window *w)
 	snprintf(text, sizeof(text), _("Saved %s"), path);
 	shell_notice(w, text, 4000);
 	log_info("screenshot: %s", path);
+}
+
+static void toggle_record(struct window *w)
+{
+	char path[1024], text[1200];
+	struct err e = { 0 };
+	bool ok;
+
+	if (*w->record) {
+		ok = record_stop(*w->record, &e);
+		*w->record = NULL;
+		snprintf(text, sizeof(text), "%s", ok ? _("The recording is saved") : e.msg);
+	} else {
+		free_path(path, sizeof(path), "XDG_VIDEOS_DIR", "webm");
+		*w->record = record_start(w->vm, path, &e);
+		ok = *w->record != NULL;
+		snprintf(text, sizeof(text), _("Recording to %s"), path);
+		log_info("recording to %s", path);
+	}
+	if (ok)
+		shell_notice(w, text, 4000);
+	else
+		shell_message(w, e.msg);
 }
 
 static void toggle_pause(struct window *w)
@@ -206,6 +233,9 @@ static void do_view(struct window *w, enum action a)
 	case ACT_STRIP:
 		toggle_strip(w);
 		break;
+	case ACT_RECORD:
+		toggle_record(w);
+		break;
 	default:
 		screenshot(w);
 		break;
@@ -270,6 +300,8 @@ bool action_enabled(struct window *w, enum action a)
 		return SDL_HasClipboardText();
 	case ACT_CAPTURE:
 		return !w->keys.absolute;
+	case ACT_RECORD:
+		return w->record != NULL;
 	default:
 		return true;
 	}
@@ -296,6 +328,8 @@ bool action_checked(struct window *w, enum action a)
 		return w->smooth;
 	case ACT_STRIP:
 		return w->shell.strip;
+	case ACT_RECORD:
+		return w->record && *w->record;
 	default:
 		return false;
 	}
@@ -314,6 +348,7 @@ static const struct {
 	{ SDL_SCANCODE_R, ACT_RESET, "R" },
 	{ SDL_SCANCODE_H, ACT_SHUTDOWN, "H" },
 	{ SDL_SCANCODE_E, ACT_SCREENSHOT, "E" },
+	{ SDL_SCANCODE_C, ACT_RECORD, "C" },
 	{ SDL_SCANCODE_V, ACT_PASTE, "V" },
 	{ SDL_SCANCODE_K, ACT_GRAB_KEYS, "K" },
 	{ SDL_SCANCODE_1, ACT_ONE, "1" },

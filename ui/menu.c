@@ -50,6 +50,7 @@ static const struct menu_row main_rows[] = {
 	{ ACT_NONE, NULL },
 	{ ACT_STRIP, N_("Status bar") },
 	{ ACT_SCREENSHOT, N_("Screenshot") },
+	{ ACT_RECORD, N_("Record the screen") },
 }, help_rows[] = {
 	{ ACT_KEYS, N_("Keys") },
 	{ ACT_ABOUT, N_("About hvrun") },

@@ -117,8 +117,9 @@ static void strip_text(struct window *w, char *out, size_t len)
 	const char *how = w->keys.captured ? _("Right Ctrl or Ctrl+Alt+G releases the mouse") :
 			  w->keys.absolute ? "" : _("Click to use the mouse");
 
-	snprintf(out, len, "%s|%s|%ux%u|%d|%u%u%u", state_text(w), how, w->w, w->h,
-		 w->keys.grab_keys, w->media.disk, w->media.cd, w->media.net);
+	snprintf(out, len, "%s|%s|%ux%u|%d|%d|%u%u%u", state_text(w), how, w->w, w->h,
+		 w->keys.grab_keys, w->record && *w->record, w->media.disk, w->media.cd,
+		 w->media.net);
 }
 
 /* Reading and writing differ in shape, not by colour only. */
@@ -157,6 +158,8 @@ static void build_strip(struct window *w, struct panel *p, int width)
 	else if (!w->keys.absolute)
 		panel_add(p, W_TEXT, 0, _("Click to use the mouse"));
 	panel_add(p, W_GAP, 0, NULL);
+	if (w->record && *w->record)
+		panel_add(p, W_LIGHT, ACT_RECORD, _("Recording"))->checked = true;
 	if (w->keys.grab_keys)
 		panel_add(p, W_LIGHT, ACT_GRAB_KEYS, _("All keys to the guest"))->checked = true;
 	add_lights(w, p);

@@ -19,6 +19,7 @@ int headless_run(struct session *s);
  * A window (SDL2).  Opened before the guest starts so that a missing display
  * is reported first; window_run() drives input and drawing until the end.
  */
+struct record;
 struct window;
 struct window *window_open(struct vm *vm, const struct config *cfg, const char *title,
 			   struct err *e);
@@ -27,6 +28,8 @@ int window_run(struct window *w, struct session *s);	/* UI_LEFT: the guest runs 
 bool window_again(const struct window *w, bool *boot_menu);
 void window_close(struct window *w);
 void window_set_net(struct window *w, struct net *net);		/* its light; NULL: none */
+/* *@record is the recording that runs; the window starts and ends it there. */
+void window_set_record(struct window *w, struct record **record);
 
 /* The library: all machines in a window.  The exit code; @e says why it could not open. */
 int library_run(double ui_scale, struct err *e);

@@ -88,6 +88,11 @@ void window_set_net(struct window *w, struct net *net)
 	w->net = net;
 }
 
+void window_set_record(struct window *w, struct record **record)
+{
+	w->record = record;
+}
+
 static void drop_window(struct window *w)
 {
 	lost_forget();

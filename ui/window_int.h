@@ -89,6 +89,7 @@ struct media {
 struct window {
 	struct vm *vm;
 	struct net *net;	/* for its light; NULL: no network */
+	struct record **record;	/* where the recording is; NULL: cannot */
 	const struct config *cfg;
 	struct session *session;
 	char title[200];
