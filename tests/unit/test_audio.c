@@ -2,6 +2,7 @@
 /* Voices: rings, gain, microphone; the WAV file. */
 #include "../lib/testvm.h"
 #include "../../src/audio.h"
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -92,6 +93,47 @@ static void test_drift(void **st)
 		}
 		audio_close(a);
 	}
+	vclock_free(clk);
+}
+
+static void *player(void *arg)
+{
+	struct audio_voice *v = arg;
+	int16_t f[2 * 64];
+
+	for (unsigned n = 0; n < 300000;) {
+		for (unsigned i = 0; i < 64; i++, n++) {
+			f[2 * i] = (int16_t)(n % 30000);
+			f[2 * i + 1] = (int16_t)-f[2 * i];
+		}
+		audio_play(v, f, 64);
+	}
+	return NULL;
+}
+
+/* Guest and host on two threads: each frame arrives whole. */
+static void test_threads(void **st)
+{
+	struct vclock *clk = vclock_new(true);
+	struct audio *a = audio_new(&pull_backend, clk, NULL);
+	struct audio_voice *v = audio_voice_new(a, "v", false);
+	uint32_t out[512];
+	pthread_t t;
+	size_t total = 0;
+
+	audio_voice_start(v, 48000);
+	assert_int_equal(pthread_create(&t, NULL, player, v), 0);
+	for (unsigned i = 0; i < 2000; i++) {
+		size_t got = audio_pull(v, out, 512);
+
+		for (size_t k = 0; k < got; k++) {
+			assert_int_equal(audio_left(out[k]), -audio_right(out[k]));
+		}
+		total += got;
+	}
+	pthread_join(t, NULL);
+	assert_true(audio_voice_pending(v) || total);
+	audio_close(a);
 	vclock_free(clk);
 }
 
@@ -244,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ring), cmocka_unit_test(test_drift),
+		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_gain),
 		cmocka_unit_test(test_microphone), cmocka_unit_test(test_wav),
 		cmocka_unit_test(test_open),
