@@ -91,6 +91,7 @@ struct jit_loop {
 	uint8_t ngroups, live;	/* live: bits of fpu_live that must be set */
 	uint8_t reg, width;	/* what tells iterations apart */
 	uint8_t fails, shorts;
+	bool midway;		/* the next run begins somewhere in the loop: says nothing */
 	int64_t step, before;	/* of reg: in an iteration, in it before its end is looked for */
 	uint64_t start, end;	/* of the last run */
 	struct jit_group g[8];

@@ -262,6 +262,10 @@ too_short(struct soft *s, struct jit_loop *l, uint64_t now)
 		return false;
 	ran = l->step > 0 ? (s->loop_left - l->start) / (uint64_t)l->step :
 			    (l->start - s->loop_left) / (uint64_t)-l->step;
+	if (l->midway) {
+		l->midway = false;
+		return false;
+	}
 	if (ran >= 16) {
 		l->shorts = 0;
 		return false;
@@ -270,6 +274,7 @@ too_short(struct soft *s, struct jit_loop *l, uint64_t now)
 		l->shorts++;
 	s->loop_last = NULL;
 	l->skip = l->shorts < 4 ? 0 : 16 << (l->shorts - 4);
+	l->midway = l->skip != 0;
 	return l->shorts >= 4;
 }
 
@@ -295,6 +300,7 @@ soft_loop_try(struct soft *s, struct jit_loop *l)
 		if (l->fails < 8)
 			l->fails++;
 		l->skip = 1 << l->fails >> 2;
+		l->midway = true;
 		return 0;
 	}
 	l->fails = 0;
