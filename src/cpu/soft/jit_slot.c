@@ -29,7 +29,7 @@
 #define READ_FIRST 2u
 #define WRITE_FIRST 128u
 #define PATIENCE 64
-#define RARE_CYCLES 4000u	/* between misses of one place, */
+#define OFTEN_CYCLES 500u	/* between misses of one place, */
 #define MISS_CYCLES 48		/* of the host's TSC, about */
 
 /* ---- dropping ------------------------------------------------------------------ */
@@ -349,9 +349,9 @@ void soft_jit_review(struct soft *s)
 	s->jit_bad = 0;
 	s->jit->reviewed = now;
 	s->jit->misses_then = s->jit_misses;
-	place = now - p->since;
+	place = (now - p->since) / PATIENCE;
 	p->since = now;
-	if (misses * MISS_CYCLES < passed / 32 && place > PATIENCE * RARE_CYCLES)
+	if (place > OFTEN_CYCLES && (misses * MISS_CYCLES < passed / 8 || place > 40 * OFTEN_CYCLES))
 		return;
 	p->b->plain[p->uop / 64] |= 1ull << (p->uop & 63);
 	s->jit->plain++;
