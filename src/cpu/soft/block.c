@@ -212,7 +212,7 @@ void soft_block_commit(struct builder *w, const uint8_t *bytes)
 	memcpy(end, bytes, b->bytes);
 	b->copy = end;
 	end += b->bytes;
-	c->used = ((size_t)(end - c->arena) + 63) & ~(size_t)63;
+	c->used = ((size_t)(end - c->arena) + 15) & ~(size_t)15;
 }
 
 /* For what belongs to a block and lives as long as it. */
@@ -223,7 +223,7 @@ void *soft_arena_alloc(struct soft *s, size_t n)
 
 	if (n > ARENA_SIZE - c->used)
 		return NULL;
-	c->used = MIN((c->used + n + 63) & ~(size_t)63, ARENA_SIZE);
+	c->used = MIN((c->used + n + 15) & ~(size_t)15, ARENA_SIZE);
 	return p;
 }
 

@@ -383,10 +383,11 @@ static void say_stats(const struct soft *s)
 {
 	const struct soft_jit *j = s->jit;
 
-	log_info("CPU %u: translated %llu blocks, %llu instructions natively, %llu by handler; "
+	log_info("CPU %u: translated %llu blocks in %llu ns each, %llu instructions natively, %llu by handler; "
 		 "code cache %zu of %zu KiB, emptied %u times; "
 		 "%llu slot misses, %u blocks hot, %u places without slot", s->vcpu->index,
-		 (unsigned long long)j->blocks, (unsigned long long)j->native,
+		 (unsigned long long)j->blocks,
+		 (unsigned long long)(j->ns / MAX(j->timed, 1)), (unsigned long long)j->native,
 		 (unsigned long long)j->called, j->used >> 10, j->size >> 10, j->emptied,
 		 (unsigned long long)s->jit_misses, j->hot, j->plain);
 }

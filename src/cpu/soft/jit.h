@@ -112,7 +112,8 @@ struct soft_jit {
 	uint64_t reviewed, misses_then;
 	unsigned hot, plain;	/* blocks with slots; places gone back to the TLB */
 	ptrdiff_t past_poll;	/* from a block's poll to its check */
-	uint64_t blocks, native, called;	/* statistics */
+	uint64_t blocks, native, called;	/* statistics; time is only taken for them */
+	uint64_t ns, timed;
 	unsigned emptied;
 	FILE *map;			/* for profiling, or NULL */
 	bool check;		/* decode emitted code again: jit_check.c */

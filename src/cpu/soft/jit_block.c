@@ -8,6 +8,7 @@
  */
 #include "jit_trans.h"
 #include "verify.h"
+#include <time.h>
 
 #define MAX_CODE 24576u		/* of one block, generously */
 #define ALL FL_ARITH
@@ -412,7 +413,7 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 	return t->e.p < t->e.end;
 }
 
-bool soft_jit_translate(struct soft *s, struct block *b)
+static bool translate_block(struct soft *s, struct block *b)
 {
 	struct soft_jit *j = s->jit;
 	struct plan plan[MAX_SLOW];
@@ -457,4 +458,31 @@ bool soft_jit_translate(struct soft *s, struct block *b)
 	j->native += native;
 	j->called += n - native;
 	return true;
+}
+
+#define INTERRUPTED 50000	/* ns: it was not the translation that took so long */
+
+static uint64_t host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+bool soft_jit_translate(struct soft *s, struct block *b)
+{
+	uint64_t took;
+	bool done;
+
+	if (likely(!s->vcpu->vm->soft.stats))
+		return translate_block(s, b);
+	took = host_ns();
+	done = translate_block(s, b);
+	took = host_ns() - took;
+	if (took < INTERRUPTED) {
+		s->jit->ns += took;
+		s->jit->timed++;
+	}
+	return done;
 }
