@@ -383,7 +383,8 @@ static void say_stats(const struct soft *s)
 {
 	const struct soft_jit *j = s->jit;
 
-	log_info("CPU %u: translated %llu blocks in %llu ns each, %llu instructions natively, %llu by handler; "
+	log_info("CPU %u: translated %llu blocks in %llu ns each, "
+		 "%llu instructions natively, %llu by handler; "
 		 "code cache %zu of %zu KiB, emptied %u times; "
 		 "%llu slot misses, %u blocks hot, %u places without slot", s->vcpu->index,
 		 (unsigned long long)j->blocks,

@@ -351,7 +351,8 @@ void soft_jit_review(struct soft *s)
 	s->jit->misses_then = s->jit_misses;
 	place = (now - p->since) / PATIENCE;
 	p->since = now;
-	if (place > OFTEN_CYCLES && (misses * MISS_CYCLES < passed / 8 || place > 40 * OFTEN_CYCLES))
+	if (place > OFTEN_CYCLES &&
+	    (misses * MISS_CYCLES < passed / 8 || place > 40 * OFTEN_CYCLES))
 		return;
 	p->b->plain[p->uop / 64] |= 1ull << (p->uop & 63);
 	s->jit->plain++;
