@@ -45,6 +45,8 @@ void piix4_pm_set_sci(struct device *d, struct irq_line sci);
 struct irq_line piix4_pm_gpe_line(struct device *d, unsigned n);
 /* IRQ 8: the clock's alarm wakes a sleeping machine. */
 struct irq_line piix4_pm_rtc_line(struct device *d);
+/* Keys wake it too; after all keyboards are made, which get none meanwhile. */
+void piix4_pm_watch_keys(struct device *d);
 
 /* IDE: @unit 0-3 = primary master, slave, secondary master, slave.  @block NULL: empty CD. */
 void ide_set_drive(struct device *d, unsigned unit, struct block *block, bool cdrom,

@@ -498,6 +498,7 @@ bool pc_create(struct vm *vm, const struct pc_config *cfg, struct err *e)
 	    !add_vmmouse(pc, e) || !add_input(pc, e) || !add_console(pc, e) || !add_sound(pc, e) ||
 	    !add_balloon(pc, e) || !add_vmgenid(pc, e))
 		return false;
+	piix4_pm_watch_keys(pc->pm);
 	make_tables(pc);
 	vm->board_opaque = pc;
 	vm->board_wake = cfg->kernel ? pc_direct_wake : firmware_wake;

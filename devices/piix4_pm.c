@@ -315,8 +315,6 @@ static bool pm_realize(struct device *d, struct err *e)
 	vtimer_init(&s->timer, dev_clock(d), timer_fn, s);
 	d->vm->power_button = power_button;
 	d->vm->sleep_button = sleep_button;
-	if (d->vm->input)
-		input_add(d->vm->input, &wake_ops, s);
 	d->vm->power_button_opaque = s;
 	s->pm_region = (struct io_region){ .kind = BUS_PIO, .len = PM_LEN, .ops = &pm_io,
 					   .dev = d, .name = "pm" };
@@ -364,6 +362,11 @@ uint16_t piix4_pm_base(struct device *d)
 	struct piix4_pm *s = to_pm(d);
 
 	return s->pci.cfg[CFG_PMREGMISC] & 1 ? ld_le16(s->pci.cfg + CFG_PMBA) & 0xffc0 : 0;
+}
+
+void piix4_pm_watch_keys(struct device *d)
+{
+	input_add(d->vm->input, &wake_ops, to_pm(d));
 }
 
 struct irq_line piix4_pm_rtc_line(struct device *d)
