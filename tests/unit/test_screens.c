@@ -359,6 +359,50 @@ static void test_library(void **state)
 	assert_int_equal(bad, 0);
 }
 
+/* ---- dropped files ------------------------------------------------------------------ */
+
+static void drop_event(SDL_Event *e, const char *path)
+{
+	*e = (SDL_Event){ .drop = { .type = SDL_DROPFILE, .file = SDL_strdup(path) } };
+}
+
+/* On the library: the sheet for a new machine, filled in; what is no file: said so. */
+static void test_drop_library(void **state)
+{
+	struct library *l = lib_open(1, NULL);
+	char path[PATH_MAX];
+	SDL_Event e;
+
+	assert_non_null(l);
+	snprintf(path, sizeof(path), "%s/files/disk.qcow2", top);
+	drop_event(&e, path);
+	lib_event(l, &e);
+	assert_int_equal(l->kind, LSHEET_NEW);
+	assert_string_equal(l->form.file, path);
+	assert_string_equal(l->form.name, "disk");
+	drop_event(&e, "/nowhere/x.iso");
+	lib_event(l, &e);
+	assert_int_equal(l->kind, LSHEET_MESSAGE);
+	assert_non_null(strstr(l->message, "/nowhere/x.iso"));
+	lib_close(l);
+}
+
+/* On a machine: only CD images, everything else is told. */
+static void test_drop_window(void **state)
+{
+	struct scene s;
+	char path[PATH_MAX];
+
+	open_scene(&s, 1);
+	snprintf(path, sizeof(path), "%s/files/notes.txt", top);
+	media_drop(s.w, path);
+	assert_int_equal(s.w->shell.sheet, SHEET_MESSAGE);
+	assert_non_null(strstr(s.w->shell.message, "ISO"));
+	media_drop(s.w, "/nowhere/x.iso");
+	assert_non_null(strstr(s.w->shell.message, "/nowhere/x.iso"));
+	close_scene(&s);
+}
+
 static int set_up(void **state)
 {
 	static const char *const files[] = { "debian-12.iso", "disk.qcow2", "notes.txt" };
@@ -401,6 +445,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_window), cmocka_unit_test(test_library),
+		cmocka_unit_test(test_drop_library), cmocka_unit_test(test_drop_window),
 	};
 
 	if (access(DEJAVU "/DejaVuSans.ttf", R_OK) ||
@@ -408,7 +453,7 @@ int main(void)
 	    access("build/locale/ja/LC_MESSAGES/hvrun.mo", R_OK)) {
 		puts("skipped: the fonts DejaVu Sans and Droid Sans Fallback, or the catalogues, "
 		     "are not there");
-		puts("[  SKIPPED ] 2 test(s), listed above:");
+		puts("[  SKIPPED ] 4 test(s), listed above:");
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, set_up, clean_up);
