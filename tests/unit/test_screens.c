@@ -100,10 +100,22 @@ static void paint(void *dev)
 	display_damage(vm->display, (struct rect){ 0, 0, 720, 400 });
 }
 
+static void no_set(struct device *d, unsigned unit, struct block *b)
+{
+}
+
+static struct media_tray no_tray(struct device *d, unsigned unit, bool wish)
+{
+	return (struct media_tray){ .open = false };
+}
+
+static const struct media_ops changeable = { .set = no_set, .tray = no_tray };
+
 static void open_scene(struct scene *s, double scale)
 {
 	struct display_source src = { .refresh = paint };
 	static struct net net;
+	static struct block *nothing;
 	struct err e = { 0 };
 
 	*s = (struct scene){ .vm = vm_new(true, &e) };
@@ -116,7 +128,8 @@ static void open_scene(struct scene *s, double scale)
 	display_set_source(s->vm->display, &src);
 	if (!s->vm->input)
 		s->vm->input = input_new();
-	vm_media_add(s->vm, &(struct media_drive){ .bus = "IDE", .cdrom = true });
+	vm_media_add(s->vm, &(struct media_drive){ .bus = "IDE", .cdrom = true,
+						     .ops = &changeable, .home = &nothing });
 	vm_media_add(s->vm, &(struct media_drive){ .bus = "virtio" });
 	s->vm->status = VM_RUNNING;
 	s->session = session_new(s->vm, &s->cfg, NULL, &e);
