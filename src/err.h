@@ -23,6 +23,7 @@ enum hv_exit {
 	HV_EXIT_LOCKED = 7,	/* image in use by another process */
 	HV_EXIT_NO_KVM = 8,	/* KVM demanded but unavailable */
 	HV_EXIT_HOST = 9,	/* host resource: memory, disk full */
+	HV_EXIT_NO_START = 10,	/* the guest's start got nowhere, and the time is over */
 	HV_EXIT_USAGE = 64,
 	HV_EXIT_TIMEOUT = 124,
 	HV_EXIT_DEBUG_BASE = 193,	/* + guest value <= 62 */

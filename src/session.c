@@ -255,6 +255,11 @@ bool session_reset_loop(const struct session *s)
 	return s->reset_loop;
 }
 
+const char *session_diagnosis(const struct session *s)
+{
+	return s->diagnosis;
+}
+
 void session_end_reset_loop(struct session *s)
 {
 	s->reset_loop = false;
@@ -487,7 +492,8 @@ static void handle_deadlines(struct session *s)
 	if (s->deadline && now >= s->deadline && s->look_at)
 		look(s);
 	if (s->deadline && now >= s->deadline)
-		end(s, HV_EXIT_TIMEOUT, s->script_done ? "--timeout ran out%s" :
+		end(s, s->diagnosis ? HV_EXIT_NO_START : HV_EXIT_TIMEOUT,
+		    s->script_done ? "--timeout ran out%s" :
 		    "--timeout ran out while waiting for %s",
 		    s->script_done ? "" : expect_why(s->expect));
 	if (s->shutdown_deadline && now >= s->shutdown_deadline)

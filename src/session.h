@@ -50,6 +50,9 @@ void session_set_attended(struct session *s, bool attended);
 bool session_reset_loop(const struct session *s);
 void session_end_reset_loop(struct session *s);		/* go on after it */
 
+/* Why the guest's start gets nowhere, and the remedy; NULL: it goes on.  See diagnose.h. */
+const char *session_diagnosis(const struct session *s);
+
 int session_fd(const struct session *s);
 /* Milliseconds until session_step() must be called again; -1: only on news. */
 int session_timeout_ms(const struct session *s);

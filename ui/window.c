@@ -14,6 +14,7 @@
 
 #define FRAME_MS 16
 #define STILL_MS 100
+#define DIAGNOSIS_MS 60000
 #define RESIZE_MS 150		/* the user is done dragging */
 #define STILL_AFTER 30		/* frames without damage */
 
@@ -351,6 +352,10 @@ static void follow_trouble(struct window *w)
 			 strerror(disk ? t.error : 0));
 		w->trouble_full = disk && (t.error == ENOSPC || t.error == EDQUOT);
 		w->shell.dirty = true;
+	}
+	if (session_diagnosis(w->session) != w->diagnosis) {
+		w->diagnosis = session_diagnosis(w->session);
+		shell_notice(w, w->diagnosis ? w->diagnosis : "", DIAGNOSIS_MS);
 	}
 	if (loop != w->reset_loop) {
 		w->reset_loop = loop;

@@ -105,6 +105,7 @@ struct window {
 	bool lost;		/* the display server is gone */
 	char trouble[600];	/* of the host's disk, "": none */
 	bool trouble_full, reset_loop;
+	const char *diagnosis;	/* of a start that gets nowhere, shown */
 	bool awake;		/* the host's screen saver is kept off */
 	Uint64 resize_at;	/* SDL ticks when the guest is told of the window's size, 0: not */
 	unsigned cursor_serial;

@@ -43,17 +43,17 @@ bad 32 '\0\0\0\2' "qcow2 LUKS encryption"
 
 # ---- starts that get nowhere: the reason and what to do ----
 truncate -s 8M "$tmp/blank.img"
-run "blank disk" 124 "no bootable device" $HVRUN --display none --serial null --net none \
+run "blank disk" 10 "no bootable device" $HVRUN --display none --serial null --net none \
 	--engine soft --timeout 12s "$tmp/blank.img"
 printf '\372\364\353\376' >"$tmp/halt.img"	# cli; hlt; jmp
 truncate -s 510 "$tmp/halt.img"
 printf '\125\252' >>"$tmp/halt.img"
 truncate -s 1M "$tmp/halt.img"
-run "halted for good" 124 "halted with interrupts off" $HVRUN --display none --serial null \
+run "halted for good" 10 "halted with interrupts off" $HVRUN --display none --serial null \
 	--net none --engine soft --timeout 12s "$tmp/halt.img"
 if [ -s "$(dirname "$0")/../../build/guest/vmlinuz" ]; then
 	k="$(dirname "$0")/../../build/guest/vmlinuz"
-	run "kernel without a root device" 124 "found no root file system" $HVRUN --display none \
+	run "kernel without a root device" 10 "found no root file system" $HVRUN --display none \
 		--net none --engine soft --timeout 15s --kernel "$k" --append "console=ttyS0"
 fi
 
