@@ -56,6 +56,7 @@ struct jit_place {
 	struct block *b;
 	uint16_t uop;
 	int32_t left;		/* misses until it is looked at */
+	uint32_t times;		/* that it should have been */
 	uint64_t since;		/* host's TSC when it was */
 	uint32_t off, last;	/* of the slot; of the access's last byte */
 };

@@ -146,6 +146,7 @@ void jit_slot_check(struct trans *t, const struct slot_access *a)
 	HV_BUG_ON(t->nmisses == ARRAY_SIZE(t->misses));
 	m = &t->misses[t->nmisses++];
 	*pl = (struct jit_place){ .b = t->b, .uop = (uint16_t)t->at, .left = PATIENCE,
+				  .since = __rdtsc(),
 				  .off = slot * 8, .last = a->span - 1 };
 	em_op(e, EM_W, 0x2b, H_T0, field(t, offsetof(struct soft_slots, tag), slot));
 	if (a->align) {		/* what is not aligned becomes large */
@@ -214,6 +215,7 @@ static void note_place(struct emit *e, uint8_t *expired, const uint8_t *back)
 	em_fix(expired, e->p);
 	em_op(e, 0, 0xc7, 0, hop_mem(H_T1, offsetof(struct jit_place, left)));
 	em32(e, PATIENCE);
+	em_alu_imm(e, 0, 0, hop_mem(H_T1, offsetof(struct jit_place, times)), 1);
 	em_alu_imm(e, EM_W, 7, hop_mem(H_STATE, STATE(jit_bad)), 0);
 	taken = em_jcc(e, 5);
 	em_store(e, hop_mem(H_STATE, STATE(jit_bad)), H_T1);
@@ -349,8 +351,9 @@ void soft_jit_review(struct soft *s)
 	s->jit_bad = 0;
 	s->jit->reviewed = now;
 	s->jit->misses_then = s->jit_misses;
-	place = (now - p->since) / PATIENCE;
+	place = (now - p->since) / (PATIENCE * MAX(p->times, 1u));
 	p->since = now;
+	p->times = 0;
 	if (place > OFTEN_CYCLES &&
 	    (misses * MISS_CYCLES < passed / 8 || place > 40 * OFTEN_CYCLES))
 		return;
