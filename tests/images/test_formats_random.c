@@ -222,7 +222,7 @@ static void sequence(uint64_t seed, bool by_qemu)
 
 	clean();
 	m.size = (1 + rng_below(&r, MAX_SIZE / 512)) * 512;
-	m.data = calloc(1, MAX_SIZE);
+	m.data = calloc(1, 2 * MAX_SIZE);
 	if (by_qemu) {
 		fill(&r, m.data, m.size / 3 & ~511ull);
 		it_write_file(it_path("m.raw"), m.data, m.size);
@@ -230,7 +230,8 @@ static void sequence(uint64_t seed, bool by_qemu)
 			   sh->opts[0] ? "-o " : "", sh->opts, it_path("m.raw"), m.path))
 			fail_msg("qemu-img cannot make %s %s", sh->qemu, sh->opts);
 		im = it_open(m.path, NULL, BLOCK_RDONLY);	/* VHD rounds up to its geometry */
-		m.size = MIN(im->size, (uint64_t)MAX_SIZE);
+		m.size = im->size;
+		assert_true(m.size <= 2 * MAX_SIZE);
 		image_close(im);
 	} else {
 		make(m.path, sh, m.size, NULL, NULL);
