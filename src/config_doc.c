@@ -42,7 +42,8 @@ void config_help(FILE *out)
 	fputs("\nExit status: 0 the guest powered off or the script was satisfied, 1 error,\n"
 	      "3 expectation failed, 4 guest reset (--on-reset exit), 5 triple fault or engine\n"
 	      "error, 6 image unreadable, 7 image in use, 8 no KVM, 9 host resources, 10 timeout\n"
-	      "of a start that got nowhere, 64 wrong use, 124 timeout, 128+N signal N, 193+V guest code V.\n", out);
+	      "of a start that got nowhere, 64 wrong use, 124 timeout, 128+N signal N, 193+V\n"
+	      "guest code V.\n", out);
 }
 
 /* roff needs its backslashes and leading dots escaped. */
