@@ -12,7 +12,8 @@ if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
 fi
 start_x
 unset DBUS_SESSION_BUS_ADDRESS
-export HOME="$tmp/home" PATH="$tmp/bin:/usr/bin:/bin"	# no zenity of the desktop: our browser
+export HOME="$tmp/home"
+HVRUN="env PATH=$tmp/bin $HVRUN"	# no zenity: our own browser
 mkdir -p "$HOME" "$tmp/bin"
 printf '\372\364\353\375' >"$HOME/halt.img"	# cli; hlt; jmp
 truncate -s 510 "$HOME/halt.img"

@@ -12,7 +12,8 @@ if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
 fi
 start_x
 unset DBUS_SESSION_BUS_ADDRESS
-export HOME="$tmp/home" PATH="$tmp/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+export HOME="$tmp/home"
+HVRUN="env PATH=$tmp/bin $HVRUN"	# no zenity: our own browser
 mkdir -p "$HOME" "$tmp/iso"
 
 within() {
