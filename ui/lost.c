@@ -7,6 +7,11 @@
  */
 #include "window_int.h"
 #include <SDL_syswm.h>
+#ifdef SDL_VIDEO_DRIVER_X11
+#include <X11/Xlibint.h>	/* the output buffer of struct _XDisplay */
+#undef min
+#undef max
+#endif
 #include <dlfcn.h>
 #include <poll.h>
 
@@ -85,6 +90,19 @@ void lost_watch(struct window *w)
 #endif
 }
 
+#ifdef SDL_VIDEO_DRIVER_X11
+/*
+ * What the dead connection was still to send stays in Xlib's buffer, and the
+ * first request that does not fit crashes (GetReq of libX11 1.8 returns NULL):
+ * closing the window needs the room.
+ */
+static void drop_output(void)
+{
+	if (lost.x)
+		lost.x->bufptr = lost.x->buffer;
+}
+#endif
+
 /* SDL waits for the news that its window has gone, which nobody sends any more. */
 static void say_unmapped(void)
 {
@@ -95,6 +113,7 @@ static void say_unmapped(void)
 	XEvent ev = { .xunmap = { .type = UnmapNotify, .display = lost.x, .event = lost.x_window,
 				  .window = lost.x_window } };
 
+	drop_output();
 	if (lost.x && put_back)
 		put_back(lost.x, &ev);
 #endif
