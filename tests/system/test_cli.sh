@@ -91,7 +91,7 @@ $HVRUN --display none --serial null --engine soft --timeout 30s "$tmp/good.qcow2
 holder=$!
 pids="$pids $holder"
 for i in 1 2 3 4 5 6 7 8 9 10; do
-	qemu-img info "$tmp/good.qcow2" >/dev/null 2>&1 || break
+	grep -q ":$(stat -c %i "$tmp/good.qcow2") " /proc/locks && break
 	sleep 0.2
 done
 run "second opener" 7 "$holder" $HVRUN $N "$tmp/good.qcow2"
