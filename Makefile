@@ -114,6 +114,7 @@ QUICK := $(filter-out $(B)/tests/guest/% $(B)/tests/engine/test_soft_diff $(KVMT
 test:
 	$(Q)scripts/deps test
 	$(Q)+$(MAKE) --no-print-directory all tests
+	$(Q)scripts/make-initramfs build/guest || echo "no guest kernel: tests that need it say so"
 	$(Q)B=$(B) scripts/run-tests $(B)/test-logs $(TESTS) $(SYSTESTS)
 
 # Whole systems, half an hour and more: memtest86+, iPXE, Xen, installers, reboots.

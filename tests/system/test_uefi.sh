@@ -40,7 +40,7 @@ if "$here/scripts/make-uefi-disk" "$tmp/none.img" "$tmp/hello.img" "$tmp/hello.c
 	2>"$tmp/err"; then
 	LIMIT=100 expect_exit "GPT disk: UEFI is chosen, GRUB starts" 0 "UEFI firmware, as the" \
 		$HVRUN $N --timeout 90s --expect "Hello-from-efi" "$tmp/hello.img"
-	LIMIT=60 expect_exit "the same under --firmware bios does not start" 10 "Hello" \
+	LIMIT=60 expect_exit "the same under --firmware bios does not start" 124 "Hello" \
 		$HVRUN $N --firmware bios --timeout 8s --expect "Hello" "$tmp/hello.img"
 else
 	not_ok "make-uefi-disk" "$(cat "$tmp/err")"
