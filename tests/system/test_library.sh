@@ -66,9 +66,9 @@ check "closed again" within 30 off halt
 [ -s "$XDG_CACHE_HOME/hvrun/halt.png" ] && ok "its picture is kept" || not_ok "its picture is kept"
 
 focus
-sleep 2.5
+sleep 4
 key F2
-sleep 0.3
+sleep 2		# the sheet reads the machine's file first
 picture 4-settings
 key Tab Right Right Return	# memory: two steps up, Enter saves
 check "settings change the file" within 20 file_has halt "memory = 3072M"
