@@ -18,22 +18,11 @@ xmessage -geometry +900+600 "another program" 2>/dev/null &
 pids="$pids $!"
 
 says() { grep -qE -- "$1" "$tmp/$d.serial" 2>/dev/null; }
-within() {	# SECONDS COMMAND...
-	n=$(($1 * 2))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.5
-	done
-}
 win() { xdotool search --onlyvisible --name "$d .*hvrun" 2>/dev/null | head -n 1; }
 picture() { timeout 20 import -window root "$shots/desktop-$d-$1.png"; }
-check() { name="$d: $1"; shift; if "$@"; then ok "$name"; else
-	picture failed; not_ok "$name" "$(tail -n 3 "$tmp/$d.log" "$tmp/$d.serial")"; fi; }
+logs() { picture failed; tail -n 3 "$tmp/$d.log" "$tmp/$d.serial"; }
 # typed TEXT: a line for the guest's terminal
 typed() { xdotool type --delay 80 "$1"; xdotool key Return; }
-host() { xdotool keydown Control_R; xdotool key "$1"; xdotool keyup Control_R; }
 # terminal_answers: the desktop's first window, opened by itself
 terminal_answers() {
 	for try in 1 2 3 4 5 6 7 8 9 10; do
@@ -48,10 +37,10 @@ for d in ${DESKTOPS:-xfce lxqt}; do
 		--discard --timeout 900s "$here/build/$d.img" >"$tmp/$d.log" 2>&1 &
 	eval "vm_$d=$!"
 	pids="$pids $!"
-	check "boots to the login of its serial line" within 240 says "login:"
+	check "$d: boots to the login of its serial line" within 240 says "login:"
 	sleep 20
 	xdotool windowactivate "$(win)" 2>/dev/null
-	check "the desktop logs in, its terminal takes typed keys" terminal_answers
+	check "$d: the desktop logs in, its terminal takes typed keys" terminal_answers
 	picture 1-terminal
 
 	# xwininfo names the window under the next click: the panel's, at the desktop's edge.
@@ -62,13 +51,13 @@ for d in ${DESKTOPS:-xfce lxqt}; do
 	xdotool mousemove --window "$(win)" $(($1 * 2 / 3)) $y
 	sleep 1
 	xdotool click 1
-	check "a click on its panel finds the panel" within 20 says '"(xfce4|lxqt|LXQt).*[Pp]anel'
+	check "$d: a click on its panel finds the panel" within 20 says '"(xfce4|lxqt|LXQt).*[Pp]anel'
 
 	for size in 1024x704 896x640; do
 		xdotool windowsize "$(win)" ${size%x*} $((${size#*x} + 24))
 		sleep 3
 		typed 'xrandr --output Virtual-1 --auto; xrandr | head -n 1 >/dev/ttyS0'
-		check "resized to $size: the guest is offered that size" within 20 \
+		check "$d: resized to $size: the guest is offered that size" within 20 \
 			says "current ${size%x*} x ${size#*x}"
 	done
 	picture 2-resized
@@ -78,7 +67,7 @@ for d in ${DESKTOPS:-xfce lxqt}; do
 	host f
 	sleep 2
 	typed 'echo ba""ck-$((50+1)) >/dev/ttyS0'
-	check "fullscreen and back" within 20 says back-51
+	check "$d: fullscreen and back" within 20 says back-51
 done
 [ "${vm_xfce:-}" ] && [ "${vm_lxqt:-}" ] || exit 0
 d=both

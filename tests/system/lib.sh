@@ -36,6 +36,30 @@ expect_exit() {
 	ok "$name"
 }
 
+# within SECONDS COMMAND...: until it succeeds
+within() {
+	n=$(($1 * 5))
+	shift
+	until "$@"; do
+		n=$((n - 1))
+		[ $n -gt 0 ] || return 1
+		sleep 0.2
+	done
+}
+
+# check NAME COMMAND...: a case; where it fails, the logs (a test may say others)
+check() {
+	what=$1
+	shift
+	if "$@"; then ok "$what"; else not_ok "$what" "$(logs)"; fi
+}
+logs() { tail -n 20 "$tmp"/*.log; }
+
+# The X display: a window of that title is there; keys; a key with the host key held.
+shown() { xdotool search --onlyvisible --name "$1" >/dev/null 2>&1; }
+key() { xdotool key --delay 40 "$@"; sleep 0.4; }
+host() { xdotool keydown Control_R; xdotool key "$1"; xdotool keyup Control_R; sleep 0.5; }
+
 # start_x: a virtual X server with a window manager that is ready (DISPLAY is set).
 start_x() {
 	Xvfb -displayfd 3 -screen 0 1280x800x24 -nolisten tcp 3>"$tmp/display" >/dev/null 2>&1 &
@@ -53,6 +77,14 @@ start_x() {
 	n=0
 	until xdotool get_desktop >/dev/null 2>&1 || [ $n -gt 50 ]; do n=$((n + 1)); sleep 0.2; done
 	sleep 1
+}
+
+# make_halt_disk FILE [OCTAL]: its boot sector halts, with interrupts off (or \373: on).
+make_halt_disk() {
+	printf "${2:-\\372}\\364\\353\\375" >"$1"	# cli; hlt; jmp
+	truncate -s 510 "$1"
+	printf '\125\252' >>"$1"
+	truncate -s 1M "$1"
 }
 
 # make_boot_sector FILE: prints "sector ran" over COM1 and leaves by the debug-exit port with 7.

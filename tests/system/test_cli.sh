@@ -45,10 +45,7 @@ bad 32 '\0\0\0\2' "qcow2 LUKS encryption"
 truncate -s 8M "$tmp/blank.img"
 run "blank disk" 10 "no bootable device" $HVRUN --display none --serial null --net none \
 	--engine soft --timeout 12s "$tmp/blank.img"
-printf '\372\364\353\376' >"$tmp/halt.img"	# cli; hlt; jmp
-truncate -s 510 "$tmp/halt.img"
-printf '\125\252' >>"$tmp/halt.img"
-truncate -s 1M "$tmp/halt.img"
+make_halt_disk "$tmp/halt.img"
 run "halted for good" 10 "halted with interrupts off" $HVRUN --display none --serial null \
 	--net none --engine soft --timeout 12s "$tmp/halt.img"
 if [ -s "$(dirname "$0")/../../build/guest/vmlinuz" ]; then

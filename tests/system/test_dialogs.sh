@@ -16,17 +16,6 @@ export HOME="$tmp/home" GTK_USE_PORTAL=0 NO_AT_BRIDGE=1 GSETTINGS_BACKEND=memory
 mkdir -p "$HOME"
 truncate -s 1M "$HOME/by-portal.img" "$HOME/by-zenity.img"
 
-within() {
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
-check() { name=$1; shift; if "$@"; then ok "$name"; else not_ok "$name" "$(tail -n 20 "$tmp"/*.log)"; fi; }
-shown() { xdotool search --onlyvisible --name "$1" >/dev/null 2>&1; }
 no() { ! "$@"; }
 focus() { xdotool windowactivate --sync "$(xdotool search --onlyvisible --name "$1" | head -n 1)" 2>/dev/null; sleep 0.5; }
 title="Choose an ISO, disk image or OVA"

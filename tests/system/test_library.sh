@@ -15,23 +15,9 @@ unset DBUS_SESSION_BUS_ADDRESS
 export HOME="$tmp/home"
 HVRUN="env PATH=$tmp/bin $HVRUN"	# no zenity: our own browser
 mkdir -p "$HOME" "$tmp/bin"
-printf '\372\364\353\375' >"$HOME/halt.img"	# cli; hlt; jmp
-truncate -s 510 "$HOME/halt.img"
-printf '\125\252' >>"$HOME/halt.img"
-truncate -s 1M "$HOME/halt.img"
+make_halt_disk "$HOME/halt.img"
 
-within() {
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
-check() { name=$1; shift; if "$@"; then ok "$name"; else not_ok "$name" "$(cat "$tmp"/*.log)" "$($HVRUN list)"; fi; }
-shown() { xdotool search --onlyvisible --name "$1" >/dev/null 2>&1; }
-key() { xdotool key --delay 40 "$@"; sleep 0.3; }
+logs() { cat "$tmp"/*.log; $HVRUN list; }
 text() { xdotool type --delay 30 "$1"; sleep 0.3; }
 running() { $HVRUN list | grep -q "^$1 .*running"; }
 off() { $HVRUN list | grep -q "^$1 .*off"; }

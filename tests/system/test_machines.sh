@@ -71,10 +71,7 @@ run "delete without disks" 0 "first.hvm" $HVRUN delete first --yes
 file "the user's image stays" "$tmp/boot.img"
 
 # A running machine
-printf '\372\364\353\375' >"$tmp/halt.img"
-truncate -s 510 "$tmp/halt.img"
-printf '\125\252' >>"$tmp/halt.img"
-truncate -s 1M "$tmp/halt.img"
+make_halt_disk "$tmp/halt.img"
 $HVRUN create busy -m 64M --net none "$tmp/halt.img" >/dev/null
 $HVRUN busy --display none --serial null --engine soft --timeout 60s >/dev/null 2>&1 &
 pids="$pids $!"

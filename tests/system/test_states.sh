@@ -16,22 +16,9 @@ export HOME="$tmp/home"
 HVRUN="env PATH=$tmp/bin $HVRUN"	# no zenity: our own browser
 mkdir -p "$HOME" "$tmp/iso"
 
-within() {
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
-check() { name=$1; shift; if "$@"; then ok "$name"; else not_ok "$name" "$(tail -n 20 "$tmp"/*.log)"; fi; }
-shown() { xdotool search --onlyvisible --name "$1" >/dev/null 2>&1; }
 gone() { ! shown "$1"; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
 focus() { xdotool windowactivate --sync "$(xdotool search --onlyvisible --name "$1 .*hvrun" | head -n 1)" 2>/dev/null; sleep 0.3; }
-host() { xdotool keydown Control_R; xdotool key "$1"; xdotool keyup Control_R; sleep 0.5; }
-key() { xdotool key --delay 40 "$@"; sleep 0.4; }
 picture() { timeout 20 import -window root "$shots/states-$1.png"; }
 said() { grep -qF -- "$2" "$tmp/$1.log"; }
 start() {

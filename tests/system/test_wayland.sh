@@ -10,16 +10,6 @@ if ! command -v sway >/dev/null || ! command -v grim >/dev/null; then
 	skip "Wayland" "no sway or grim"
 	exit 0
 fi
-within() {
-	n=$(($1 * 5))
-	shift
-	until "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
-check() { name=$1; shift; if "$@"; then ok "$name"; else not_ok "$name" "$(tail -n 20 "$tmp"/*.log)"; fi; }
 
 # sway refuses to run as root: then as nobody, in a folder of nobody's.
 chmod 755 "$tmp"
@@ -53,10 +43,7 @@ ipc() { XDG_RUNTIME_DIR=$W swaymsg -s "$(ls "$W"/sway-ipc.*.sock | head -n 1)" "
 shown() { ipc -t get_tree | grep -qF -- "\"name\": \"$1"; }
 picture() { grim "$shots/wayland-$1.png" 2>>"$tmp/grim.log"; }
 
-printf '\373\364\353\375' >"$tmp/halt.img"	# sti; hlt; jmp
-truncate -s 510 "$tmp/halt.img"
-printf '\125\252' >>"$tmp/halt.img"
-truncate -s 1M "$tmp/halt.img"
+make_halt_disk "$tmp/halt.img" '\373'	# sti: an interrupt wakes it
 $HVRUN create way -m 64M --net none "$tmp/halt.img" >/dev/null
 $HVRUN way --engine soft --verbose >"$tmp/way.log" 2>&1 &
 vm=$!
