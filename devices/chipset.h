@@ -41,6 +41,8 @@ struct irq_line piix3_sci_line(struct device *d);
 
 uint16_t piix4_pm_base(struct device *d);	/* where its I/O space is decoded; 0: nowhere */
 void piix4_pm_set_sci(struct device *d, struct irq_line sci);
+/* SMI#, before realize; empty: no system management mode. */
+void piix4_pm_set_smi(struct device *d, struct irq_line smi);
 /* A rise sets general purpose event @n (0-15). */
 struct irq_line piix4_pm_gpe_line(struct device *d, unsigned n);
 /* IRQ 8: the clock's alarm wakes a sleeping machine. */

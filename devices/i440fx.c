@@ -9,11 +9,11 @@
  * RAM, read-only RAM or the firmware ROM.  Where reads come from the ROM and
  * writes go to RAM (RE=0, WE=1) a bus region behind the slot takes the writes.
  *
- * SMRAM (3.2.21): D_OPEN shows the RAM behind the VGA window, D_LCK closes it
- * for good and freezes the register.  The processors have no system
- * management mode, so D_CLS, which concerns accesses in it, is only stored.
+ * SMRAM (3.2.21): G_SMRAME shows the RAM behind the VGA window to processors in
+ * system management mode, with D_CLS to their code fetches only; D_OPEN shows
+ * it to all; D_LCK closes it for good and freezes the register.
  *
- * Left out: SMM, DRAM row registers, error reporting.
+ * Left out: DRAM row registers, error reporting.
  */
 #include "chipset.h"
 #include "../src/vm.h"
@@ -21,6 +21,7 @@
 #define CFG_PAM0 0x59
 #define CFG_SMRAM 0x72
 #define SMRAM_OPEN 0x40
+#define SMRAM_CLOSED 0x20
 #define SMRAM_LOCK 0x10
 #define SMRAM_ENABLE 0x08
 #define SMRAM_BITS 0x7f
@@ -147,9 +148,12 @@ static void update_smram(struct i440fx *s)
 
 	if (v & SMRAM_LOCK)
 		s->pci.wmask[CFG_SMRAM] = 0;
-	if (s->smram)
-		HV_BUG_ON(!gm_slot_set(s->pci.dev.vm->mem, s->smram, GPA(SMRAM_AT), s->ram,
-				       SMRAM_AT, open ? 0 : GM_DISABLED));
+	if (!s->smram)
+		return;
+	HV_BUG_ON(!gm_slot_set(s->pci.dev.vm->mem, s->smram, GPA(SMRAM_AT), s->ram, SMRAM_AT,
+			       open ? 0 : GM_DISABLED));
+	gm_set_smram(s->pci.dev.vm->mem, GPA(SMRAM_AT), SMRAM_LEN,
+		     v & SMRAM_ENABLE ? s->ram : NULL, SMRAM_AT, v & SMRAM_CLOSED);
 }
 
 static void smram_written(struct i440fx *s)

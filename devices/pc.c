@@ -122,6 +122,7 @@ static bool add_chipset(struct pc *pc, struct err *e)
 	pc->pm = device_create(vm, &piix4_pm_ops, "pm");
 	pci_place(pc->pm, pc->bus, CHIPSET_PM_DEVFN);
 	piix4_pm_set_sci(pc->pm, piix3_sci_line(pc->piix3));
+	piix4_pm_set_smi(pc->pm, vm_smi_line(vm));
 	return device_realize(pc->pm, e);
 }
 

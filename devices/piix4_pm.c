@@ -4,8 +4,11 @@
  * 290562-001 chapter 7; register meaning as in ACPI 6.5 section 4.8).
  *
  * PM1 event and control block, PM timer, GPE0 block, the SMI command port
- * pair B2h/B3h.  There is no SMM: writing the ACPI enable value to B2h does
- * at once what the firmware's SMI handler would do.
+ * pair B2h/B3h.  A write to B2h is an SMI to the first processor when
+ * DEVACTB.APMC_EN and GLBCTL.SMI_EN are set; each is one, whatever GLBCTL.EOS
+ * says.  Only the ACPI enable and disable values do at once what firmware's
+ * handler would do.  Engines without SMM get no SMI; APMC_EN reads as set there,
+ * which tells SeaBIOS not to set it up.
  *
  * S3 (suspend to RAM): this function, the clock and memory stay powered.  The
  * power and sleep buttons, any key, and the clock's alarm (when RTC_EN is set)
@@ -20,6 +23,7 @@
 
 #define CFG_PMBA 0x40
 #define CFG_DEVACTB 0x58
+#define DEVACTB_APMC 0x02	/* bit 25: in the last byte */
 #define CFG_PMREGMISC 0x80
 #define PM_LEN 64
 
@@ -29,6 +33,10 @@
 #define R_PM_TMR 0x08
 #define R_GPE_STS 0x0c
 #define R_GPE_EN 0x0e
+#define R_GLBSTS 0x18
+#define R_GLBCTL 0x28
+#define GLBSTS_APM 0x0020
+#define GLBCTL_SMI 0x0001
 
 #define STS_TMR 0x0001
 #define STS_PWRBTN 0x0100
@@ -47,12 +55,14 @@
 
 struct piix4_pm {
 	struct pci_dev pci;
-	struct irq_line sci;
+	struct irq_line sci, smi;
 	struct io_region pm_region, apm_region;
 	struct vtimer timer;	/* armed while the timer may raise the SCI */
 	uint64_t tmr_carry;	/* tick at which TMR_STS is set next */
 	uint16_t pm1_sts, pm1_en, pm1_cnt, gpe_sts, gpe_en;
 	uint8_t apmc, apms;
+	uint16_t glbsts;
+	uint32_t glbctl;
 	bool asleep;		/* in S3 */
 };
 PCI_DEVICE_CHECK(struct piix4_pm);
@@ -68,6 +78,8 @@ static const struct state_field piix4_pm_state[] = {
 	STATE_U8(struct piix4_pm, apmc),
 	STATE_U8(struct piix4_pm, apms),
 	STATE_ROW_(struct piix4_pm, asleep, bool, F_BOOL, 2),
+	STATE_ROW_(struct piix4_pm, glbsts, uint16_t, F_U16, 3),
+	STATE_ROW_(struct piix4_pm, glbctl, uint32_t, F_U32, 3),
 	STATE_END
 };
 
@@ -169,6 +181,12 @@ static uint64_t pm_read16(struct piix4_pm *s, unsigned off)
 		return s->gpe_sts;
 	case R_GPE_EN:
 		return s->gpe_en;
+	case R_GLBSTS:
+		return s->glbsts;
+	case R_GLBCTL:
+		return s->glbctl & 0xffff;
+	case R_GLBCTL + 2:
+		return s->glbctl >> 16;
 	default:
 		return 0;
 	}
@@ -227,6 +245,15 @@ static void pm_write16(struct piix4_pm *s, unsigned off, uint16_t v, uint16_t m)
 	case R_GPE_EN:
 		s->gpe_en = (s->gpe_en & ~m) | (v & m);
 		break;
+	case R_GLBSTS:
+		s->glbsts &= ~(v & m);
+		break;
+	case R_GLBCTL:
+		s->glbctl = (s->glbctl & ~(uint32_t)m) | (v & m);
+		break;
+	case R_GLBCTL + 2:
+		s->glbctl = (s->glbctl & ~((uint32_t)m << 16)) | (uint32_t)(v & m) << 16;
+		break;
 	}
 	update(s);
 }
@@ -257,6 +284,15 @@ static uint64_t apm_read(struct device *d, uint64_t off, unsigned size)
 	return off ? to_pm(d)->apms : to_pm(d)->apmc;
 }
 
+static void raise_smi(struct piix4_pm *s)
+{
+	if (!s->smi.set || !(s->pci.cfg[CFG_DEVACTB + 3] & DEVACTB_APMC))
+		return;
+	s->glbsts |= GLBSTS_APM;
+	if (s->glbctl & GLBCTL_SMI)
+		irq_set(&s->smi, true);
+}
+
 static void apm_write(struct device *d, uint64_t off, unsigned size, uint64_t val)
 {
 	struct piix4_pm *s = to_pm(d);
@@ -270,6 +306,8 @@ static void apm_write(struct device *d, uint64_t off, unsigned size, uint64_t va
 		s->pm1_cnt |= CNT_SCI_EN;
 	else if (s->apmc == CHIPSET_ACPI_DISABLE)
 		s->pm1_cnt &= ~CNT_SCI_EN;
+	else
+		raise_smi(s);
 	update(s);
 }
 
@@ -308,9 +346,10 @@ static bool pm_realize(struct device *d, struct err *e)
 	st_le16(s->pci.wmask + CFG_PMBA, 0xffc0);
 	memset(s->pci.wmask + 0x44, 0xff, 0x3c);
 	s->pci.wmask[CFG_PMREGMISC] = 1;
-	/* 7.1.10: APMC_EN reads as set, which tells SeaBIOS that SMM needs no set-up. */
-	s->pci.wmask[CFG_DEVACTB + 3] = 0;
-	s->pci.cfg[CFG_DEVACTB + 3] = 0x02;
+	if (!s->smi.set) {
+		s->pci.wmask[CFG_DEVACTB + 3] = 0;
+		s->pci.cfg[CFG_DEVACTB + 3] = DEVACTB_APMC;
+	}
 	s->pci.cfg_written = cfg_written;
 	vtimer_init(&s->timer, dev_clock(d), timer_fn, s);
 	d->vm->power_button = power_button;
@@ -323,6 +362,15 @@ static bool pm_realize(struct device *d, struct err *e)
 	return dev_add_region(d, &s->apm_region, e);
 }
 
+/* The processors forget where their SMM code is: firmware must see that it is to be set up. */
+static void reset_smi(struct piix4_pm *s)
+{
+	s->glbsts = 0;
+	s->glbctl = 0;
+	if (s->smi.set)
+		s->pci.cfg[CFG_DEVACTB + 3] &= ~DEVACTB_APMC;
+}
+
 static void pm_reset(struct device *d)
 {
 	struct piix4_pm *s = to_pm(d);
@@ -330,6 +378,7 @@ static void pm_reset(struct device *d)
 	s->asleep = d->vm->reset_kind == VM_RESET_SLEEP;
 	if (d->vm->reset_kind != VM_RESET_COLD) {
 		s->pm1_cnt = 0;		/* the rest lies in the resume well */
+		reset_smi(s);
 		update(s);
 		return;
 	}
@@ -337,6 +386,7 @@ static void pm_reset(struct device *d)
 	s->pm1_sts = s->pm1_en = s->pm1_cnt = 0;
 	s->gpe_sts = s->gpe_en = 0;
 	s->apmc = s->apms = 0;
+	reset_smi(s);
 	s->tmr_carry = (now_ticks(s) & ~(uint64_t)(TMR_HALF - 1)) + TMR_HALF;
 	update_base(s);
 	update(s);
@@ -348,6 +398,7 @@ static bool pm_post_load(struct device *d, struct err *e)
 
 	s->pm1_en &= EN_RW;
 	s->pm1_cnt &= CNT_RW;
+	s->glbsts &= GLBSTS_APM;
 	/* A carry further away than one half period would never have been stored. */
 	if (s->tmr_carry > now_ticks(s) + TMR_HALF)
 		s->tmr_carry = (now_ticks(s) & ~(uint64_t)(TMR_HALF - 1)) + TMR_HALF;
@@ -379,6 +430,11 @@ void piix4_pm_set_sci(struct device *d, struct irq_line sci)
 	to_pm(d)->sci = sci;
 }
 
+void piix4_pm_set_smi(struct device *d, struct irq_line smi)
+{
+	to_pm(d)->smi = smi;
+}
+
 static void gpe_set(void *sink, unsigned n, bool level)
 {
 	struct piix4_pm *s = sink;
@@ -400,6 +456,6 @@ const struct device_ops piix4_pm_ops = {
 	.realize = pm_realize,
 	.reset = pm_reset,
 	.state = piix4_pm_state,
-	.state_version = 2,
+	.state_version = 3,
 	.post_load = pm_post_load,
 };

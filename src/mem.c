@@ -14,6 +14,8 @@ struct guest_mem {
 	struct gm_block *blocks;
 	struct gm_listener listener;
 	bool code_enabled;
+	struct gm_slot smram;		/* not in use: block is NULL */
+	bool smram_code_only;
 	uint64_t ram_size, ram_below_4g;
 };
 
@@ -276,18 +278,46 @@ static struct gm_slot *find_slot(struct guest_mem *gm, uint64_t at)
 	return NULL;
 }
 
+static void slot_page(const struct gm_slot *s, uint64_t gpa, struct gm_page *out)
+{
+	out->block = s->block;
+	out->block_off = s->off + ((gpa & ~(uint64_t)(GM_PAGE - 1)) - s->gpa);
+	out->host = s->block->host + out->block_off;
+	out->readonly = s->flags & GM_READONLY;
+	out->dirty_log = s->flags & GM_DIRTY_LOG;
+	out->code_only = false;
+}
+
 bool gm_lookup(struct guest_mem *gm, uint64_t gpa, struct gm_page *out)
 {
 	struct gm_slot *s = find_slot(gm, gpa);
 
 	if (!s)
 		return false;
-	out->block = s->block;
-	out->block_off = s->off + ((gpa & ~(uint64_t)(GM_PAGE - 1)) - s->gpa);
-	out->host = s->block->host + out->block_off;
-	out->readonly = s->flags & GM_READONLY;
-	out->dirty_log = s->flags & GM_DIRTY_LOG;
+	slot_page(s, gpa, out);
 	return true;
+}
+
+bool gm_lookup_smm(struct guest_mem *gm, uint64_t gpa, bool code, struct gm_page *out)
+{
+	struct gm_slot s = gm->smram;
+	bool code_only = gm->smram_code_only;
+
+	if (!s.block || gpa - s.gpa >= s.len || (code_only && !code))
+		return gm_lookup(gm, gpa, out);
+	slot_page(&s, gpa, out);
+	out->code_only = code_only;
+	return true;
+}
+
+void gm_set_smram(struct guest_mem *gm, gpa_t at, uint64_t len, struct gm_block *block,
+		  uint64_t off, bool code_only)
+{
+	HV_BUG_ON(block && !slot_fits(gm, NULL, at.v, len, block, off, GM_DISABLED));
+	gm->smram = (struct gm_slot){ .gpa = at.v, .len = len, .block = block, .off = off };
+	gm->smram_code_only = code_only;
+	if (gm->listener.smram_changed)
+		gm->listener.smram_changed(gm->listener.opaque);
 }
 
 bool gm_map(struct guest_mem *gm, gpa_t at, size_t len, bool writable, struct gm_span *out)

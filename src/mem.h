@@ -62,6 +62,15 @@ struct gm_slot *gm_slot_add(struct guest_mem *gm, gpa_t at, uint64_t len, struct
 bool gm_slot_set(struct guest_mem *gm, struct gm_slot *s, gpa_t at, struct gm_block *block,
 		 uint64_t off, unsigned flags);
 
+/*
+ * SMRAM: what processors in system management mode see at [@at, @at+@len) in
+ * place of the slots: @block from @off on, or nothing else (@block NULL).
+ * @code_only: they fetch instructions from there, their data is as outside.
+ * Under dev_lock.  Devices never see it.
+ */
+void gm_set_smram(struct guest_mem *gm, gpa_t at, uint64_t len, struct gm_block *block,
+		  uint64_t off, bool code_only);
+
 /* Guest memory copies: fail whole (false) unless every byte is RAM/ROM (write: RAM). */
 HV_MUSTCHECK bool gm_read(struct guest_mem *gm, gpa_t at, void *dst, size_t len);
 HV_MUSTCHECK bool gm_write(struct guest_mem *gm, gpa_t at, const void *src, size_t len);

@@ -45,16 +45,20 @@ struct gm_page {
 	struct gm_block *block;
 	uint64_t block_off;	/* page start inside the block */
 	bool readonly, dirty_log;
+	bool code_only;		/* SMRAM that data accesses do not reach */
 };
 
 /* false: no slot there (MMIO or hole).  Lock-free; any vCPU thread. */
 bool gm_lookup(struct guest_mem *gm, uint64_t gpa, struct gm_page *out);
+/* The same as seen in system management mode, by a fetch (@code) or a data access. */
+bool gm_lookup_smm(struct guest_mem *gm, uint64_t gpa, bool code, struct gm_page *out);
 
 /* Engine listener: called under dev_lock after any slot change in [at, at+len). */
 struct gm_listener {
 	void (*changed)(void *opaque, struct gm_slot *s, const struct gm_slot *old);
 	/* Fetch-and-clear the engine's own dirty log of @s into the block's bitmap. */
 	void (*dirty_sync)(void *opaque, struct gm_slot *s);
+	void (*smram_changed)(void *opaque);	/* NULL: no system management mode */
 	void *opaque;
 };
 void gm_set_listener(struct guest_mem *gm, const struct gm_listener *l);

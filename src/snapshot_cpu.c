@@ -38,6 +38,10 @@ static const struct state_field x86_fields[] = {
 	STATE_U8(struct x86_state, exc_vector), STATE_U8(struct x86_state, exc_has_code),
 	STATE_U32(struct x86_state, exc_code),
 	STATE_ROW_(struct x86_state, pv_time, uint64_t, F_U64, 2),
+	STATE_ROW_(struct x86_state, smbase, uint32_t, F_U32, 3),
+	STATE_ROW_(struct x86_state, smm, uint8_t, F_U8, 3),
+	STATE_ROW_(struct x86_state, smi_pending, uint8_t, F_U8, 3),
+	STATE_ROW_(struct x86_state, init_pending, uint8_t, F_U8, 3),
 	STATE_END
 };
 
@@ -84,7 +88,7 @@ bool snap_cpu_valid(const struct snap_cpu *c, struct err *e)
 	    ld_le64(s->xsave + XSTATE_BV_OFF) & ~7ull || ld_le64(s->xsave + XSTATE_BV_OFF + 8) ||
 	    s->mp_state > MP_WAIT_SIPI || s->nmi_blocked > 1 || s->nmi_pending > 1 ||
 	    s->intr_shadow > 1 || s->exc_pending > 1 || s->exc_has_code > 1 ||
-	    s->exc_vector > 31 || c->req & ~REQ_EVENTS || c->sipi_vector > 255)
+	    s->exc_vector > 31 || s->smm > 1 || s->smi_pending > 1 || s->init_pending > 1 || c->req & ~REQ_EVENTS || c->sipi_vector > 255)
 		return err_set(e, HV_EXIT_IMAGE, "saved state: impossible processor state");
 	return true;
 }

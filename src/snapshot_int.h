@@ -11,7 +11,7 @@ struct snap_cpu {
 	uint32_t req, sipi_vector;	/* requests that the CPU has not seen yet */
 };
 
-#define SNAP_CPU_VERSION 2
+#define SNAP_CPU_VERSION 3
 extern const struct state_field snap_cpu_fields[];
 
 /* What no running processor can have and an engine might not survive. */

@@ -150,6 +150,8 @@ const char *vm_engine_name(const struct vm *vm);	/* "kvm", "soft" */
 bool vm_has_lapic(const struct vm *vm);		/* local APICs are the engine's */
 struct cpu_signal vm_cpu_signal(struct vm *vm, unsigned cpu);
 void vm_set_apic(struct vm *vm, unsigned cpu, struct apic a);
+/* A rise is an SMI to the first CPU; empty: the engine has no system management mode. */
+struct irq_line vm_smi_line(struct vm *vm);
 /* INTR of the 8259 pair, for engines with local APICs of their own. */
 struct irq_line vm_extint_line(struct vm *vm);
 /* Address line 20: true lets it pass.  Engines without the mask ignore it. */

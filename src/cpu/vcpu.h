@@ -79,6 +79,7 @@ struct cpu_ops {
 	/* The TSC as the guest reads it, and its rate, for our local APICs; may be NULL. */
 	uint64_t (*read_tsc)(struct vcpu *v);
 	uint64_t (*tsc_hz)(void);
+	bool has_smm;			/* system management mode */
 	bool has_lapic;			/* in-kernel local APIC: the board makes no lapic devices */
 	/* Optional, see doorbell.h.  Under dev_lock. */
 	bool (*doorbell)(struct vm *vm, enum bus_kind kind, uint64_t addr, unsigned len,

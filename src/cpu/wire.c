@@ -56,6 +56,21 @@ struct irq_line vm_extint_line(struct vm *vm)
 	return (struct irq_line){ extint_set, vm, 0 };
 }
 
+static void smi_set(void *sink, unsigned pin, bool level)
+{
+	struct vm *vm = sink;
+
+	if (level)
+		vcpu_request(vm->cpus[0], VCPU_REQ_SMI);
+}
+
+struct irq_line vm_smi_line(struct vm *vm)
+{
+	if (!vm->engine->has_smm)
+		return (struct irq_line){ 0 };
+	return (struct irq_line){ smi_set, vm, 0 };
+}
+
 static void a20_set(void *sink, unsigned pin, bool level)
 {
 	struct vm *vm = sink;

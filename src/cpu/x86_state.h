@@ -42,6 +42,9 @@ struct x86_state {
 	uint32_t mp_state;	/* enum x86_mp */
 	uint8_t nmi_blocked, nmi_pending, intr_shadow, exc_pending, exc_vector, exc_has_code;
 	uint32_t exc_code;
+	/* System management mode; zero where the engine has none. */
+	uint32_t smbase;
+	uint8_t smm, smi_pending, init_pending;	/* INIT waits for RSM */
 };
 
 #endif

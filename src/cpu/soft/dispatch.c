@@ -12,6 +12,7 @@
  * sibling call.
  */
 #include "intops.h"
+#include "sys_int.h"
 #include "jit.h"
 #include "verify.h"
 
@@ -110,8 +111,10 @@ static void collect_requests(struct soft *s)
 
 	if (req & VCPU_REQ_TLB)
 		soft_tlb_ack(s);
-	if (req & VCPU_REQ_SMI)
-		vcpu_clear(v, VCPU_REQ_SMI);	/* no system management mode */
+	if (req & VCPU_REQ_SMI) {
+		vcpu_clear(v, VCPU_REQ_SMI);
+		s->smi_latched = true;
+	}
 	if (req & VCPU_REQ_INTR) {
 		vcpu_clear(v, VCPU_REQ_INTR);
 		s->intr_latched = true;
@@ -122,7 +125,9 @@ static void collect_requests(struct soft *s)
 	}
 	if (req & VCPU_REQ_INIT) {
 		vcpu_clear(v, VCPU_REQ_INIT);
-		soft_init_signal(s);
+		s->init_latched = s->smm;
+		if (!s->smm)
+			soft_init_signal(s);
 	}
 	if (req & VCPU_REQ_SIPI) {
 		vcpu_clear(v, VCPU_REQ_SIPI);
@@ -134,6 +139,11 @@ static void deliver_pending(struct soft *s)
 {
 	if (s->intr_shadow || s->wait_sipi)
 		return;
+	if (s->smi_latched && !s->smm) {
+		s->smi_latched = false;
+		soft_smi(s);
+		return;
+	}
 	if (s->nmi_latched && !s->nmi_blocked) {
 		s->nmi_latched = false;
 		s->halted = false;
@@ -211,14 +221,14 @@ static bool run_once(struct soft *s, enum vcpu_exit *why)
 			return false;
 		}
 	}
-	if (unlikely(s->intr_latched || s->nmi_latched))
+	if (unlikely(s->intr_latched || s->nmi_latched || s->smi_latched))
 		deliver_pending(s);
 	if (unlikely(s->wait_sipi)) {
 		*why = EXIT_WAIT_SIPI;
 		return false;
 	}
 	if (unlikely(s->halted)) {
-		v->wake_mask = VCPU_REQ_NMI | VCPU_REQ_INIT | VCPU_REQ_TLB |
+		v->wake_mask = VCPU_REQ_NMI | VCPU_REQ_SMI | VCPU_REQ_INIT | VCPU_REQ_TLB |
 			       (s->eflags & FL_IF ? VCPU_REQ_INTR : 0);
 		s->intr_shadow = false;
 		if (s->intr_latched && s->eflags & FL_IF)

@@ -38,7 +38,7 @@ static void entry_read(struct soft *s, struct entry *e, uint64_t phys, unsigned 
 	phys = a20(s, phys);
 	e->size = size;
 	e->off = phys & 0xfff;
-	if (!gm_lookup(s->vcpu->vm->mem, phys, &e->pg)) {
+	if (!soft_phys_page(s, phys, false, &e->pg)) {
 		e->host = NULL;
 		e->v = size == 8 ? UINT64_MAX : UINT32_MAX;
 		return;

@@ -217,6 +217,10 @@ struct soft {
 	uint64_t pv_time;		/* MSR of the paravirtual clock */
 	uint64_t mtrr_def, mtrr_fix[11], mtrr_var[16];
 	uint64_t pdpte[4];	/* PAE: cached at MOV CR3 */
+	uint32_t smbase;
+	bool smm;		/* in system management mode: smm.c */
+	bool smi_latched;	/* SMI taken from the request word, not entered yet */
+	bool init_latched;	/* INIT that waits for the end of system management mode */
 	bool wait_sipi;
 	bool rf_loaded;		/* the instruction just executed loaded EFLAGS.RF */
 	bool no_step;		/* ... was INT n: no single-step trap after it */

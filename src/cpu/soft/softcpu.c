@@ -83,8 +83,12 @@ static void reset_common(struct soft *s, bool init_only)
 	s->eflags = 2;
 	soft_set_arith(s, 0);
 	s->halted = s->intr_shadow = s->nmi_blocked = s->triple_fault = false;
-	s->nmi_latched = s->intr_latched = false;
+	s->nmi_latched = s->intr_latched = s->init_latched = false;
 	s->delivering = 0;
+	if (!init_only) {
+		s->smm = s->smi_latched = false;
+		s->smbase = 0x30000;
+	}
 	s->wait_sipi = s->vcpu->index != 0;
 	soft_sys_reset(s, init_only);
 	soft_fpu_reset(s, init_only);
@@ -132,7 +136,7 @@ static void soft_kick(struct vcpu *v)
 	X(star) X(lstar) X(cstar) X(sfmask) X(kernel_gs_base) X(sysenter_cs) X(sysenter_esp) \
 	X(sysenter_eip) X(pat) X(misc_enable) X(tsc_aux) X(tsc_adjust) X(tsc_deadline) X(pv_time) \
 	X(mtrr_def) \
-	X(mtrr_fix) X(mtrr_var)
+	X(mtrr_fix) X(mtrr_var) X(smbase)
 
 static void soft_get_state(struct vcpu *v, struct x86_state *st)
 {
@@ -156,6 +160,9 @@ static void soft_get_state(struct vcpu *v, struct x86_state *st)
 	st->nmi_blocked = s->nmi_blocked;
 	st->nmi_pending = s->nmi_latched || atomic_load(&v->req) & VCPU_REQ_NMI;
 	st->intr_shadow = s->intr_shadow;
+	st->smm = s->smm;
+	st->smi_pending = s->smi_latched || atomic_load(&v->req) & VCPU_REQ_SMI;
+	st->init_pending = s->init_latched;
 }
 
 static bool soft_set_state(struct vcpu *v, const struct x86_state *st, struct err *e)
@@ -186,6 +193,9 @@ static bool soft_set_state(struct vcpu *v, const struct x86_state *st, struct er
 	s->nmi_blocked = st->nmi_blocked;
 	s->nmi_latched = st->nmi_pending;
 	s->intr_shadow = st->intr_shadow;
+	s->smm = st->smm;
+	s->smi_latched = st->smi_pending;
+	s->init_latched = st->init_pending;
 	s->intr_latched = true;		/* ask the APIC */
 	s->triple_fault = false;
 	s->delivering = 0;
@@ -210,4 +220,5 @@ const struct cpu_ops soft_cpu_ops = {
 	.get_state = soft_get_state,
 	.set_state = soft_set_state,
 	.set_a20 = soft_set_a20,
+	.has_smm = true,
 };

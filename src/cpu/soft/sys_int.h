@@ -86,6 +86,18 @@ static inline bool soft_v86(const struct soft *s) { return s->eflags & FL_VM; }
 static inline bool soft_lma(const struct soft *s) { return s->efer & EFER_LMA; }
 static inline unsigned soft_iopl(const struct soft *s) { return s->eflags >> 12 & 3; }
 
+/* ---- smm.c ---- */
+/* Enter system management mode; s->rip is the next instruction. */
+void soft_smi(struct soft *s);
+
+/* Memory as this processor sees it; @code: a fetch. */
+static inline bool soft_phys_page(struct soft *s, uint64_t phys, bool code, struct gm_page *out)
+{
+	if (unlikely(s->smm))
+		return gm_lookup_smm(s->vcpu->vm->mem, phys, code, out);
+	return gm_lookup(s->vcpu->vm->mem, phys, out);
+}
+
 /* ---- mmu.c ---- */
 enum soft_access { ACC_R, ACC_W, ACC_X };
 

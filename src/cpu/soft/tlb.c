@@ -173,6 +173,11 @@ static void slot_changed(void *opaque, struct gm_slot *slot, const struct gm_slo
 	drop_all(opaque, NULL);
 }
 
+static void smram_changed(void *opaque)
+{
+	drop_all(opaque, NULL);
+}
+
 /*
  * Called before the log is fetched and cleared.  A tag given out between this
  * and the clearing stays; its page is marked once more when the tag goes.
@@ -185,7 +190,8 @@ static void dirty_sync(void *opaque, struct gm_slot *slot)
 void soft_mmu_vm_init(struct vm *vm)
 {
 	const struct gm_listener l = {
-		.changed = slot_changed, .dirty_sync = dirty_sync, .opaque = vm,
+		.changed = slot_changed, .dirty_sync = dirty_sync,
+		.smram_changed = smram_changed, .opaque = vm,
 	};
 
 	gm_set_listener(vm->mem, &l);
@@ -257,8 +263,9 @@ static void tlb_fill(struct soft *s, uint64_t lin, unsigned table, enum soft_acc
 	if (acc != ACC_W && pg->dirty_log)
 		wr = false;	/* reading must not mark it dirty */
 	wr = wr && writable_fast(s, pg);	/* may flush */
+	wr = wr && !pg->code_only;
 	e->delta = (uintptr_t)pg->host - page;
-	e->tag_r = soft_mmu_allowed(s, w->perm, ACC_R, table) ? page : TLB_NONE;
+	e->tag_r = !pg->code_only && soft_mmu_allowed(s, w->perm, ACC_R, table) ? page : TLB_NONE;
 	e->tag_x = soft_mmu_allowed(s, w->perm, ACC_X, table) ? page : TLB_NONE;
 	if (unlikely(s->vfy) && wr)
 		wr = soft_verify_tag(s, e);
@@ -300,7 +307,7 @@ static void translate(struct soft *s, const struct uop *u, uint64_t lin, enum so
 		soft_fault_code(s, u, EXC_PF, code);
 	}
 	x->phys = w.phys;
-	x->ram = !is_apic_page(s, w.phys) && gm_lookup(s->vcpu->vm->mem, w.phys, &x->pg);
+	x->ram = !is_apic_page(s, w.phys) && soft_phys_page(s, w.phys, acc == ACC_X, &x->pg);
 	if (unlikely(s->vfy) && x->ram && soft_verify_access(s, lin, acc == ACC_W, &x->pg))
 		return;
 	if (x->ram)
