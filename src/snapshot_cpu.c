@@ -88,7 +88,8 @@ bool snap_cpu_valid(const struct snap_cpu *c, struct err *e)
 	    ld_le64(s->xsave + XSTATE_BV_OFF) & ~7ull || ld_le64(s->xsave + XSTATE_BV_OFF + 8) ||
 	    s->mp_state > MP_WAIT_SIPI || s->nmi_blocked > 1 || s->nmi_pending > 1 ||
 	    s->intr_shadow > 1 || s->exc_pending > 1 || s->exc_has_code > 1 ||
-	    s->exc_vector > 31 || s->smm > 1 || s->smi_pending > 1 || s->init_pending > 1 || c->req & ~REQ_EVENTS || c->sipi_vector > 255)
+	    s->exc_vector > 31 || s->smm > 1 || s->smi_pending > 1 || s->init_pending > 1 ||
+	    c->req & ~REQ_EVENTS || c->sipi_vector > 255)
 		return err_set(e, HV_EXIT_IMAGE, "saved state: impossible processor state");
 	return true;
 }

@@ -5,6 +5,7 @@
  */
 #include "../lib/testvm.h"
 #include "../../devices/chipset.h"
+#include "../../src/mem_cpu.h"
 
 static struct vm *vm;
 static struct device *host, *isa, *pm;
@@ -55,9 +56,12 @@ static void wire_isa(struct device *d)
 		piix3_set_irq_out(d, i, test_irq_line(&irqs, i));
 }
 
+static struct test_irq smi;
+
 static void wire_pm(struct device *d)
 {
 	on_bus(d);
+	piix4_pm_set_smi(d, test_irq_line(&smi, 0));
 	if (isa)
 		piix4_pm_set_sci(d, piix3_sci_line(isa));
 }
@@ -227,7 +231,77 @@ static void test_pm_decode(void **st)
 	assert_int_equal(tvm_inw(vm, 0x604), 0);
 	cfg_wr(CHIPSET_PM_DEVFN, 0x80, 1, 0);
 	assert_int_equal(tvm_inl(vm, 0x608), 0xffffffff);
-	assert_int_equal(cfg_rd(CHIPSET_PM_DEVFN, 0x58) >> 25 & 1, 1);	/* APMC_EN */
+}
+
+/* 7.1.10, 7.2.11: an SMI for a write to B2h when APMC_EN and SMI_EN allow it. */
+static void test_smi(void **st)
+{
+	pm_on();
+	memset(&smi, 0, sizeof(smi));
+	assert_int_equal(cfg_rd(CHIPSET_PM_DEVFN, 0x58) >> 25 & 1, 0);
+	tvm_outl(vm, 0x628, 1);
+	tvm_outb(vm, 0xb2, 0x11);
+	assert_int_equal(smi.rises[0], 0);
+	cfg_wr(CHIPSET_PM_DEVFN, 0x58, 4, 1u << 25);
+	tvm_outl(vm, 0x628, 0);
+	tvm_outb(vm, 0xb2, 0x12);
+	assert_int_equal(smi.rises[0], 0);
+	assert_int_equal(tvm_inw(vm, 0x618), 0x20);		/* APM_STS, even so */
+	tvm_outw(vm, 0x618, 0x20);
+	assert_int_equal(tvm_inw(vm, 0x618), 0);
+	tvm_outl(vm, 0x628, 0x10001);
+	assert_int_equal(tvm_inl(vm, 0x628), 0x10001);
+	tvm_outb(vm, 0xb2, 0x13);
+	assert_int_equal(smi.level, 1);
+	assert_int_equal(tvm_inb(vm, 0xb2), 0x13);
+	assert_int_equal(tvm_inw(vm, 0x618), 0x20);
+	smi.level = 0;
+	tvm_outb(vm, 0xb2, CHIPSET_ACPI_ENABLE);		/* done by the chipset */
+	tvm_outb(vm, 0xb3, 0x14);
+	assert_int_equal(smi.level, 0);
+}
+
+/* An engine without system management mode: firmware finds it set up. */
+static void wire_no_smm(struct device *d)
+{
+	on_bus(d);
+}
+
+static void test_no_smm(void **st)
+{
+	tvm_free(vm);
+	vm = tvm_new(0);
+	host = tvm_add(vm, &i440fx_ops, "host", set_memory);
+	pm = tvm_add(vm, &piix4_pm_ops, "pm", wire_no_smm);
+	pm_on();
+	assert_int_equal(cfg_rd(CHIPSET_PM_DEVFN, 0x58) >> 25 & 1, 1);
+	cfg_wr(CHIPSET_PM_DEVFN, 0x58, 4, 0);
+	assert_int_equal(cfg_rd(CHIPSET_PM_DEVFN, 0x58) >> 25 & 1, 1);
+	tvm_outl(vm, 0x628, 1);
+	tvm_outb(vm, 0xb2, 0x11);
+}
+
+/* 3.2.21: what a processor in system management mode sees behind the VGA window. */
+static void test_smram_smm(void **st)
+{
+	struct gm_page pg;
+
+	assert_false(gm_lookup_smm(vm->mem, 0xa8000, true, &pg));
+	cfg_wr(0, 0x72, 1, 0x0a);
+	assert_true(gm_lookup_smm(vm->mem, 0xa8000, true, &pg));
+	assert_true(pg.block == ram && pg.block_off == 0xa8000);
+	assert_true(gm_lookup_smm(vm->mem, 0xbfff0, false, &pg));
+	assert_false(gm_lookup(vm->mem, 0xa8000, &pg));
+	assert_false(gm_lookup_smm(vm->mem, 0x9fff0, false, &pg));
+	cfg_wr(0, 0x72, 1, 0x2a);		/* D_CLS */
+	assert_true(gm_lookup_smm(vm->mem, 0xa8000, true, &pg));
+	assert_true(pg.code_only);
+	assert_false(gm_lookup_smm(vm->mem, 0xa8000, false, &pg));
+	cfg_wr(0, 0x72, 1, 0x1a);		/* locked: still there inside */
+	cfg_wr(0, 0x72, 1, 0x02);
+	assert_true(gm_lookup_smm(vm->mem, 0xa8000, true, &pg));
+	devices_reset(vm);
+	assert_false(gm_lookup_smm(vm->mem, 0xa8000, true, &pg));
 }
 
 /* ACPI 6.5, 4.8.2.1, 4.8.3.3: 3.579545 MHz, 24 bits. */
@@ -416,7 +490,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_pam), T(test_smram), T(test_identity), T(test_reset_control), T(test_pirq),
-		T(test_isa_shared), T(test_pm_decode), T(test_pm_timer), T(test_pm_carry),
+		T(test_isa_shared), T(test_pm_decode), T(test_smi), T(test_no_smm),
+		T(test_smram_smm), T(test_pm_timer), T(test_pm_carry),
 		T(test_power_button), T(test_soft_off),
 		T(test_sleep), T(test_sleep_races), cmocka_unit_test(test_generic),
 	};

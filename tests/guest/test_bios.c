@@ -287,6 +287,15 @@ static void check_modes(void)
 	assert_int_equal(depths, 1u << 4 | 1u << 8 | 1u << 15 | 1u << 16 | 1u << 24 | 1u);
 }
 
+/* SeaBIOS moved its handler into SMRAM: its calls from 16-bit to 32-bit code go through it. */
+static void check_smm(void)
+{
+	struct x86_state st;
+
+	vm->cpus[0]->ops->get_state(vm->cpus[0], &st);
+	assert_int_equal(st.smbase, 0xa0000);
+}
+
 static void run(bool vga_std)
 {
 	char path[] = "/tmp/hv-bios-XXXXXX", line[256];
@@ -312,6 +321,7 @@ static void run(bool vga_std)
 	assert_string_equal(line, "no key, press one: 00001e61 ");
 	check_modes();
 	vm_stop(vm);
+	check_smm();
 	devices_free(vm);
 	block_close(cfg.disks[0].block);
 	chardev_close(cfg.serial[0]);

@@ -81,3 +81,4 @@ mkdir -p "$B/test-logs"
 timeout 20 import -window root "$B/test-logs/installer.png"
 kill $vm
 wait $vm 2>/dev/null
+exit 0
