@@ -442,7 +442,7 @@ void soft_mmu_vm_init(struct vm *vm);
 void *soft_rmw_ptr(struct soft *s, const struct uop *u, uint64_t lin, unsigned size);
 void soft_rmw_done(struct soft *s, const struct uop *u, unsigned size);
 
-/* ---- system.c, msr.c, cpuid.c --------------------------------------------- */
+/* ---- control.c, system.c, msr.c, cpuid.c --------------------------------------------- */
 /* System registers as after power-on (init_only: as after INIT); softcpu.c does the rest. */
 void soft_sys_reset(struct soft *s, bool init_only);
 /* #GP(0) unless IOPL or the TSS bitmap allows it. */

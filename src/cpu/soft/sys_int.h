@@ -213,7 +213,7 @@ void soft_task_switch(struct soft *s, const struct uop *u, uint16_t sel, const s
 /* SS:ESP for level @pl from the current TSS. */
 void soft_tss_stack(struct soft *s, const struct uop *u, unsigned pl, uint16_t *ss, uint64_t *sp);
 
-/* ---- system.c ---- */
+/* ---- control.c ---- */
 bool soft_set_cr0(struct soft *s, uint64_t v);	/* false: #GP(0) */
 bool soft_set_cr3(struct soft *s, uint64_t v);
 bool soft_set_cr4(struct soft *s, uint64_t v);
@@ -245,6 +245,33 @@ static inline void gpr_set(struct soft *s, unsigned off, unsigned size, uint64_t
 		st_le16(p, (uint16_t)v);
 	else
 		*p = (uint8_t)v;
+}
+
+/* Of a control or debug register's operand. */
+static inline unsigned soft_native_size(const struct soft *s)
+{
+	return s->mode & MODE_CS64 ? 8 : 4;
+}
+
+static inline HV_NORETURN void soft_gp0(struct soft *s, const struct uop *u)
+{
+	soft_fault_code(s, u, EXC_GP, 0);
+}
+
+/* A 16-bit operand in a register or in memory. */
+static inline uint16_t uop_ld_ew(struct soft *s, const struct uop *u)
+{
+	return u->flags & UOP_MOD3 ? rd16(s, u->rm) : soft_ld16(s, u, uop_lin(s, u, 2, false));
+}
+
+/* SLDT, STR, SMSW: register as wide as the operand, memory always 16 bits. */
+static inline const struct uop *uop_st_word(struct soft *s, const struct uop *u, uint64_t v)
+{
+	if (u->flags & UOP_MOD3)
+		gpr_set(s, u->rm, u->osize, v);
+	else
+		soft_st16(s, u, uop_lin(s, u, 2, true), (uint16_t)v);
+	return u + 1;
 }
 
 /* Wrap a linear address outside long mode. */
