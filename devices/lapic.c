@@ -13,6 +13,7 @@
  * bootstrap processor starts as unmasked ExtINT.
  */
 #include "lapic_int.h"
+#include <stdio.h>
 
 static const struct state_field lapic_fields[] = {
 	STATE_U64(struct lapic, base), STATE_U32(struct lapic, id), STATE_U32(struct lapic, tpr),
@@ -345,6 +346,26 @@ struct irq_line lapic_extint_line(struct lapic_bus *b)
 struct msi_sink lapic_msi_sink(struct lapic_bus *b)
 {
 	return (struct msi_sink){ .send = lapic_bus_msi, .opaque = b };
+}
+
+bool lapic_add_all(struct vm *vm, struct lapic_bus *b, struct err *e)
+{
+	for (unsigned i = 0; i < vm->ncpus; i++) {
+		struct lapic_wiring w = { .bus = b, .apic_id = i, .bsp = i == 0,
+					  .sig = vm_cpu_signal(vm, i) };
+		struct device *d;
+		char id[16];
+
+		snprintf(id, sizeof(id), "%u", i);
+		d = device_create(vm, &lapic_ops, id);
+		w.tsc = vm_cpu_tsc(vm, &w.tsc_hz);
+		lapic_wire(d, &w);
+		if (!device_realize(d, e))
+			return false;
+		vm_set_apic(vm, i, lapic_apic(d));
+	}
+	vm->msi = lapic_msi_sink(b);
+	return true;
 }
 
 const struct device_ops lapic_ops = {

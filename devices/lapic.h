@@ -29,6 +29,8 @@ struct lapic_wiring {
 
 extern const struct device_ops lapic_ops;
 
+/* One of each CPU of @vm, realized; they are on @b and receive the machine's MSIs. */
+bool lapic_add_all(struct vm *vm, struct lapic_bus *b, struct err *e);
 void lapic_wire(struct device *d, const struct lapic_wiring *w);	/* before realize */
 struct apic lapic_apic(struct device *d);		/* what the CPU calls */
 /* Local interrupt pin @n (0 or 1) of one APIC: LINT1 is the NMI in a PC. */

@@ -126,33 +126,11 @@ static bool add_chipset(struct pc *pc, struct err *e)
 	return device_realize(pc->pm, e);
 }
 
-static bool add_lapics(struct pc *pc, struct err *e)
-{
-	struct vm *vm = pc->dev.vm;
-
-	for (unsigned i = 0; i < vm->ncpus; i++) {
-		struct lapic_wiring w = { .bus = &pc->lapics, .apic_id = i, .bsp = i == 0,
-					  .sig = vm_cpu_signal(vm, i) };
-		struct device *d;
-		char id[16];
-
-		snprintf(id, sizeof(id), "%u", i);
-		d = device_create(vm, &lapic_ops, id);
-		w.tsc = vm_cpu_tsc(vm, &w.tsc_hz);
-		lapic_wire(d, &w);
-		if (!device_realize(d, e))
-			return false;
-		vm_set_apic(vm, i, lapic_apic(d));
-	}
-	vm->msi = lapic_msi_sink(&pc->lapics);
-	return true;
-}
-
 static bool add_interrupts(struct pc *pc, struct err *e)
 {
 	struct vm *vm = pc->dev.vm;
 
-	if (!vm_has_lapic(vm) && !add_lapics(pc, e))
+	if (!vm_has_lapic(vm) && !lapic_add_all(vm, &pc->lapics, e))
 		return false;
 	pc->pic = device_create(vm, &i8259_ops, "pic");
 	i8259_set_intr(pc->pic, vm_has_lapic(vm) ? vm_extint_line(vm) :

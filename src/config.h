@@ -2,7 +2,7 @@
 /*
  * What the user asked for: the command line as one struct, from one table.
  *
- * The table in config.c feeds the parser, --help and the manual page, so
+ * The table in config_options.c feeds the parser, --help and the manual page, so
  * they cannot disagree.  Strings point into argv (or are allocated once) and
  * live as long as the process.
  */

@@ -15,7 +15,7 @@ struct option_row {
 	bool run_only;		/* about one run: not for machine files */
 };
 
-extern const struct option_row config_options[];
+extern const struct option_row config_options[];	/* config_options.c */
 extern const unsigned config_noptions;
 
 const struct option_row *config_find(const char *name, size_t n);

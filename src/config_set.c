@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Options one by one, as machine files hold them; the table is config.c's. */
+/* Options one by one, as machine files hold them; the table is config_options.c's. */
 #include "config_int.h"
 
 static const char *const lists[] = { "disk", "cdrom", "module", "forward", "serial", "share",

@@ -54,6 +54,19 @@ static void map_pages(void)
 		sys_put(&t, 0x50000 + i * 4096, i + 1, 8);
 }
 
+/* The program ends with that exception. */
+#define EXPECT_FAULT(program, exc) do { \
+	LOAD(&t, program); \
+	assert_int_equal(sys_run(&t).vec, exc); \
+} while (0)
+
+static void expect_pf(struct frame f, uint32_t err, uint64_t cr2)
+{
+	assert_int_equal(f.vec, EXC_PF);
+	assert_int_equal(f.err, err);
+	assert_int_equal(t.st.cr2, cr2);
+}
+
 /* Another page behind the address: INVLPG; CR3. */
 CODE(remap, "64",
      "mov $0xa00000, %ebx\n xor %eax, %eax\n mov $40, %ecx\n"
@@ -79,15 +92,10 @@ CODE(readonly, "64",
 
 static void test_readonly(void **state)
 {
-	struct frame f;
-
 	map_pages();
 	t.st.cr0 |= CR0_WP;
 	LOAD(&t, readonly);
-	f = sys_run(&t);
-	assert_int_equal(f.vec, EXC_PF);
-	assert_int_equal(f.err, 3);
-	assert_int_equal(t.st.cr2, 0xa00008);
+	expect_pf(sys_run(&t), 3, 0xa00008);
 	assert_int_equal(t.st.gpr[R_RDX], 40);
 	assert_int_equal(sys_get(&t, 0x50008, 8), 1);
 }
@@ -102,15 +110,10 @@ CODE(hot, "64",
 
 static void test_hot(void **state)
 {
-	struct frame f;
-
 	map_pages();
 	t.st.cr0 |= CR0_WP;
 	LOAD(&t, hot);
-	f = sys_run(&t);
-	assert_int_equal(f.vec, EXC_PF);
-	assert_int_equal(f.err, 3);
-	assert_int_equal(t.st.cr2, 0xa00008);
+	expect_pf(sys_run(&t), 3, 0xa00008);
 	assert_int_equal(t.st.gpr[R_RDX], 1000000);
 	assert_int_equal(t.st.gpr[R_RDI], 1000001);
 	assert_int_equal(sys_get(&t, 0x50008, 8), 1);
@@ -124,17 +127,12 @@ CODE(smap, "64",
 
 static void test_smap(void **state)
 {
-	struct frame f;
-
 	map_pages();
 	for (unsigned i = 0; i < 5; i++)	/* the rest is the supervisor's */
 		sys_put(&t, 0x3000 + 8 * i, i << 21 | 0x83, 8);
 	t.st.cr4 |= CR4_SMAP;
 	LOAD(&t, smap);
-	f = sys_run(&t);
-	assert_int_equal(f.vec, EXC_PF);
-	assert_int_equal(f.err, 1);
-	assert_int_equal(t.st.cr2, 0xa00000);
+	expect_pf(sys_run(&t), 1, 0xa00000);
 	assert_int_equal(t.st.gpr[R_RAX], 40);
 }
 
@@ -146,12 +144,8 @@ CODE(watch, "64",
 
 static void test_watch(void **state)
 {
-	struct frame f;
-
 	map_pages();
-	LOAD(&t, watch);
-	f = sys_run(&t);
-	assert_int_equal(f.vec, EXC_DB);
+	EXPECT_FAULT(watch, EXC_DB);
 	assert_int_equal(t.st.gpr[R_RAX], 41);
 	assert_int_equal(t.st.dr[6] & 15, 1);
 }
@@ -183,12 +177,8 @@ CODE(align, "64",
 
 static void test_align(void **state)
 {
-	struct frame f;
-
 	map_pages();
-	LOAD(&t, align);
-	f = sys_run(&t);
-	assert_int_equal(f.vec, EXC_GP);
+	EXPECT_FAULT(align, EXC_GP);
 	assert_int_equal(t.st.gpr[R_RAX], 40);
 }
 
@@ -200,12 +190,8 @@ CODE(hole, "64",
 
 static void test_hole(void **state)
 {
-	struct frame f;
-
 	map_pages();
-	LOAD(&t, hole);
-	f = sys_run(&t);
-	assert_int_equal(f.vec, EXC_GP);
+	EXPECT_FAULT(hole, EXC_GP);
 	assert_int_equal(t.st.gpr[R_RAX], 40);
 }
 
@@ -220,16 +206,11 @@ CODE(user, "64",
 
 static void test_user(void **state)
 {
-	struct frame f;
-
 	map_pages();
 	sys_put(&t, PT, 0x50003, 8);
 	sys_put(&t, SVM_DATA, 0x100, 8);
 	LOAD(&t, user);
-	f = sys_run(&t);
-	assert_int_equal(f.vec, EXC_PF);
-	assert_int_equal(f.err, 5);
-	assert_int_equal(t.st.cr2, 0xa00000);
+	expect_pf(sys_run(&t), 5, 0xa00000);
 	assert_int_equal(t.st.gpr[R_RAX], 40 + 40 * 0x100);
 }
 

@@ -385,32 +385,6 @@ static void test_stream(void **state)
 
 /* ---- damaged ------------------------------------------------------------------ */
 
-static void exercise(struct image *im, struct rng *r)
-{
-	static uint8_t buf[65536];
-
-	im->file.no_sync = true;
-	for (unsigned i = 0; i < 24; i++) {
-		uint64_t span = rng_below(r, 4) ? MIN(im->size, 8u << 20) : im->size;
-		uint64_t off = rng_below(r, span / 512) * 512, n = 512 * (1 + rng_below(r, 128));
-
-		n = MIN(n, im->size - off);
-		switch (rng_below(r, 6)) {
-		case 0: case 1:
-			it_read(im, off, buf, n);
-			break;
-		case 2: case 3:
-			it_write(im, off, buf, n);
-			break;
-		case 4:
-			it_op(im, rng_below(r, 2) ? BLOCK_DISCARD : BLOCK_WRITE_ZEROES, off, n);
-			break;
-		default:
-			it_op(im, BLOCK_FLUSH, 0, 0);
-		}
-	}
-}
-
 /* Places that matter: the first 64 KiB, a few pages on, the end. */
 static void mutate(struct rng *r, uint8_t *d, size_t *len)
 {
@@ -461,7 +435,8 @@ static void one_mutation(uint64_t seed, unsigned *opened)
 		++*opened;
 		if (f == IMAGE_LENIENT && im->fmt->tool->check)
 			im->fmt->tool->check(im, &c, &e);
-		exercise(im, &r);
+		im->file.no_sync = true;
+		it_random_ops(im, &r, 24);
 		image_close(im);
 	} else if (!e.msg[0] || !e.exit_code) {
 		fail_msg("seed %llu: refused without a word", (unsigned long long)seed);

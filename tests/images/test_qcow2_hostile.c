@@ -117,34 +117,6 @@ static void mutate(struct rng *r, uint8_t *d, size_t *len, const struct seed_ima
 		*len = 1 + rng_below(r, s->len);
 }
 
-static void exercise(struct image *im, struct rng *r)
-{
-	enum { BUF = 65536 };
-	static uint8_t buf[BUF];
-	unsigned ops = im->size ? 24 : 0;
-
-	for (unsigned i = 0; i < ops; i++) {
-		/* mostly the start, where the data is; the rest anywhere */
-		uint64_t span = rng_below(r, 4) ? MIN(im->size, 8u << 20) : im->size;
-		uint64_t off = rng_below(r, span / 512) * 512, n = 512 * (1 + rng_below(r, 128));
-
-		n = off + n > im->size ? im->size - off : n;
-		switch (rng_below(r, 6)) {
-		case 0: case 1:
-			it_read(im, off, buf, n);
-			break;
-		case 2: case 3:
-			it_write(im, off, buf, n);
-			break;
-		case 4:
-			it_op(im, rng_below(r, 2) ? BLOCK_DISCARD : BLOCK_WRITE_ZEROES, off, n);
-			break;
-		default:
-			it_op(im, BLOCK_FLUSH, 0, 0);
-		}
-	}
-}
-
 static void one_mutation(uint64_t seed, const struct seed_image *seeds, unsigned *opened)
 {
 	struct rng r = { seed };
@@ -164,7 +136,7 @@ static void one_mutation(uint64_t seed, const struct seed_image *seeds, unsigned
 	im = image_open(f, "qcow2", flags[rng_below(&r, 4)], &e);
 	if (im) {
 		++*opened;
-		exercise(im, &r);
+		it_random_ops(im, &r, 24);
 		image_close(im);
 	} else if (!strstr(e.msg, "hostile.qcow2") || !e.exit_code) {
 		fail_msg("seed %llu: refused without saying why: %s", (unsigned long long)seed,

@@ -67,26 +67,6 @@ static const struct device_ops raise_ops = {
 	.name = "guest-raise", .size = sizeof(struct raise), .realize = raise_realize,
 };
 
-static bool add_lapics(struct vm *vm, struct lapic_bus *bus, struct err *e)
-{
-	for (unsigned i = 0; i < vm->ncpus; i++) {
-		struct lapic_wiring w = { .bus = bus, .apic_id = i, .bsp = i == 0,
-					  .sig = vm_cpu_signal(vm, i) };
-		struct device *d;
-		char id[16];
-
-		snprintf(id, sizeof(id), "%u", i);
-		d = device_create(vm, &lapic_ops, id);
-		w.tsc = vm_cpu_tsc(vm, &w.tsc_hz);
-		lapic_wire(d, &w);
-		if (!device_realize(d, e))
-			return false;
-		vm_set_apic(vm, i, lapic_apic(d));
-	}
-	vm->msi = lapic_msi_sink(bus);
-	return true;
-}
-
 static struct irq_line to_both(struct irq_fanout *f, struct device *pic, unsigned irq,
 			       struct device *ioapic, unsigned pin)
 {
@@ -100,7 +80,7 @@ bool guest_board(struct vm *vm, struct err *e)
 	struct raise *r = (struct raise *)device_create(vm, &raise_ops, "raise");
 	struct device *pic, *ioapic, *pit;
 
-	if (!vm_has_lapic(vm) && !add_lapics(vm, &r->lapics, e))
+	if (!vm_has_lapic(vm) && !lapic_add_all(vm, &r->lapics, e))
 		return false;
 	pic = device_create(vm, &i8259_ops, "pic");
 	i8259_set_intr(pic, vm_has_lapic(vm) ? vm_extint_line(vm) :

@@ -136,6 +136,32 @@ int it_op(struct image *im, enum block_op op, uint64_t off, uint64_t len)
 	return image_io(im, op, off, len, NULL, 0);
 }
 
+void it_random_ops(struct image *im, struct rng *r, unsigned n)
+{
+	static uint8_t buf[65536];
+
+	for (unsigned i = 0; im->size && i < n; i++) {
+		/* mostly the start, where the data is; the rest anywhere */
+		uint64_t span = rng_below(r, 4) ? MIN(im->size, 8u << 20) : im->size;
+		uint64_t off = rng_below(r, span / 512) * 512, len = 512 * (1 + rng_below(r, 128));
+
+		len = MIN(len, im->size - off);
+		switch (rng_below(r, 6)) {
+		case 0: case 1:
+			it_read(im, off, buf, len);
+			break;
+		case 2: case 3:
+			it_write(im, off, buf, len);
+			break;
+		case 4:
+			it_op(im, rng_below(r, 2) ? BLOCK_DISCARD : BLOCK_WRITE_ZEROES, off, len);
+			break;
+		default:
+			it_op(im, BLOCK_FLUSH, 0, 0);
+		}
+	}
+}
+
 struct image *it_open(const char *path, const char *fmt, unsigned flags)
 {
 	struct err e = { 0 };

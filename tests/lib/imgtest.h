@@ -24,6 +24,8 @@ uint8_t *it_read_file(const char *path, size_t *len);
 int it_read(struct image *im, uint64_t off, void *buf, uint64_t len);
 int it_write(struct image *im, uint64_t off, const void *buf, uint64_t len);
 int it_op(struct image *im, enum block_op op, uint64_t off, uint64_t len);
+/* @n requests of all kinds, whatever their results. */
+void it_random_ops(struct image *im, struct rng *r, unsigned n);
 struct image *it_open(const char *path, const char *fmt, unsigned flags);	/* asserts */
 
 /* Largest resident size of this process so far, KiB. */

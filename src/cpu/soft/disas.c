@@ -131,24 +131,10 @@ static unsigned opd_bytes(const struct opd *o, const struct uop *u, unsigned vsi
 	if (o->bytes)
 		return o->bytes;
 	switch (o->size) {
-	case 'b':
-		return 1;
-	case 'w':
-		return 2;
-	case 'd':
-		return 4;
-	case 'q':
-		return 8;
+	case 'b': case 'w': case 'd': case 'q': case 'o': case 'h': case 'f': case 'e':
+		return soft_vex_bytes(o, u);
 	case 'x':
 		return soft_optable[u->row].map >= V0F ? VEX_LEN(u) : 16;
-	case 'o':
-		return 16;
-	case 'h':
-		return VEX_LEN(u) / 2;
-	case 'f':
-		return VEX_LEN(u) / 4;
-	case 'e':
-		return VEX_LEN(u) / 8;
 	case 'y':
 		return u->flags & UOP_REXW ? 8 : 4;
 	case 'z':
