@@ -392,6 +392,8 @@ static void ahci_reset(struct device *d)
 	struct ahci *s = to_ahci(d);
 
 	hba_reset(s);
+	for (unsigned i = 0; i < AHCI_PORTS; i++)
+		ata_power_on(&s->port[i].ata);
 	pci_reset(&s->pci);
 }
 
@@ -467,7 +469,15 @@ static struct media_tray tray(struct device *d, unsigned port, bool wish)
 	return cd_tray(&to_ahci(d)->port[port].ata.unit[0].cd, wish);
 }
 
-const struct media_ops ahci_media = { .set = ahci_set_medium, .tray = tray };
+/* See ata_power_on(). */
+static bool resized(struct device *d, unsigned port)
+{
+	return false;
+}
+
+const struct media_ops ahci_media = {
+	.set = ahci_set_medium, .tray = tray, .resized = resized,
+};
 
 const struct device_ops ahci_ops = {
 	.name = "ahci",

@@ -120,6 +120,8 @@ bool ata_attach(struct ata_port *p, unsigned unit, struct block *block, bool cdr
 		bool readonly, const char *serial, struct err *e);
 /* Power-on state; waits for the request in flight. */
 void ata_reset(struct ata_port *p);
+/* Of the machine, after ata_reset(): disks that became larger show it from now on. */
+void ata_power_on(struct ata_port *p);
 /* Forget the command in progress; waits for its request. */
 void ata_abort(struct ata_port *p);
 void ata_drain(struct ata_port *p);		/* finish the request in flight, for saving */

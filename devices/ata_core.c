@@ -336,6 +336,17 @@ void ata_reset(struct ata_port *p)
 	memset(p->buf, 0, sizeof(p->buf));
 }
 
+/*
+ * IDENTIFY DEVICE tells one size from power-on to power-off: a driver that finds another
+ * one after an error (or after sleep) gives the disk up.
+ */
+void ata_power_on(struct ata_port *p)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (p->unit[i].present && !p->unit[i].cdrom)
+			p->unit[i].nsectors = block_info(p->unit[i].block)->size / ATA_SECTOR;
+}
+
 static bool unit_valid(const struct ata_drive *u)
 {
 	return u->multi <= ATA_MULTI_MAX && u->heads && u->heads <= 16 && u->spt;

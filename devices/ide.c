@@ -306,6 +306,7 @@ static void ide_reset(struct device *d)
 		struct ide_channel *c = &s->ch[i];
 
 		ata_reset(&c->port);
+		ata_power_on(&c->port);
 		c->control = 0;
 		c->irq_level = false;
 		c->bm_cmd = c->bm_status = 0;
@@ -377,7 +378,13 @@ static struct media_tray tray(struct device *d, unsigned unit, bool wish)
 	return cd_tray(&to_ide(d)->ch[unit / 2].port.unit[unit & 1].cd, wish);
 }
 
-const struct media_ops ide_media = { .set = set_medium, .tray = tray };
+/* See ata_power_on(). */
+static bool resized(struct device *d, unsigned unit)
+{
+	return false;
+}
+
+const struct media_ops ide_media = { .set = set_medium, .tray = tray, .resized = resized };
 
 void ide_set_irqs(struct device *d, struct irq_line primary, struct irq_line secondary)
 {

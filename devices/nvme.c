@@ -8,6 +8,7 @@
  * memory buffer, boot partitions, firmware update, namespace management.
  */
 #include "nvme_int.h"
+#include "../src/media.h"
 #include <stdio.h>
 
 #define BAR_REGS 0
@@ -79,6 +80,9 @@ static const struct state_field nvme_state[] = {
 	STATE_U8(struct nvme, naers),
 	STATE_U8(struct nvme, event),
 	STATE_BOOL(struct nvme, event_masked),
+	STATE_BOOL(struct nvme, changed),
+	STATE_BOOL(struct nvme, notice),
+	STATE_BOOL(struct nvme, notice_masked),
 	STATE_U64(struct nvme, reads),
 	STATE_U64(struct nvme, writes),
 	STATE_U64(struct nvme, read_blocks),
@@ -108,6 +112,7 @@ static void controller_reset(struct nvme *n)
 	memset(n->aer, 0, sizeof(n->aer));
 	n->naers = n->event = 0;
 	n->event_masked = n->stalled = false;
+	n->changed = n->notice = n->notice_masked = false;
 	n->csts = 0;
 	nvme_update_intx(n);
 }
@@ -315,6 +320,22 @@ void nvme_set_disk(struct device *d, struct block *block, bool readonly, const c
 	snprintf(n->serial, sizeof(n->serial), "%s", serial);
 }
 
+/* 5.2, figure 150: namespace attribute changed; only who asked for it is told. */
+static bool resized(struct device *d, unsigned unit)
+{
+	struct nvme *n = to_nvme(d);
+
+	n->blocks = block_info(n->block)->size / NVME_LBA;
+	if (!(n->csts & CSTS_RDY))
+		return false;
+	n->changed = true;
+	n->notice = n->feat.events & NVME_NOTICE_NAMESPACE;
+	nvme_send_event(n);
+	return n->feat.events & NVME_NOTICE_NAMESPACE;
+}
+
+const struct media_ops nvme_media = { .resized = resized };
+
 const struct device_ops nvme_ops = {
 	.name = "nvme",
 	.size = sizeof(struct nvme),
@@ -322,7 +343,7 @@ const struct device_ops nvme_ops = {
 	.reset = nvme_reset,
 	.unrealize = nvme_unrealize,
 	.state = nvme_state,
-	.state_version = 1,
+	.state_version = 2,
 	.post_load = nvme_post_load,
 	.pre_save = nvme_pre_save,
 };

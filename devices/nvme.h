@@ -6,8 +6,10 @@
 #include "../src/pci.h"
 
 struct block;
+struct media_ops;
 
 extern const struct device_ops nvme_ops;
+extern const struct media_ops nvme_media;	/* unit: 0 */
 
 /* Before realize.  @serial: up to 20 characters. */
 void nvme_set_disk(struct device *d, struct block *block, bool readonly, const char *serial);

@@ -102,7 +102,8 @@ static uint32_t *plain_feature(struct nvme *n, uint8_t id, uint32_t *mask)
 {
 	static const uint32_t masks[] = {
 		[FEAT_ARBITRATION] = 0xffffff07, [FEAT_POWER] = 0, [FEAT_RECOVERY] = 0xffff,
-		[FEAT_COALESCING] = 0xffff, [FEAT_ATOMICITY] = 1, [FEAT_EVENTS] = 0x1f,
+		[FEAT_COALESCING] = 0xffff, [FEAT_ATOMICITY] = 1,
+		[FEAT_EVENTS] = 0x1f | NVME_NOTICE_NAMESPACE,
 	};
 
 	*mask = id < ARRAY_SIZE(masks) ? masks[id] : 0;

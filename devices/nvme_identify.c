@@ -25,7 +25,8 @@ static uint64_t stable_id(const char *s)
 static void controller(const struct nvme *n, uint8_t *b)
 {
 	static const struct { uint16_t at; uint8_t val; } rows[] = {
-		{ 77, NVME_MDTS }, { 111, 1 /* I/O controller */ }, { 258, 3 /* aborts */ },
+		{ 77, NVME_MDTS }, { 93, NVME_NOTICE_NAMESPACE >> 8 },
+		{ 111, 1 /* I/O controller */ }, { 258, 3 /* aborts */ },
 		{ 259, NVME_AERS - 1 }, { 260, 0x03 /* one firmware slot, read-only */ },
 		{ 261, 0x04 /* log page offsets */ },
 		{ 512, 0x66 }, { 513, 0x44 }, { 516, 1 /* namespaces */ },
@@ -113,10 +114,10 @@ uint16_t nvme_log_page(struct nvme *n, const struct nvme_cmd *c)
 {
 	uint64_t len = ((uint64_t)(c->dw[0] >> 16) | (uint64_t)(c->dw[1] & 0xffff) << 16) + 1;
 	uint64_t off = c->dw[2] | (uint64_t)c->dw[3] << 32, have;
-	uint8_t b[512] = { 0 };
+	uint8_t b[ID_LEN] = { 0 }, page = c->dw[0] & 0xff;
 	uint16_t sc;
 
-	switch (c->dw[0] & 0xff) {
+	switch (page) {
 	case 1:
 		memcpy(b, n->last_error, sizeof(n->last_error));
 		have = sizeof(n->last_error);
@@ -130,6 +131,10 @@ uint16_t nvme_log_page(struct nvme *n, const struct nvme_cmd *c)
 		text(b + 8, 8, "1.0");
 		have = 512;
 		break;
+	case 4:				/* 5.14.1.4: changed namespaces, a list */
+		b[0] = n->changed;
+		have = ID_LEN;
+		break;
 	default:
 		return SC_LOG_PAGE | NVME_DNR;
 	}
@@ -137,7 +142,11 @@ uint16_t nvme_log_page(struct nvme *n, const struct nvme_cmd *c)
 		return SC_FIELD | NVME_DNR;
 	/* 5.14: past the end of the page is undefined; it is left alone. */
 	sc = nvme_copy(n, c, b + off, MIN(len * 4, have - off), true);
-	if (!sc && (c->dw[0] & 0xff) == 1 && !(c->dw[0] & 0x8000))	/* RAE clear */
+	if (sc || c->dw[0] & 0x8000)		/* RAE: no further event until it is clear */
+		return sc;
+	if (page == 1)
 		n->event_masked = false;
+	else if (page == 4)
+		n->changed = n->notice_masked = false;
 	return sc;
 }

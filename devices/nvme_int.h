@@ -92,6 +92,8 @@ struct nvme {
 	uint8_t naers;
 	uint8_t event;		/* of type error: information + 1, not yet told; 0: none */
 	bool event_masked;	/* until its log page is read */
+	bool changed;		/* log page 4: the namespace has another size */
+	bool notice, notice_masked;	/* of type notice: not yet told; until page 4 is read */
 	uint64_t reads, writes, read_blocks, written_blocks, errors;
 	uint8_t last_error[64];
 	/* not saved */
@@ -122,7 +124,8 @@ void nvme_interrupts(struct nvme *n);		/* for what was completed */
 void nvme_update_intx(struct nvme *n);
 void nvme_fatal(struct nvme *n, const char *why);
 void nvme_event(struct nvme *n, uint8_t info);	/* error event (figure 151) */
-void nvme_send_event(struct nvme *n);
+void nvme_send_event(struct nvme *n);		/* what waits and is wanted */
+#define NVME_NOTICE_NAMESPACE (1u << 8)	/* of OAES and feature 0Bh */
 bool nvme_queues_valid(const struct nvme *n);
 
 /* nvme_prp.c */

@@ -112,19 +112,31 @@ void nvme_complete(struct nvme *n, unsigned sqid, uint16_t cid, uint16_t status,
 
 /* ---- Asynchronous events (5.2) ---- */
 
-void nvme_send_event(struct nvme *n)
+/* Type, information, log page: complete one waiting request. */
+static bool send_event(struct nvme *n, uint32_t dw0)
 {
 	struct nvme_cq *q = &n->cq[0];
 
-	if (!n->event || n->event_masked || !n->naers || !q->ready || !cq_room(q))
-		return;
-	n->event_masked = true;
+	if (!n->naers || !q->ready || !cq_room(q))
+		return false;
 	n->naers--;
-	/* Type 0 (error), information, log page 1 */
 	q->reserved++;
-	nvme_complete(n, 0, n->aer[n->naers], SC_OK, (uint32_t)(n->event - 1) << 8 | 1u << 16);
-	n->event = 0;
+	nvme_complete(n, 0, n->aer[n->naers], SC_OK, dw0);
 	nvme_interrupts(n);
+	return true;
+}
+
+void nvme_send_event(struct nvme *n)
+{
+	if (n->event && !n->event_masked &&
+	    send_event(n, (uint32_t)(n->event - 1) << 8 | 1u << 16)) {	/* error */
+		n->event_masked = true;
+		n->event = 0;
+	}
+	if (n->notice && !n->notice_masked && send_event(n, 2 | 0u << 8 | 4u << 16)) {
+		n->notice_masked = true;	/* notice: namespace attribute changed */
+		n->notice = false;
+	}
 }
 
 void nvme_event(struct nvme *n, uint8_t info)

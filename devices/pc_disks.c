@@ -143,7 +143,7 @@ static bool add_nvme_disk(struct pc *pc, const struct pc_disk *disk, unsigned n,
 	if (!d)
 		return false;
 	nvme_set_disk(d, disk->block, disk->readonly, serial_of(disk, n, serial));
-	add_slot(pc, disk, "NVMe", NULL, d, 0);
+	add_slot(pc, disk, "NVMe", &nvme_media, d, 0);
 	boot_path(pc->boot_disks, "/pci@i0cf8/nvme@%x/namespace@1,0\n", pc->next_slot - 1);
 	return device_realize(d, e);
 }

@@ -65,7 +65,8 @@ struct block {
 	struct req_list queue, done, stopped;
 	unsigned busy;			/* queued or with a worker */
 	unsigned idle, nthreads;
-	unsigned draining;		/* limits do not count */
+	unsigned draining;		/* limits do not count, errors go to the guest */
+	unsigned hurry;			/* limits do not count */
 	struct limit iops, bps;
 	unsigned retrying;		/* requests that were kept and are tried again */
 	bool stop_told;			/* on_stop has heard of an error since the last retry */
@@ -192,7 +193,8 @@ static struct block_req *next_request(struct block *b, uint64_t *wait)
 	uint64_t now, due;
 
 	*wait = 0;
-	if (!r || (!b->iops.rate && !b->bps.rate) || r->op == BLOCK_FLUSH || b->draining)
+	if (!r || (!b->iops.rate && !b->bps.rate) || r->op == BLOCK_FLUSH || b->draining ||
+	    b->hurry)
 		return list_take(&b->queue);
 	now = host_now_ns();
 	due = MAX(b->iops.due, b->bps.due);
@@ -438,6 +440,11 @@ const struct block_info *block_info(const struct block *b)
 	return &b->info;
 }
 
+bool block_is_file(const struct block *b, uint64_t dev, uint64_t ino)
+{
+	return b->im->file.fd >= 0 && b->im->dev == dev && b->im->ino == ino;
+}
+
 static bool aligned(uint64_t v)
 {
 	return (v & (BLOCK_SECTOR - 1)) == 0;
@@ -625,6 +632,31 @@ void block_drain(struct block *b)
 	} while (again);
 }
 
+/* As block_drain(), but what the host cannot serve stays kept.  false: there is such a thing. */
+static bool settle(struct block *b)
+{
+	bool again, kept;
+
+	do {
+		while (b->aio && aio_busy(b->aio))
+			aio_reap(b->aio, true);
+		pthread_mutex_lock(&b->lock);
+		b->hurry++;
+		pthread_cond_broadcast(&b->more);
+		while (b->busy)
+			pthread_cond_wait(&b->quiet, &b->lock);
+		b->hurry--;
+		pthread_mutex_unlock(&b->lock);
+		deliver(b);
+		pthread_mutex_lock(&b->lock);
+		again = b->busy || b->done.head;
+		kept = b->stopped.head;
+		pthread_mutex_unlock(&b->lock);
+		again |= b->aio && aio_busy(b->aio);
+	} while (again && !kept);
+	return !kept;
+}
+
 bool block_resize(struct block *b, uint64_t size, struct err *e)
 {
 	const struct image_tool *tool = b->im->fmt->tool;
@@ -636,7 +668,9 @@ bool block_resize(struct block *b, uint64_t size, struct err *e)
 	if (size % BLOCK_SECTOR || size > IMAGE_MAX_SIZE || size < b->info.size)
 		return err_set(e, HV_EXIT_USAGE, "%s: a disk in use can only grow, in sectors of "
 			       "%u bytes", b->info.path, BLOCK_SECTOR);
-	block_drain(b);
+	if (!settle(b))
+		return err_set(e, HV_EXIT_HOST, "%s: the guest waits for the host's disk; make "
+			       "room there first", b->info.path);
 	if (!tool->resize(b->im, size, e) || image_io(b->im, BLOCK_FLUSH, 0, 0, &none, 0))
 		return e->msg[0] ? false : err_set(e, HV_EXIT_HOST, "%s: cannot write",
 						   b->info.path);

@@ -87,6 +87,8 @@ bool block_set_options(struct block *b, const struct block_options *o, struct er
 /* Is @path a file that was attached as a disk before, with its format recorded on it? */
 bool block_is_recorded(const char *path);
 const struct block_info *block_info(const struct block *b);
+/* Is @b the image in this file (st_dev, st_ino), and keeps what is written? */
+bool block_is_file(const struct block *b, uint64_t dev, uint64_t ino);
 
 /* From now on requests count in @a too; before the first one.  @a outlives @b. */
 void block_count(struct block *b, struct block_activity *a);

@@ -3,6 +3,7 @@
 #include "control.h"
 #include "machine.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -13,7 +14,7 @@
 #define CALL_SECONDS 20
 
 struct control {
-	int ep, listener, client;	/* client -1: none */
+	int ep, listener[2], client;	/* -1: none */
 	char path[108];
 	char buf[CONTROL_MAX + 1];
 	size_t len;
@@ -31,30 +32,52 @@ static bool fill_addr(const struct machine *m, struct sockaddr_un *a, struct err
 	return true;
 }
 
+static socklen_t process_addr(pid_t pid, struct sockaddr_un *a)
+{
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1) +
+	       (socklen_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "hvrun-%u-%d",
+				   (unsigned)getuid(), (int)pid);
+}
+
+static bool listen_at(struct control *c, unsigned i, const struct sockaddr_un *a, socklen_t len)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int fd = c->listener[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd >= 0 && bind(fd, (const struct sockaddr *)a, len) == 0 && listen(fd, 4) == 0 &&
+	       epoll_ctl(c->ep, EPOLL_CTL_ADD, fd, &ev) == 0;
+}
+
 /* The machine's lock is held: a socket that lies there is of a dead process. */
+static bool open_file(struct control *c, const struct machine *m, struct err *e)
+{
+	struct sockaddr_un a;
+
+	if (!fill_addr(m, &a, e))
+		return false;
+	unlink(a.sun_path);
+	if (!listen_at(c, 1, &a, sizeof(a)))
+		return err_errno(e, HV_EXIT_HOST, errno, "cannot open the socket %s", a.sun_path);
+	memcpy(c->path, a.sun_path, sizeof(c->path));
+	return true;
+}
+
 struct control *control_open(const struct machine *m, struct err *e)
 {
 	struct control *c = hv_zalloc(sizeof(*c));
-	struct epoll_event ev = { .events = EPOLLIN };
 	struct sockaddr_un a;
+	socklen_t n = process_addr(getpid(), &a);
 
-	c->listener = c->client = c->ep = -1;
-	if (!fill_addr(m, &a, e)) {
-		control_close(c);
-		return NULL;
-	}
-	unlink(a.sun_path);
-	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	c->listener[0] = c->listener[1] = c->client = -1;
 	c->ep = epoll_create1(EPOLL_CLOEXEC);
-	if (c->listener < 0 || c->ep < 0 ||
-	    bind(c->listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(c->listener, 4) < 0 ||
-	    epoll_ctl(c->ep, EPOLL_CTL_ADD, c->listener, &ev) < 0) {
-		err_errno(e, HV_EXIT_HOST, errno, "cannot open the socket %s", a.sun_path);
-		control_close(c);
-		return NULL;
+	if (c->ep < 0 || !listen_at(c, 0, &a, n)) {
+		err_errno(e, HV_EXIT_HOST, errno, "cannot open a socket for other processes");
+	} else if (!m || open_file(c, m, e)) {
+		return c;
 	}
-	memcpy(c->path, a.sun_path, sizeof(c->path));
-	return c;
+	control_close(c);
+	return NULL;
 }
 
 static void hang_up(struct control *c)
@@ -70,8 +93,9 @@ void control_close(struct control *c)
 	if (!c)
 		return;
 	hang_up(c);
-	if (c->listener >= 0)
-		close(c->listener);
+	for (unsigned i = 0; i < 2; i++)
+		if (c->listener[i] >= 0)
+			close(c->listener[i]);
 	if (c->ep >= 0)
 		close(c->ep);
 	if (*c->path)
@@ -97,8 +121,10 @@ static bool same_user(int fd)
 static void take_client(struct control *c)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
-	int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(c->listener[0], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd < 0 && c->listener[1] >= 0)
+		fd = accept4(c->listener[1], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
 	if (!same_user(fd) || epoll_ctl(c->ep, EPOLL_CTL_ADD, fd, &ev) < 0) {
@@ -146,30 +172,70 @@ void control_answer(struct control *c, const char *text)
 
 /* ---- the other side ------------------------------------------------------------- */
 
-bool control_call(const struct machine *m, const char *command, char *answer, size_t len,
-		  struct err *e)
+/* One request over @fd, connected or -1; closes it. */
+static bool call(int fd, const char *who, const char *command, char *answer, size_t len,
+		 struct err *e)
 {
 	struct timeval limit = { .tv_sec = CALL_SECONDS };
-	struct sockaddr_un a;
 	ssize_t n = -1;
-	int fd;
 
-	if (!fill_addr(m, &a, e))
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 &&
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 &&
 	    send(fd, command, strlen(command), MSG_NOSIGNAL) == (ssize_t)strlen(command) &&
 	    send(fd, "\n\n", 2, MSG_NOSIGNAL) == 2)
 		n = recv(fd, answer, len - 1, 0);
 	if (n <= 0)
-		err_errno(e, HV_EXIT_GENERIC, n ? errno : ECONNRESET,
-			  "machine %s runs, but does not answer", m->name);
+		err_errno(e, HV_EXIT_GENERIC, n ? errno : ECONNRESET, "%s runs, but does not "
+			  "answer", who);
 	if (fd >= 0)
 		close(fd);
 	answer[MAX(n, 0)] = 0;
 	answer[strcspn(answer, "\n")] = 0;
 	return n > 0;
+}
+
+static int connect_to(const struct sockaddr_un *a, socklen_t len)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)a, len) == 0)
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+bool control_call(const struct machine *m, const char *command, char *answer, size_t len,
+		  struct err *e)
+{
+	struct sockaddr_un a;
+	char who[300];
+
+	if (!fill_addr(m, &a, e))
+		return false;
+	snprintf(who, sizeof(who), "machine %.280s", m->name);
+	return call(connect_to(&a, sizeof(a)), who, command, answer, len, e);
+}
+
+bool control_call_process(pid_t pid, const char *command, char *answer, size_t len, struct err *e)
+{
+	struct sockaddr_un a;
+	socklen_t n = process_addr(pid, &a);
+	struct ucred u;
+	socklen_t un = sizeof(u);
+	int fd = connect_to(&a, n);
+	char who[32];
+
+	snprintf(who, sizeof(who), "process %d", (int)pid);
+	/* Anybody may take a name: it must be that process itself. */
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &un) || u.pid != pid ||
+	    u.uid != getuid()) {
+		if (fd >= 0)
+			close(fd);
+		return err_set(e, HV_EXIT_LOCKED, "%s is no hvrun of yours that could be asked",
+			       who);
+	}
+	return call(fd, who, command, answer, len, e);
 }
 
 static const char *const display_vars[] = { "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",

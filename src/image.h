@@ -117,5 +117,7 @@ struct image *image_throwaway(struct image *base, struct err *e);
  * the holder (HV_EXIT_LOCKED).
  */
 bool image_lock(int fd, const char *path, bool shared, struct err *e);
+/* The process that holds a lock on the open file; 0: none that we can see. */
+pid_t image_lock_holder(int fd);
 
 #endif

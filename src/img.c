@@ -23,8 +23,11 @@ const struct img_command img_commands[] = {
 	  "Copy a disk, with its backing files, into a new image of "
 	  "another format.",
 	  2, 2, "fOolcmqpCn", img_convert },
-	{ "resize", "FILE SIZE", "Set the size of the disk: 20G, +5G, or with --shrink -1G.", 2, 2,
-	  "fsq", img_resize },
+	{ "resize", "FILE SIZE",
+	  "Set the size of the disk: 20G, +5G, or with --shrink -1G. A disk that a running hvrun "
+	  "uses can grow: virtio, SCSI and NVMe tell the guest at once; AHCI and IDE have no such "
+	  "notice, there the guest sees it after its next restart.",
+	  2, 2, "fjsq", img_resize },
 	{ "compare", "FILE1 FILE2",
 	  "Compare what two guests would see (exit status 0 same, 1 "
 	  "different); -f and -O name their formats.",

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* `hvrun img` resize, commit, rebase: changes to images that exist. */
+#include "control.h"
 #include "img_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static bool new_size(const char *s, uint64_t now, uint64_t *v, struct err *e)
 {
@@ -20,6 +24,55 @@ static bool new_size(const char *s, uint64_t now, uint64_t *v, struct err *e)
 		err_set(e, HV_EXIT_USAGE, "a disk has between 512 bytes and 1 PiB");
 }
 
+static void tell_size(const struct img_args *a, uint64_t size, uint64_t old, const char *more)
+{
+	struct img_json j = { .out = stdout };
+
+	if (a->json) {
+		json_begin(&j, NULL, '{');
+		json_string(&j, "filename", a->pos[0]);
+		json_number(&j, "virtual-size", size);
+		json_number(&j, "old-virtual-size", old);
+		json_end(&j, '}');
+	} else if (!a->quiet) {
+		printf("%s: %s, was %s%s\n", a->pos[0], img_bytes(size), img_bytes(old), more);
+	}
+}
+
+/* A running hvrun has the image: it makes its disk larger.  Before: @e says who has it. */
+static int resize_in_use(struct img_args *a, struct err *e)
+{
+	const char *arg = a->pos[1];
+	char request[128], answer[600], told[8] = "";
+	int fd = open(a->pos[0], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	pid_t pid = fd >= 0 ? image_lock_holder(fd) : 0;
+	unsigned long long was, now;
+	struct err why = { 0 };
+	struct stat st;
+	uint64_t size;
+	bool ok = pid && !fstat(fd, &st) && !a->shrink && image_size(arg + (*arg == '+'), &size);
+
+	if (fd >= 0)
+		close(fd);
+	if (!ok)
+		return e->exit_code;
+	size = (size + BLOCK_SECTOR - 1) & ~(BLOCK_SECTOR - 1ull);
+	snprintf(request, sizeof(request), "resize\n%llu %llu %c%llu",
+		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+		 *arg == '+' ? '+' : '=', (unsigned long long)size);
+	if (!control_call_process(pid, request, answer, sizeof(answer), &why)) {
+		if (why.exit_code != HV_EXIT_LOCKED)
+			*e = why;
+		return e->exit_code;
+	}
+	if (sscanf(answer, "ok %llu %llu %7s", &was, &now, told) != 3)
+		return err_set(e, HV_EXIT_LOCKED, "%s", answer), e->exit_code;
+	e->msg[0] = '\0';
+	tell_size(a, now, was, !strcmp(told, "told") ? "; the running guest was told" :
+		  "; the running guest sees it after its next restart");
+	return 0;
+}
+
 int img_resize(struct img_args *a, struct err *e)
 {
 	struct image *im = image_open(a->pos[0], a->format, BLOCK_DISCARD_ON, e);
@@ -27,7 +80,7 @@ int img_resize(struct img_args *a, struct err *e)
 	bool ok;
 
 	if (!im)
-		return e->exit_code;
+		return e->exit_code == HV_EXIT_LOCKED ? resize_in_use(a, e) : e->exit_code;
 	old = im->size;
 	ok = new_size(a->pos[1], im->size, &size, e);
 	if (ok && size < old && !a->shrink)
@@ -39,8 +92,8 @@ int img_resize(struct img_args *a, struct err *e)
 		ok = err_set(e, HV_EXIT_USAGE, "%s: hvrun cannot resize %s images; convert it",
 			     a->pos[0], im->fmt->name);
 	ok = ok && im->fmt->tool->resize(im, size, e);
-	if (ok && !a->quiet)
-		printf("%s: %s, was %s\n", a->pos[0], img_bytes(size), img_bytes(old));
+	if (ok)
+		tell_size(a, size, old, "");
 	image_close(im);
 	return ok ? 0 : e->exit_code;
 }

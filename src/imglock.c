@@ -97,7 +97,7 @@ static bool process_holds(const char *pid, int fd, const struct stat *want)
 	return found;
 }
 
-static pid_t find_holder(int fd)
+pid_t image_lock_holder(int fd)
 {
 	struct stat st;
 	struct dirent *de;
@@ -134,7 +134,7 @@ static bool refuse(int fd, const char *path, bool shared, pid_t pid, struct err 
 	char name[64];
 
 	if (!pid)
-		pid = find_holder(fd);
+		pid = image_lock_holder(fd);
 	if (!pid)
 		return err_set(e, HV_EXIT_LOCKED, "%s: in use by a process of another user; close "
 			       "it there first", path);

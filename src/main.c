@@ -360,14 +360,12 @@ static bool take_machine(struct app *a, struct err *e)
 		a->machine = machine_remember(&a->cfg);
 		a->remember = a->machine != NULL;
 	}
-	if (!a->machine)
-		return true;
-	if (!machine_lock(a->machine, e))
+	if (a->machine && !machine_lock(a->machine, e))
 		return false;
 	a->control = control_open(a->machine, &none);
 	if (!a->control)
 		log_warn("%s", none.msg);
-	if (machine_path(a->machine, "log", path, sizeof(path), NULL))
+	if (a->machine && machine_path(a->machine, "log", path, sizeof(path), NULL))
 		log_copy(path);
 	return true;
 }

@@ -203,18 +203,32 @@ enum media_result vm_media_eject(struct vm *vm, unsigned slot, bool force, struc
 	return r;
 }
 
-bool vm_disk_resize(struct vm *vm, unsigned slot, uint64_t size, struct err *e)
+bool vm_disk_resize(struct vm *vm, unsigned slot, uint64_t size, bool *told, struct err *e)
 {
 	struct slot *s = find(vm, slot);
 	bool ok;
 
-	if (!s || !s->drive.ops || !s->drive.ops->resized)
-		return err_set(e, HV_EXIT_USAGE, s ? "disk %u: only virtio and SCSI disks can be "
-			       "resized while the machine runs" : "there is no drive %u", slot);
+	if (!s || s->drive.cdrom || s->drive.floppy || !s->drive.ops || !s->drive.ops->resized)
+		return err_set(e, HV_EXIT_USAGE, s ? "drive %u: is no disk that can become larger" :
+			       "there is no drive %u", slot);
 	vm_lock(vm);
 	ok = block_resize(s->drive.block, size, e);
-	if (ok)
-		s->drive.ops->resized(s->drive.device, s->drive.unit);
+	*told = ok && s->drive.ops->resized(s->drive.device, s->drive.unit);
 	vm_unlock(vm);
 	return ok;
+}
+
+int vm_disk_of_file(struct vm *vm, uint64_t dev, uint64_t ino)
+{
+	for (unsigned i = 0; i < vm_media_count(vm); i++) {
+		const struct media_drive *d = &vm->media->slot[i].drive;
+		bool mine;
+
+		vm_lock(vm);
+		mine = d->block && block_is_file(d->block, dev, ino);
+		vm_unlock(vm);
+		if (mine)
+			return (int)i;
+	}
+	return -1;
 }

@@ -49,8 +49,13 @@ enum media_result vm_media_insert(struct vm *vm, unsigned slot, const char *path
 /* Take the medium out; @force: also from a guest that holds it.  Empty already: MEDIA_DONE. */
 enum media_result vm_media_eject(struct vm *vm, unsigned slot, bool force, struct err *e);
 
-/* Make a disk larger while the guest uses it; virtio and SCSI disks tell the guest. */
-bool vm_disk_resize(struct vm *vm, unsigned slot, uint64_t size, struct err *e);
+/*
+ * Make a disk larger while the guest uses it.  @told: the guest hears of it now (virtio,
+ * SCSI, NVMe); else it sees the new size after its next reset (AHCI and IDE have no such notice).
+ */
+bool vm_disk_resize(struct vm *vm, unsigned slot, uint64_t size, bool *told, struct err *e);
+/* The slot whose image is the file (@dev, @ino) and keeps what is written to it; -1: none. */
+int vm_disk_of_file(struct vm *vm, uint64_t dev, uint64_t ino);
 
 /* ---- for the board and the composition root, before the machine starts ---- */
 
@@ -66,8 +71,8 @@ struct media_ops {
 	struct media_tray (*tray)(struct device *d, unsigned unit, bool wish);
 	/* Does the drive take it?  NULL: whatever it is. */
 	bool (*fits)(struct device *d, unsigned unit, struct block *block, struct err *e);
-	/* The disk has another size; NULL: its guest cannot be told. */
-	void (*resized)(struct device *d, unsigned unit);
+	/* The disk is larger now.  true: the guest was told; NULL: the size never changes. */
+	bool (*resized)(struct device *d, unsigned unit);
 };
 
 struct media_drive {

@@ -5,6 +5,7 @@
 #include "diagnose.h"
 #include "diskhold.h"
 #include "expect.h"
+#include "media.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -440,6 +441,43 @@ static void handle_signals(struct session *s)
 		end(s, 128 + (int)si.ssi_signo, "stopped by signal %u", si.ssi_signo);
 }
 
+/* DEV INO =BYTES or +BYTES */
+static bool resize(struct session *s, const char *args, char *answer, size_t len, struct err *e)
+{
+	unsigned long long dev, ino, n;
+	struct media_info i;
+	char plus = 0;
+	bool told;
+	int slot;
+
+	/* %llu alone would take the sign for a part of the number. */
+	if (sscanf(args, "%llu %llu %c%llu", &dev, &ino, &plus, &n) != 4 ||
+	    (plus != '+' && plus != '='))
+		return err_set(e, HV_EXIT_USAGE, "resize needs a file and a size");
+	slot = vm_disk_of_file(s->vm, dev, ino);
+	if (slot < 0 || !vm_media_info(s->vm, (unsigned)slot, &i))
+		return err_set(e, HV_EXIT_LOCKED, "the running machine has the image, but not as a "
+			       "disk that it could make larger (a backing file, or --discard); "
+			       "stop it first");
+	if (plus == '+' && __builtin_add_overflow(i.size, n, &n))
+		n = UINT64_MAX;
+	if (!vm_disk_resize(s->vm, (unsigned)slot, n, &told, e))
+		return false;
+	log_info("%s has %llu bytes now; the guest %s", i.label, n,
+		 told ? "was told" : "sees it after its next reset");
+	snprintf(answer, len, "ok %llu %llu %s", (unsigned long long)i.size, n,
+		 told ? "told" : "later");
+	return true;
+}
+
+static void answer_resize(struct session *s, const char *args)
+{
+	struct err e = { 0 };
+	char answer[80];
+
+	control_answer(s->control, resize(s, args, answer, sizeof(answer), &e) ? answer : e.msg);
+}
+
 static void handle_requests(struct session *s)
 {
 	static const char *const states[] = { [VM_CREATED] = "stopped", [VM_RUNNING] = "running",
@@ -456,6 +494,8 @@ static void handle_requests(struct session *s)
 	} else if (n == 4 && !memcmp(r, "quit", 4)) {
 		control_answer(s->control, "ok");
 		session_quit(s, HV_EXIT_OK);
+	} else if (n == 6 && r[n] && !memcmp(r, "resize", 6)) {
+		answer_resize(s, r + n + 1);
 	} else {
 		control_answer(s->control, "unknown command");
 	}

@@ -402,9 +402,10 @@ void virtio_blk_setup(struct device *d, struct block *block, const char *serial,
 }
 
 /* 5.2.3.2: the capacity field has changed; a driver reads it again. */
-static void resized(struct device *d, unsigned unit)
+static bool resized(struct device *d, unsigned unit)
 {
 	virtio_config_changed(virtio_of(d));
+	return true;
 }
 
 const struct media_ops virtio_blk_media = { .resized = resized };

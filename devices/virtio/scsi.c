@@ -5,7 +5,7 @@
  * of a target of its own.
  *
  * Data of the medium goes between guest memory and block layer without a
- * copy.  Events tell of another medium (VIRTIO_SCSI_F_CHANGE).
+ * copy.  Events tell of another medium or size (VIRTIO_SCSI_F_CHANGE).
  *
  * Left out: bidirectional commands, protection information, hot-plug of
  * targets; a command cannot be aborted, its abort waits for its end.
@@ -24,6 +24,7 @@
 #define Q_REQUEST 2		/* the first of them */
 #define MAX_REQUEST_QUEUES 4u
 
+#define F_HOTPLUG 1	/* never used, but without it Linux gives no event buffers */
 #define F_CHANGE 2
 #define CDB_SIZE 32u
 #define SENSE_SIZE 96u
@@ -104,7 +105,7 @@ static struct virtio_scsi *scsi_of(struct virtio_dev *v)
 
 static uint64_t scsi_features(const struct virtio_dev *v)
 {
-	return VIRTIO_BIT(F_CHANGE);
+	return VIRTIO_BIT(F_CHANGE) | VIRTIO_BIT(F_HOTPLUG);
 }
 
 static void scsi_get_config(const struct virtio_dev *v, uint8_t *cfg)
@@ -565,13 +566,14 @@ static struct media_tray tray(struct device *d, unsigned target, bool wish)
 }
 
 /* 5.6.6.3.3, SPC-4 5.14: an event, and unit attention "capacity data has changed". */
-static void resized(struct device *d, unsigned target)
+static bool resized(struct device *d, unsigned target)
 {
 	struct virtio_scsi *s = scsi_of(virtio_of(d));
 
 	s->target[target].disk.resized = true;
 	send_event(s, EV_PARAM_CHANGE, target,
 		   (ASC_CAPACITY_CHANGED & 0xff) << 8 | ASC_CAPACITY_CHANGED >> 8);
+	return true;
 }
 
 const struct media_ops virtio_scsi_media = {

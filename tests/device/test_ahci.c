@@ -7,6 +7,7 @@
 #include "../../devices/ahci.h"
 #include "../../src/hostfile.h"
 #include "../../src/loop.h"
+#include "../../src/media.h"
 #include <errno.h>
 
 #define SECTORS 8192u
@@ -189,6 +190,38 @@ static void test_identify(void **st)
 	wr(PORT(0) + PX_IS, 2);
 	wr(HBA + IS, 1);
 	assert_int_equal(dg_cfg_rd(g.vm, 4) >> 16 & 8, 0);
+}
+
+static uint32_t identified_size(void)
+{
+	command(0, 0xec, 0, 0);
+	prd(0, 0, DATA, 512);
+	header(0, 0, 0, 1);
+	run(0, 0);
+	return word_at(DATA + 120);
+}
+
+/* One size from reset to reset: Linux gives a disk up whose size changes under it. */
+static void test_resize(void **st)
+{
+	struct err e = { 0 };
+
+	vm_lock(g.vm);
+	assert_true(block_resize(g.disk, (SECTORS + 64) * 512, &e));
+	assert_false(ahci_media.resized(g.d, 0));
+	vm_unlock(g.vm);
+	assert_int_equal(identified_size(), SECTORS);
+	wr(PORT(0) + PX_CMD, 0x10);
+	wr(PORT(0) + PX_SCTL, 1);
+	wr(PORT(0) + PX_SCTL, 0);
+	start_port(0);
+	assert_int_equal(identified_size(), SECTORS);
+	vm_lock(g.vm);
+	g.d->ops->reset(g.d);
+	vm_unlock(g.vm);
+	dg_enable(&g);
+	start_port(0);
+	assert_int_equal(identified_size(), SECTORS + 64);
 }
 
 /* PCI 3.0, 6.8.1: a message for a port's bit coming on, and nothing on INTx. */
@@ -565,8 +598,8 @@ static void test_generic(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_registers), T(test_identify), T(test_msi), T(test_dma), T(test_ncq),
-		T(test_ncq_error),
+		T(test_registers), T(test_identify), T(test_resize), T(test_msi), T(test_dma),
+		T(test_ncq), T(test_ncq_error),
 		T(test_errors), T(test_cd), T(test_medium), T(test_resets), T(test_host_error),
 		T(test_abandon), T(test_hostile), T(test_generic),
 	};

@@ -8,6 +8,7 @@
 #include "../../src/block.h"
 #include "../../src/hostfile.h"
 #include "../../src/loop.h"
+#include "../../src/media.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -269,6 +270,27 @@ static bool set_mode(unsigned base, uint8_t mode)
 	tvm_outb(vm, base + 2, mode);
 	tvm_outb(vm, base + 7, 0xef);
 	return !(settle(base) & 1);
+}
+
+/* One size from reset to reset: Linux gives a disk up whose size changes under it. */
+static void test_resize(void **st)
+{
+	struct err e = { 0 };
+
+	vm_lock(vm);
+	assert_true(block_resize(disk, (DISK_SECTORS + 64) * 512, &e));
+	assert_false(ide_media.resized(ide, 0));
+	vm_unlock(vm);
+	assert_int_equal(identify_word(0x1f0, 60), DISK_SECTORS);
+	tvm_outb(vm, 0x3f6, 4);		/* SRST is no such reset */
+	tvm_outb(vm, 0x3f6, 0);
+	assert_int_equal(identify_word(0x1f0, 60), DISK_SECTORS);
+	vm_lock(vm);
+	ide->ops->reset(ide);
+	vm_unlock(vm);
+	enable();
+	assert_int_equal(identify_word(0x1f0, 60), DISK_SECTORS + 64);
+	assert_int_equal(identify_word(0x1f0, 100), DISK_SECTORS + 64);
 }
 
 /* 8.46.10, table 44: modes that exist, and what IDENTIFY says is chosen (words 63, 88) */
@@ -720,7 +742,7 @@ static void test_hostile_state(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_signature), T(test_identify), T(test_pio_read), T(test_chs),
+		T(test_signature), T(test_identify), T(test_resize), T(test_pio_read), T(test_chs),
 		T(test_pio_write), T(test_range), T(test_host_error), T(test_dma_read),
 		T(test_dma_write), T(test_dma_hostile), T(test_reset_in_flight),
 		T(test_cd_basics), T(test_cd_toc), T(test_cd_info), T(test_transfer_modes),

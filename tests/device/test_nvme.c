@@ -7,6 +7,7 @@
 #include "../../devices/nvme.h"
 #include "../../src/hostfile.h"
 #include "../../src/loop.h"
+#include "../../src/media.h"
 #include <errno.h>
 
 /* Commands name the fields that matter. */
@@ -355,6 +356,55 @@ static void test_admin(void **st)
 	assert_int_equal(result, 0x10000);
 }
 
+static bool grow(uint32_t sectors)
+{
+	struct err e = { 0 };
+	bool told;
+
+	vm_lock(g.vm);
+	assert_true(block_resize(g.disk, sectors * 512ull, &e));
+	told = nvme_media.resized(g.d, 0);
+	vm_unlock(g.vm);
+	return told;
+}
+
+/* 5.14.1.4, 5.21.1.11, figures 150, 246: a notice that the namespace has another size. */
+static void test_resize(void **st)
+{
+	uint16_t cid;
+
+	assert_int_equal(run(0, (struct cmd){ 6, 0, DATA, 0, { 1 } }), 0);
+	assert_int_equal(word_at(DATA + 92), 0x100);			/* OAES */
+	queue(0, &(struct cmd){ 12 });
+	queue(0, &(struct cmd){ 12 });
+	ring(0);
+	assert_false(grow(SECTORS + 64));	/* nobody asked for it; the list has it */
+	assert_int_equal(reap(0, &cid, &result), -1);
+	assert_int_equal(run(0, (struct cmd){ 2, 0, DATA, 0, { 4 | 0xffu << 16 } }), 0);
+	assert_int_equal(word_at(DATA), 1);
+	assert_int_equal(run(0, (struct cmd){ 9, 0, 0, 0, { 11, 0x1ff } }), 0);
+	assert_int_equal(run(0, (struct cmd){ 10, 0, 0, 0, { 11 } }), 0);
+	assert_int_equal(result, 0x11f);
+	assert_true(grow(SECTORS + 128));
+	assert_int_equal(wait_one(0, &cid, &result), 0);
+	assert_int_equal(result, 0x40002);
+	assert_true(grow(SECTORS + 192));	/* masked until the page is read with RAE clear */
+	assert_int_equal(run(0, (struct cmd){ 2, 0, DATA, 0, { 4 | 1 << 15 | 0xffu << 16 } }), 0);
+	assert_int_equal(word_at(DATA), 1);
+	assert_int_equal(reap(0, &cid, &result), -1);
+	assert_int_equal(run(0, (struct cmd){ 2, 0, DATA, 0, { 4 | 0xffu << 16 } }), 0);
+	assert_int_equal(word_at(DATA), 1);
+	assert_int_equal(wait_one(0, &cid, &result), 0);
+	assert_int_equal(result, 0x40002);
+	assert_int_equal(run(0, (struct cmd){ 2, 0, DATA, 0, { 4 | 0xffu << 16 } }), 0);
+	assert_int_equal(word_at(DATA), 0);
+	assert_int_equal(run(0, (struct cmd){ 6, 1, DATA, 0, { 0 } }), 0);
+	assert_int_equal(word_at(DATA), SECTORS + 192);
+	assert_int_equal(run(1, (struct cmd){ 1, 1, DATA, 0, { SECTORS + 191, 0, 0 } }), 0);
+	assert_int_equal(run(1, (struct cmd){ 1, 1, DATA, 0, { SECTORS + 192, 0, 0 } }) & 0x7ff,
+			 0x80);
+}
+
 /* 7.5: a message for each vector; INTx with its masks. */
 static void test_interrupts(void **st)
 {
@@ -526,6 +576,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_registers), T(test_identify), T(test_queues), T(test_read_write),
 		T(test_zeroes), T(test_admin), T(test_interrupts), T(test_full), T(test_errors),
+		T(test_resize),
 		T(test_reset_in_flight), T(test_hostile), T(test_generic),
 	};
 

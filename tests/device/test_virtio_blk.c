@@ -103,6 +103,11 @@ bool block_resize(struct block *b, uint64_t size, struct err *e)
 	return false;
 }
 
+bool block_is_file(const struct block *b, uint64_t dev, uint64_t ino)
+{
+	return false;
+}
+
 void block_count(struct block *b, struct block_activity *a)
 {
 }

@@ -265,14 +265,16 @@ static void test_resize(void **st)
 	struct vgbuf ev = { OUT, 16 };
 	struct err err = { 0 };
 	uint8_t e[16];
+	bool told = false;
 
 	vm_media_add(vm, &drive);
 	vg_add(&q[1], &ev, 0, 1);
 	vg_kick(&q[1]);
-	assert_false(vm_disk_resize(vm, 0, (SECTORS - 8) * 512, &err));
-	assert_false(vm_disk_resize(vm, 0, SECTORS * 512 + 1, &err));
-	assert_false(vm_disk_resize(vm, 1, SECTORS * 1024, &err));
-	assert_true(vm_disk_resize(vm, 0, SECTORS * 1024, &err));
+	assert_false(vm_disk_resize(vm, 0, (SECTORS - 8) * 512, &told, &err));
+	assert_false(vm_disk_resize(vm, 0, SECTORS * 512 + 1, &told, &err));
+	assert_false(vm_disk_resize(vm, 1, SECTORS * 1024, &told, &err));
+	assert_true(vm_disk_resize(vm, 0, SECTORS * 1024, &told, &err));
+	assert_true(told);
 	wait_used(&q[1]);
 	vg_get(&g, OUT, e, 16);
 	assert_int_equal(ld_le32(e), 3);
