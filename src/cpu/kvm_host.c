@@ -139,6 +139,27 @@ int kvm_open(struct err *e)
 	return -1;
 }
 
+/* EBUSY: VT-x or SVM belongs to somebody else.  Whose modules are loaded tells who. */
+static bool err_held(struct err *e)
+{
+	static const struct { const char *module, *who, *remedy; } others[] = {
+		{ "vboxdrv", "VirtualBox", "sudo modprobe -r vboxnetadp vboxnetflt vboxdrv" },
+		{ "vmmon", "VMware", "sudo modprobe -r vmmon" },
+	};
+	char path[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+		snprintf(path, sizeof(path), "/sys/module/%s", others[i].module);
+		if (access(path, F_OK) == 0)
+			return err_set(e, HV_EXIT_NO_KVM, "KVM is busy: %s holds the processor's "
+				       "virtualization; stop its machines, or run: %s",
+				       others[i].who, others[i].remedy);
+	}
+	return err_set(e, HV_EXIT_NO_KVM, "KVM is busy: another hypervisor (VirtualBox, VMware) "
+		       "holds the processor's virtualization; stop its machines or unload its "
+		       "modules");
+}
+
 int kvm_create_vm(int dev_fd, struct err *e)
 {
 	int fd;
@@ -149,8 +170,7 @@ int kvm_create_vm(int dev_fd, struct err *e)
 	if (fd >= 0)
 		return fd;
 	if (errno == EBUSY)
-		err_set(e, HV_EXIT_NO_KVM, "KVM is busy: another hypervisor (VirtualBox, VMware) "
-			"holds this CPU's virtualization; stop its machines or unload its modules");
+		err_held(e);
 	else
 		err_errno(e, HV_EXIT_NO_KVM, errno, "KVM cannot create a virtual machine");
 	return -1;
