@@ -7,8 +7,8 @@
  * 4; Intel ICH6 data sheet (301473), chapter 19.  Four input and four output
  * streams; the codec listens to one of each.
  *
- * Commands are answered at once.  Left out: message signalled interrupts,
- * unsolicited responses, striping, FIFO errors.
+ * Commands are answered at once.  Left out: waking by a jack while the link is
+ * in reset, striping, FIFO errors.
  */
 #include "hda.h"
 #include "hda_int.h"
@@ -26,6 +26,7 @@
 #define GCTL 0x08
 #define GCTL_CRST 0x001u
 #define GCTL_FCNTRL 0x002u
+#define GCTL_UNSOL 0x100u
 #define WAKEEN 0x0c
 #define STATESTS 0x0e
 #define GSTS 0x10
@@ -45,6 +46,7 @@
 #define RIRBCTL 0x5c
 #define RIRBSTS 0x5d
 #define RING_RUN 0x02u
+#define RESP_UNSOL 0x10u	/* in the upper half of an answer (4.4.2.1) */
 #define ICOI 0x60
 #define ICII 0x64
 #define ICIS 0x68
@@ -129,10 +131,11 @@ static uint64_t get_addr(const struct hda *h, unsigned off)
 	return get(h, off, 4) | (uint64_t)get(h, off + 4, 4) << 32;
 }
 
-/* 3.3.14, 3.3.15 */
+/* 3.3.14, 3.3.15; a message for each cause that is new, and when the gate opens. */
 static void update_irq(struct hda *h)
 {
-	uint32_t ctl = get(h, INTCTL, 4), sts = 0;
+	uint32_t ctl = get(h, INTCTL, 4), sts = 0, old = get(h, INTSTS, 4);
+	bool level, was = h->pci.intx_level;
 
 	for (unsigned n = 0; n < NSTREAM; n++)
 		if (h->regs[SD(n) + SDSTS] & h->regs[SD(n) + SDCTL] & SDSTS_INTS)
@@ -144,7 +147,10 @@ static void update_irq(struct hda *h)
 	if (sts & ctl)
 		sts |= GLOBAL;
 	set(h, INTSTS, 4, sts);
-	pci_set_irq(&h->pci, sts & ctl & GLOBAL);
+	level = sts & ctl & GLOBAL;
+	pci_set_irq(&h->pci, level);
+	if (level && (!was || sts & ~old))
+		pci_msi_notify(&h->pci);
 }
 
 /* ---- streams ---- */
@@ -347,13 +353,14 @@ static uint32_t command(struct hda *h, uint32_t cmd, bool *answered)
 	return *answered ? hda_codec_command(h->codec, cmd & 0x0fffffff) : 0;
 }
 
-static void respond(struct hda *h, uint32_t val)
+static void respond(struct hda *h, uint32_t val, uint32_t how)
 {
 	uint8_t wp = (uint8_t)(h->regs[RIRBWP] + 1), b[8] = { 0 };
 
 	if (!(h->regs[RIRBCTL] & RING_RUN))
 		return;
 	st_le32(b, val);
+	st_le32(b + 4, how);
 	if (!gm_write(dev_mem(&h->pci.dev), GPA(get_addr(h, RIRBLBASE) + 8u * wp), b, 8))
 		dev_guest_error(&h->pci.dev, "RIRB is not in RAM");
 	set(h, RIRBWP, 2, wp);
@@ -381,13 +388,28 @@ static void run_corb(struct hda *h)
 		h->regs[CORBRP] = rp;
 		val = command(h, cmd, &answered);
 		if (answered)
-			respond(h, val);
+			respond(h, val, 0);
 		any |= answered;
 	}
 	if (any && h->responses) {	/* the link is quiet now */
 		h->responses = 0;
 		h->regs[RIRBSTS] |= 1;
 	}
+}
+
+/* 4.4.2.2, 7.3.3.14: the driver looks at the pin then. */
+static void mic_plugged(void *opaque, bool on)
+{
+	struct hda *h = opaque;
+	uint32_t val;
+
+	if (!hda_codec_plug(h->codec, on, &val) || !pci_master(&h->pci) ||
+	    !(get(h, GCTL, 4) & GCTL_UNSOL) || !(h->regs[RIRBCTL] & RING_RUN))
+		return;
+	respond(h, val, RESP_UNSOL);
+	h->responses = 0;
+	h->regs[RIRBSTS] |= 1;
+	update_irq(h);
 }
 
 /* ---- registers ---- */
@@ -573,6 +595,8 @@ static bool hda_realize(struct device *d, struct err *e)
 
 	pci_init(&h->pci, &id);
 	h->pci.cfg[0x40] = 1;		/* HDCTL: the pins carry HD Audio, not AC'97 */
+	h->pci.next_cap_off = 0x60;	/* behind it (ICH6 19.1.24) */
+	pci_msi_init(&h->pci);
 	regbytes_add(&h->map, global_rows, ARRAY_SIZE(global_rows), 0, 0);
 	h->voice[0] = audio_voice_new(d->vm->audio, "hda-out", false);
 	h->voice[1] = audio_voice_new(d->vm->audio, "hda-in", true);
@@ -584,6 +608,8 @@ static bool hda_realize(struct device *d, struct err *e)
 	}
 	h->codec->changed = codec_changed;
 	h->codec->opaque = h;
+	h->codec->line_in = d->vm->audio && audio_mic(d->vm->audio) != AUDIO_MIC_OFF;
+	audio_watch_mic(d->vm->audio, mic_plugged, h);
 	return pci_bar_io(&h->pci, 0, PCI_BAR_MEM32, BAR_SIZE, &hda_io, e);
 }
 
@@ -595,6 +621,7 @@ static void hda_unrealize(struct device *d)
 		h->stream[n].snd.voice = NULL;
 		snd_stream_free(&h->stream[n].snd);
 	}
+	audio_watch_mic(d->vm->audio, NULL, NULL);
 	audio_voice_free(h->voice[0]);
 	audio_voice_free(h->voice[1]);
 }

@@ -7,8 +7,9 @@
  *
  *	1 audio function	2 DAC -> 3 line out	5 line in -> 4 ADC
  *
- * Left out: unsolicited responses, jack detection, the converters' own idea
- * of the format (the controller's is the one that counts).
+ * Both jacks report presence: line out always has a plug, line in when the
+ * host's microphone is there.  Left out: impedance, the converters' own idea of
+ * the format (the controller's is the one that counts).
  */
 #include "hda_int.h"
 #include <math.h>
@@ -24,6 +25,7 @@ enum { ROOT, AFG, DAC, PIN_OUT, ADC, PIN_IN };
 #define WCAP_OUT_AMP 0x004u
 #define WCAP_AMP_OVRD 0x008u
 #define WCAP_FORMAT_OVRD 0x010u
+#define WCAP_UNSOL 0x080u
 #define WCAP_CONN_LIST 0x100u
 #define WCAP_POWER 0x400u
 
@@ -34,6 +36,14 @@ enum { ROOT, AFG, DAC, PIN_OUT, ADC, PIN_IN };
 
 /* 7.3.4.7: 16, 20, 24 and 32 bits at 8 to 96 kHz */
 #define PCM_CAP (0x1eu << 16 | 0x1ffu)
+
+/* 7.3.4.9 */
+#define PIN_CAP_PRESENCE 0x04u
+#define PIN_CAP_OUT 0x10u
+#define PIN_CAP_IN 0x20u
+
+#define UNSOL_ENABLE 0x80u
+#define UNSOL_TAG 0x3fu
 
 #define PIN_CTL_OUT 0x40u
 #define PIN_CTL_IN 0x20u
@@ -49,13 +59,15 @@ static const struct {
 	{ DAC, 0x09, 0u << 20 | WCAP_STEREO | WCAP_OUT_AMP | WCAP_AMP_OVRD | WCAP_FORMAT_OVRD |
 	  WCAP_POWER },
 	{ DAC, 0x0a, PCM_CAP }, { DAC, 0x0b, 1 }, { DAC, 0x0f, 0x0f }, { DAC, 0x12, AMP_CAP },
-	{ PIN_OUT, 0x09, 4u << 20 | WCAP_STEREO | WCAP_CONN_LIST | WCAP_POWER },
-	{ PIN_OUT, 0x0c, 0x10 }, { PIN_OUT, 0x0e, 1 }, { PIN_OUT, 0x0f, 0x0f },
+	{ PIN_OUT, 0x09, 4u << 20 | WCAP_STEREO | WCAP_UNSOL | WCAP_CONN_LIST | WCAP_POWER },
+	{ PIN_OUT, 0x0c, PIN_CAP_OUT | PIN_CAP_PRESENCE }, { PIN_OUT, 0x0e, 1 },
+	{ PIN_OUT, 0x0f, 0x0f },
 	{ ADC, 0x09, 1u << 20 | WCAP_STEREO | WCAP_IN_AMP | WCAP_AMP_OVRD | WCAP_FORMAT_OVRD |
 	  WCAP_CONN_LIST | WCAP_POWER },
 	{ ADC, 0x0a, PCM_CAP }, { ADC, 0x0b, 1 }, { ADC, 0x0d, AMP_CAP }, { ADC, 0x0e, 1 },
 	{ ADC, 0x0f, 0x0f },
-	{ PIN_IN, 0x09, 4u << 20 | WCAP_STEREO | WCAP_POWER }, { PIN_IN, 0x0c, 0x20 },
+	{ PIN_IN, 0x09, 4u << 20 | WCAP_STEREO | WCAP_UNSOL | WCAP_POWER },
+	{ PIN_IN, 0x0c, PIN_CAP_IN | PIN_CAP_PRESENCE },
 	{ PIN_IN, 0x0f, 0x0f },
 };
 
@@ -69,17 +81,19 @@ const struct state_field hda_codec_fields[] = {
 	STATE_END
 };
 
-/* 7.3.3.31: rear 1/8" jacks, detection overridden, green line out, blue line in. */
+/* 7.3.3.31: rear 1/8" jacks, green line out, blue line in. */
 void hda_codec_reset(struct hda_codec *c)
 {
 	void (*changed)(void *) = c->changed;
 	void *opaque = c->opaque;
+	bool line_in = c->line_in;
 
 	*c = (struct hda_codec){
 		.changed = changed, .opaque = opaque, .subsystem = SUBSYSTEM,
+		.line_in = line_in,
 		.amp = { [DAC] = { AMP_STEPS, AMP_STEPS }, [ADC] = { AMP_STEPS, AMP_STEPS } },
 		.pin = { [PIN_OUT] = PIN_CTL_OUT, [PIN_IN] = PIN_CTL_IN },
-		.config = { [PIN_OUT] = 0x01014110, [PIN_IN] = 0x01813120 },
+		.config = { [PIN_OUT] = 0x01014010, [PIN_IN] = 0x01813020 },
 	};
 }
 
@@ -132,6 +146,20 @@ static bool is_converter(unsigned node)
 	return node == DAC || node == ADC;
 }
 
+static bool plugged(const struct hda_codec *c, unsigned n)
+{
+	return n == PIN_OUT || (n == PIN_IN && c->line_in);
+}
+
+bool hda_codec_plug(struct hda_codec *c, bool in, uint32_t *response)
+{
+	bool changed = c->line_in != in;
+
+	c->line_in = in;
+	*response = (uint32_t)(c->unsol[PIN_IN] & UNSOL_TAG) << 26;
+	return changed && c->unsol[PIN_IN] & UNSOL_ENABLE;
+}
+
 /* Verbs with 8 bits of payload (7.3.3). */
 static uint32_t get_verb(const struct hda_codec *c, unsigned n, uint8_t verb, uint8_t p)
 {
@@ -144,7 +172,7 @@ static uint32_t get_verb(const struct hda_codec *c, unsigned n, uint8_t verb, ui
 	case 0x06: return c->stream[n];
 	case 0x07: return c->pin[n];
 	case 0x08: return c->unsol[n];
-	case 0x09: return is_pin(n) ? 1u << 31 : 0;	/* pin sense: plugged in */
+	case 0x09: return plugged(c, n) ? 1u << 31 : 0;	/* pin sense */
 	case 0x1c: return c->config[n];
 	case 0x20: return n == AFG ? c->subsystem : 0;
 	default: return 0;

@@ -21,6 +21,7 @@ struct hda_codec {
 	uint16_t format[HDA_NODES];
 	uint32_t config[HDA_NODES];	/* of pins */
 	uint32_t subsystem;
+	bool line_in;			/* something is plugged in there.  Not saved: the host's */
 };
 
 extern const struct state_field hda_codec_fields[];
@@ -30,6 +31,8 @@ void hda_codec_reset(struct hda_codec *c);
 uint32_t hda_codec_command(struct hda_codec *c, uint32_t cmd);
 /* Stream number that the DAC (or, @capture, the ADC) uses, 0: none. */
 unsigned hda_codec_stream(const struct hda_codec *c, bool capture);
+/* The line-in jack's plug comes or goes; true: *@response is sent unasked (7.3.3.14). */
+bool hda_codec_plug(struct hda_codec *c, bool in, uint32_t *response);
 void hda_codec_gain(const struct hda_codec *c, bool capture, uint32_t *left, uint32_t *right);
 
 #endif

@@ -38,7 +38,9 @@ struct audio {
 	const struct audio_backend *ops;
 	struct vclock *clock;
 	void *opaque;
-	enum audio_mic mic;
+	_Atomic enum audio_mic mic;
+	void (*plugged)(void *opaque, bool on);
+	void *plugged_opaque;
 	struct audio_voice voices[AUDIO_MAX_VOICES];
 };
 
@@ -73,7 +75,11 @@ struct audio *audio_open(const char *spec, struct vclock *clk, struct err *e)
 
 void audio_set_mic(struct audio *a, enum audio_mic mic)
 {
+	bool was = a->mic != AUDIO_MIC_OFF, on = mic != AUDIO_MIC_OFF;
+
 	a->mic = mic;
+	if (a->plugged && on != was)
+		a->plugged(a->plugged_opaque, on);
 }
 
 void audio_close(struct audio *a)
@@ -94,6 +100,14 @@ bool audio_playing(const struct audio *a)
 }
 
 /* ---- device side ---- */
+
+void audio_watch_mic(struct audio *a, void (*plugged)(void *opaque, bool on), void *opaque)
+{
+	if (!a)
+		return;
+	a->plugged = plugged;
+	a->plugged_opaque = opaque;
+}
 
 struct audio_voice *audio_voice_new(struct audio *a, const char *name, bool capture)
 {

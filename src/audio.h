@@ -45,7 +45,8 @@ struct audio_backend {
 /* @spec: "none" or "wav:FILE".  NULL + @e. */
 struct audio *audio_open(const char *spec, struct vclock *clk, struct err *e);
 struct audio *audio_new(const struct audio_backend *ops, struct vclock *clk, void *opaque);
-void audio_set_mic(struct audio *a, enum audio_mic mic);	/* before the machine runs */
+/* Before the machine runs, later under dev_lock: sound cards show it as a jack that is plugged. */
+void audio_set_mic(struct audio *a, enum audio_mic mic);
 void audio_close(struct audio *a);	/* after devices_free(); NULL is fine */
 bool audio_playing(const struct audio *a);	/* any thread */
 
@@ -56,6 +57,8 @@ struct audio_voice *audio_voice_new(struct audio *a, const char *name, bool capt
 void audio_voice_free(struct audio_voice *v);
 void audio_voice_start(struct audio_voice *v, unsigned rate);	/* a rate within the limits */
 void audio_voice_stop(struct audio_voice *v);
+/* @plugged is called, under dev_lock, when the microphone comes or goes; one device, NULL: none. */
+void audio_watch_mic(struct audio *a, void (*plugged)(void *opaque, bool on), void *opaque);
 /* Gain of left and right, AUDIO_UNITY at most. */
 void audio_voice_gain(struct audio_voice *v, uint32_t left, uint32_t right);
 /* @n frames of left and right; never blocks, what finds no room is dropped. */

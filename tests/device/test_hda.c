@@ -96,7 +96,7 @@ static void test_codec(void **st)
 	assert_int_equal(param(4, 9) >> 20, 1);		/* ADC */
 	assert_int_equal(verb(3u << 20 | 0xf0200), 2);	/* line out <- DAC */
 	assert_int_equal(verb(4u << 20 | 0xf0200), 5);	/* ADC <- line in */
-	assert_int_equal(verb(3u << 20 | 0xf1c00), 0x01014110);
+	assert_int_equal(verb(3u << 20 | 0xf1c00), 0x01014010);
 	assert_int_equal(param(2, 0x12), 0x80034a4a);
 	assert_int_equal(verb(2u << 20 | 0xba000), 0x4a);	/* 0 dB, left */
 	verb(2u << 20 | 0x3a0ff);			/* left: mute, gain beyond the top */
@@ -157,6 +157,73 @@ static void bdl(unsigned i, uint64_t at, uint32_t len, bool ioc)
 	assert_true(gm_write_le64(vm->mem, GPA(BDL + 16 * i), at));
 	assert_true(gm_write_le32(vm->mem, GPA(BDL + 16 * i + 8), len));
 	assert_true(gm_write_le32(vm->mem, GPA(BDL + 16 * i + 12), ioc));
+}
+
+static unsigned msis;
+
+static void msi_seen(void *opaque, uint64_t addr, uint32_t data)
+{
+	assert_int_equal(addr, 0xfee01000);
+	assert_int_equal(data, 0x4041);
+	msis++;
+}
+
+/* PCI 2.3, 6.8: the capability at 60h; messages instead of the line, one for each new cause. */
+static void test_msi(void **st)
+{
+	vm->msi = (struct msi_sink){ .send = msi_seen };
+	msis = 0;
+	assert_int_equal(snd_cfg_rd(vm, 0x40) & 1, 1);		/* HDCTL is where it was */
+	assert_int_equal(snd_cfg_rd(vm, 0x34) & 0xff, 0x60);
+	assert_int_equal(snd_cfg_rd(vm, 0x60) & 0xff, 5);
+	snd_cfg_wr(vm, 0x64, 0xfee01000);
+	snd_cfg_wr(vm, 0x68, 0);
+	snd_cfg_wr(vm, 0x6c, 0x4041);
+	snd_cfg_wr(vm, 0x60, 0x10000);
+	wr(0x0c, 2, 1);				/* WAKEEN, and STATESTS is set */
+	assert_int_equal(msis, 0);
+	wr(0x20, 4, 0xc0000000);		/* the gate opens */
+	assert_int_equal(msis, 1);
+	assert_int_equal(ear.irq.level, 0);
+	wr(0x20, 4, 0xc0000000);
+	assert_int_equal(msis, 1);		/* nothing new */
+	wr(0x0e, 2, 1);
+	wr(0x08, 4, 0), wr(0x08, 4, 1);
+	wr(0x0c, 2, 1), wr(0x20, 4, 0xc0000000);
+	assert_int_equal(msis, 2);
+}
+
+/* 7.3.3.14, 7.3.3.15: a microphone of the host is a plug in the line-in jack. */
+static void test_jack(void **st)
+{
+	uint32_t v;
+
+	assert_int_equal(param(3, 9) & 0x80, 0x80);		/* tells unasked */
+	assert_int_equal(param(5, 0x0c), 0x24);			/* in, presence */
+	assert_int_equal(verb(5u << 20 | 0xf0900), 1u << 31);
+	assert_int_equal(verb(3u << 20 | 0xf0900), 1u << 31);
+	audio_set_mic(vm->audio, AUDIO_MIC_OFF);
+	assert_int_equal(verb(5u << 20 | 0xf0900), 0);
+	assert_int_equal(rd(0x58, 2), 0);			/* nobody wanted to know */
+	wr(0x50, 4, RIRB), wr(0x5a, 2, 9), wr(0x5c, 1, 3);
+	wr(0x20, 4, 0xc0000000);
+	verb(5u << 20 | 0x70885);				/* enabled, tag 5 */
+	assert_int_equal(verb(5u << 20 | 0xf0800), 0x85);
+	audio_set_mic(vm->audio, AUDIO_MIC_ON);
+	assert_int_equal(rd(0x58, 2), 0);			/* GCTL does not take them */
+	wr(0x08, 4, 0x101);
+	audio_set_mic(vm->audio, AUDIO_MIC_TONE);		/* plugged already */
+	assert_int_equal(rd(0x58, 2), 0);
+	audio_set_mic(vm->audio, AUDIO_MIC_OFF);
+	assert_int_equal(rd(0x58, 2), 1);
+	assert_true(gm_read_le32(vm->mem, GPA(RIRB + 8), &v));
+	assert_int_equal(v, 5u << 26);
+	assert_true(gm_read_le32(vm->mem, GPA(RIRB + 12), &v));
+	assert_int_equal(v, 0x10);				/* unsolicited, codec 0 */
+	assert_true(ear.irq.level != 0);
+	wr(0x5d, 1, 5);
+	assert_int_equal(ear.irq.level, 0);
+	assert_int_equal(verb(5u << 20 | 0xf0900), 0);
 }
 
 /* Two buffers of 1200 frames (25 ms), 48 kHz, 16 bits, stereo, stream number 3. */
@@ -341,7 +408,8 @@ static void test_generic(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_identity), T(test_codec), T(test_rings), T(test_play), T(test_route),
+		T(test_identity), T(test_codec), T(test_rings), T(test_msi), T(test_jack),
+		T(test_play), T(test_route),
 		T(test_formats), T(test_record), T(test_hostile), cmocka_unit_test(test_generic),
 	};
 
