@@ -2,8 +2,8 @@
 /* Options one by one, as machine files hold them; the table is config_options.c's. */
 #include "config_int.h"
 
-static const char *const lists[] = { "disk", "cdrom", "module", "forward", "serial", "share",
-				     "usb" };
+static const char *const lists[] = { "disk", "cdrom", "floppy", "module", "forward", "serial",
+				     "channel", "share", "usb" };
 
 enum cfg_key config_key(const char *key)
 {

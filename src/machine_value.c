@@ -14,13 +14,16 @@ enum names { NO_FILE, WHOLE, UP_TO_COMMA, UP_TO_BLANK };
 static enum names names_file(const char *key, const char *value)
 {
 	static const struct { const char *key; enum names how; } keys[] = {
-		{ "disk", UP_TO_COMMA }, { "cdrom", UP_TO_COMMA }, { "kernel", WHOLE },
-		{ "initrd", WHOLE }, { "nvram", WHOLE }, { "module", UP_TO_BLANK },
-		{ "firmware", WHOLE },
+		{ "disk", UP_TO_COMMA }, { "cdrom", UP_TO_COMMA }, { "floppy", UP_TO_COMMA },
+		{ "kernel", WHOLE }, { "initrd", WHOLE }, { "nvram", WHOLE },
+		{ "module", UP_TO_BLANK }, { "firmware", WHOLE },
 	};
 
 	if (!strcmp(key, "firmware") && (!strcmp(value, "bios") || !strcmp(value, "uefi")))
 		return NO_FILE;
+	if (!strncmp(value, "none", 4) && (!value[4] || value[4] == ',') &&
+	    (!strcmp(key, "cdrom") || !strcmp(key, "floppy")))
+		return NO_FILE;		/* an empty drive */
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
 		if (!strcmp(keys[i].key, key))
 			return keys[i].how;

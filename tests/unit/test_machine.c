@@ -283,6 +283,24 @@ static int clean_up(void **state)
 	return system(cmd);
 }
 
+/* An empty drive is no file; a floppy disk is one like a CD. */
+static void test_empty_drives(void **state)
+{
+	static const struct { const char *key, *value; bool file; } v[] = {
+		{ "cdrom", "none", false }, { "floppy", "none", false },
+		{ "cdrom", "none,if=ahci", false }, { "cdrom", "nonesuch.iso", true },
+		{ "floppy", "a.img,readonly=on", true }, { "disk", "none", true },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(v); i++) {
+		char *s = machine_absolute(v[i].key, v[i].value);
+
+		assert_int_equal(s[0] == '/', v[i].file);
+		free(s);
+	}
+	assert_true(config_key_is_list("floppy"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +308,7 @@ int main(void)
 		cmocka_unit_test(test_names), cmocka_unit_test(test_options),
 		cmocka_unit_test(test_lock), cmocka_unit_test(test_of_disk),
 		cmocka_unit_test(test_remember), cmocka_unit_test(test_guess),
+		cmocka_unit_test(test_empty_drives),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, clean_up);
