@@ -9,7 +9,11 @@
 #include "media.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define FLOPPY_BYTES 2949120	/* the largest: 2.88 MB */
 
 struct slot {
 	struct media_drive drive;	/* block: under dev_lock */
@@ -109,13 +113,24 @@ void vm_media_activity(const struct vm *vm, unsigned slot, uint64_t *reads, uint
 	*writes = s ? atomic_load_explicit(&s->activity.writes, memory_order_relaxed) : 0;
 }
 
-int vm_media_drop_slot(struct vm *vm)
+bool media_is_floppy(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+	struct stat st;
+
+	return dot && (!strcasecmp(dot, ".vfd") || !strcasecmp(dot, ".img") ||
+		       !strcasecmp(dot, ".flp")) &&
+	       stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+	       st.st_size <= FLOPPY_BYTES;
+}
+
+int vm_media_drop_slot(struct vm *vm, bool floppy)
 {
 	struct media_info i;
 	int first = -1;
 
 	for (unsigned n = 0; vm_media_info(vm, n, &i); n++) {
-		if (!i.cdrom)
+		if (floppy ? !i.floppy : !i.cdrom)
 			continue;
 		if (!i.loaded)
 			return (int)n;

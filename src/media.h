@@ -41,8 +41,10 @@ unsigned vm_media_count(const struct vm *vm);
 bool vm_media_info(struct vm *vm, unsigned slot, struct media_info *out);
 /* Requests since the start, for activity lights; lock-free, any thread, any time. */
 void vm_media_activity(const struct vm *vm, unsigned slot, uint64_t *reads, uint64_t *writes);
-/* Where a dropped disc goes: the first CD drive that is empty, else the first; -1: none. */
-int vm_media_drop_slot(struct vm *vm);
+/* Does the file @path look like a floppy disk's image?  By name and size: it has no mark. */
+bool media_is_floppy(const char *path);
+/* Where a dropped CD or floppy goes: the first such drive that is empty, else the first; or -1. */
+int vm_media_drop_slot(struct vm *vm, bool floppy);
 
 /* Put the image @path into the drive, in place of what is there. */
 enum media_result vm_media_insert(struct vm *vm, unsigned slot, const char *path, struct err *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What each action does; see action.h. */
 #include "window_int.h"
+#include "../src/audio.h"
 #include "../src/display.h"
 #include "../src/record.h"
 #include <errno.h>
@@ -110,6 +111,16 @@ static void shut_down(struct window *w)
 	shell_notice(w, _("The guest was asked to shut down"), 4000);
 }
 
+/* The button of a laptop: asks the guest to suspend, wakes it when it does. */
+static void press_sleep(struct window *w)
+{
+	bool asleep = vm_status(w->vm) == VM_SUSPENDED;
+
+	vm_sleep_button(w->vm);
+	if (!asleep)
+		shell_notice(w, _("The guest was asked to sleep"), 4000);
+}
+
 static void reset(struct window *w)
 {
 	if (vm_status(w->vm) == VM_PAUSED)
@@ -129,6 +140,18 @@ static void toggle_grab(struct window *w)
 	SDL_SetWindowKeyboardGrab(w->win, w->keys.grab_keys || w->keys.captured);
 }
 
+/* A guest with HD Audio sees a plug that comes and goes. */
+static void toggle_mic(struct window *w)
+{
+	bool on = audio_mic(w->vm->audio) == AUDIO_MIC_OFF;
+
+	vm_lock(w->vm);
+	audio_set_mic(w->vm->audio, on ? AUDIO_MIC_ON : AUDIO_MIC_OFF);
+	vm_unlock(w->vm);
+	shell_notice(w, on ? _("The guest can hear the microphone") :
+		     _("The guest cannot hear the microphone"), 4000);
+}
+
 static void show_menu(struct window *w, enum action a)
 {
 	if (a == ACT_MENU) {
@@ -138,6 +161,7 @@ static void show_menu(struct window *w, enum action a)
 	w->shell.submenu = (int)a;
 	w->shell.in_submenu = true;
 	w->shell.panel[SLOT_SUBMENU].focus = -1;
+	w->shell.panel[SLOT_SUBMENU].scroll = 0;
 }
 
 static void do_machine(struct window *w, enum action a)
@@ -145,6 +169,9 @@ static void do_machine(struct window *w, enum action a)
 	switch (a) {
 	case ACT_PAUSE:
 		toggle_pause(w);
+		break;
+	case ACT_SLEEP:
+		press_sleep(w);
 		break;
 	case ACT_SHUTDOWN:
 		shut_down(w);
@@ -282,6 +309,8 @@ void action_do(struct window *w, enum action a)
 		do_keyboard(w, a);
 	else if (a >= ACT_FULLSCREEN && a <= ACT_SCREENSHOT)
 		do_view(w, a);
+	else if (a == ACT_MIC)
+		toggle_mic(w);
 	else if (a >= ACT_INSERT && a <= ACT_LAST)
 		media_do(w, a);
 }
@@ -296,12 +325,16 @@ bool action_enabled(struct window *w, enum action a)
 	case ACT_SHUTDOWN:
 	case ACT_HEADLESS:
 		return st == VM_RUNNING || st == VM_PAUSED;
+	case ACT_SLEEP:
+		return st == VM_RUNNING || st == VM_SUSPENDED;
 	case ACT_PASTE:
 		return SDL_HasClipboardText();
 	case ACT_CAPTURE:
 		return !w->keys.absolute;
 	case ACT_RECORD:
 		return w->record != NULL;
+	case ACT_MIC:
+		return w->vm->audio != NULL;
 	default:
 		return true;
 	}
@@ -328,6 +361,8 @@ bool action_checked(struct window *w, enum action a)
 		return w->smooth;
 	case ACT_STRIP:
 		return w->shell.strip;
+	case ACT_MIC:
+		return w->vm->audio && audio_mic(w->vm->audio) != AUDIO_MIC_OFF;
 	case ACT_RECORD:
 		return w->record && *w->record;
 	default:

@@ -296,9 +296,13 @@ static void on_wheel(struct window *w, const SDL_MouseWheelEvent *e)
 	SDL_Point at;
 	int x, y;
 
+	if (shell_modal(w)) {
+		shell_wheel(w, e->y);
+		return;
+	}
 	SDL_GetMouseState(&x, &y);
 	at = to_pixels(w, x, y);
-	if (guest_has_pointer(w, at) && !shell_modal(w))
+	if (guest_has_pointer(w, at))
 		send_pointer(w, at, 0, 0, e->y);
 }
 

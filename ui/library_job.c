@@ -8,13 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ARGS_MAX 32
 #define SETTLED_MS 4000		/* a machine that lives so long has started */
 
 static struct job *free_job(struct library *l)
@@ -51,19 +51,30 @@ static void child(char *const *argv, int out, bool own_session)
 	_exit(127);
 }
 
-static void launch(struct library *l, const char *const *args, bool stays, const char *doing,
+void arg(struct args *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+
+	if (a->n >= LIB_ARGS - 1)
+		return;
+	va_start(ap, fmt);
+	if (vasprintf(&s, fmt, ap) >= 0)
+		a->v[a->n++] = s;
+	va_end(ap);
+}
+
+static void launch(struct library *l, const struct args *args, bool stays, const char *doing,
 		   const char *then)
 {
 	struct job *j = free_job(l);
-	char *argv[ARGS_MAX + 2] = { (char *)"hvrun" };
-	int n = 1;
+	char *argv[LIB_ARGS + 1] = { (char *)"hvrun" };
 
 	if (!j) {
 		lib_notice(l, _("Still busy"));
 		return;
 	}
-	while (*args && n < ARGS_MAX)
-		argv[n++] = (char *)*args++;
+	memcpy(argv + 1, args->v, args->n * sizeof(argv[0]));
 	*j = (struct job){ .out = memfd_create("hvrun-says", MFD_CLOEXEC), .stays = stays,
 			   .since = SDL_GetTicks64() };
 	snprintf(j->then, sizeof(j->then), "%s", then ? then : "");
@@ -79,28 +90,31 @@ static void launch(struct library *l, const char *const *args, bool stays, const
 	lib_notice(l, doing);
 }
 
-void job_run(struct library *l, const char *const *args, const char *doing, const char *then)
+static void run(struct library *l, struct args *a, bool stays, const char *doing,
+		const char *then)
 {
-	launch(l, args, false, doing, then);
+	launch(l, a, stays, doing, then);
+	while (a->n)
+		free(a->v[--a->n]);
+}
+
+void job_run(struct library *l, struct args *a, const char *doing, const char *then)
+{
+	run(l, a, false, doing, then);
 }
 
 void job_start_machine(struct library *l, const char *name, bool headless, bool discard)
 {
-	const char *args[10] = { name };
-	unsigned n = 1;
+	struct args a = { .n = 0 };
 	char text[200];
 
-	if (headless) {
-		args[n++] = "--display=none";
-		args[n++] = "--serial=null";
-	} else {
-		args[n++] = "--display=window";
-		args[n++] = "--on-poweroff=stay";
-	}
+	arg(&a, "%s", name);
+	arg(&a, headless ? "--display=none" : "--display=window");
+	arg(&a, headless ? "--serial=null" : "--on-poweroff=stay");
 	if (discard)
-		args[n++] = "--discard";
+		arg(&a, "--discard");
 	snprintf(text, sizeof(text), _("Starting %s"), name);
-	launch(l, args, true, text, NULL);
+	run(l, &a, true, text, NULL);
 }
 
 /* Its last lines, without the program's name in front. */

@@ -29,8 +29,23 @@ static void drive_title(const struct media_info *m, char *out, size_t len)
 	snprintf(out, len, "%s: %.60s", name, m->loaded ? base_name(m->path) : _("empty"));
 }
 
+static void network_row(const struct window *w, struct panel *p)
+{
+	char text[PANEL_TEXT];
+	size_t n;
+
+	n = (size_t)snprintf(text, sizeof(text), "%s: %s", _("Network"),
+			     w->cfg->no_net ? _("None") : _("Through this computer (NAT)"));
+	for (unsigned i = 0; i < w->cfg->nforwards && n < sizeof(text); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u>%u", i ? ", " : "; ",
+				      w->cfg->forwards[i].host_port,
+				      w->cfg->forwards[i].guest_port);
+	panel_add(p, W_TEXT, 0, text);
+}
+
 void media_menu(struct window *w, struct panel *p)
 {
+	struct widget *mic;
 	struct media_info m;
 	char text[PANEL_TEXT];
 
@@ -49,6 +64,11 @@ void media_menu(struct window *w, struct panel *p)
 	}
 	if (!p->n)
 		panel_add(p, W_TEXT, 0, _("This machine has no drives."));
+	panel_add(p, W_SEPARATOR, 0, NULL);
+	network_row(w, p);
+	mic = panel_add(p, W_ITEM, ACT_MIC, _("Microphone"));
+	mic->disabled = !action_enabled(w, ACT_MIC);
+	mic->checked = action_checked(w, ACT_MIC);
 }
 
 /* ---- actions ---------------------------------------------------------------------- */
@@ -126,18 +146,22 @@ void media_do(struct window *w, enum action a)
 
 void media_drop(struct window *w, const char *path)
 {
-	int slot = vm_media_drop_slot(w->vm);
+	bool floppy = media_is_floppy(path);
+	int slot = vm_media_drop_slot(w->vm, floppy);
 	enum boot_kind kind;
 	struct err e = { 0 };
 
 	if (!boot_sniff(path, &kind, &e))
 		shell_message(w, e.msg);
-	else if (kind != BOOT_ISO)
-		shell_message(w, _("Only CD images (ISO files) can be dropped on a running "
-				   "machine."));
+	else if (kind != BOOT_ISO && !floppy)
+		shell_message(w, _("Only CD images (ISO files) and floppy disk images can be "
+				   "dropped on a running machine."));
 	else if (slot < 0)
-		shell_message(w, _("This machine has no CD drive. Give it one with --cdrom, or in "
-				   "its settings."));
+		shell_message(w, floppy ?
+			      _("This machine has no floppy drive. Give it one with --floppy, or "
+				"in its settings.") :
+			      _("This machine has no CD drive. Give it one with --cdrom, or in "
+				"its settings."));
 	else
 		insert(w, (unsigned)slot, path);
 }
@@ -175,6 +199,12 @@ bool media_type(struct window *w, const char *utf8)
 void media_hit(struct window *w, int id)
 {
 	browsed(w, browser_hit(&w->media.browser, id));
+}
+
+void media_wheel(struct window *w, int by)
+{
+	browser_wheel(&w->media.browser, -3 * by);
+	w->shell.dirty = true;
 }
 
 static void poll_dialog(struct window *w)

@@ -9,7 +9,7 @@ struct menu_row {
 
 static const struct menu_row main_rows[] = {
 	{ ACT_M_MACHINE, N_("Machine") },
-	{ ACT_M_MEDIA, N_("Discs and disks") },
+	{ ACT_M_MEDIA, N_("Devices") },
 	{ ACT_M_KEYBOARD, N_("Keyboard") },
 	{ ACT_M_VIEW, N_("View") },
 	{ ACT_M_HELP, N_("Help") },
@@ -17,6 +17,7 @@ static const struct menu_row main_rows[] = {
 	{ ACT_CLOSE, N_("Close...") },
 }, machine_rows[] = {
 	{ ACT_PAUSE, N_("Pause") },
+	{ ACT_SLEEP, N_("Sleep or wake up") },
 	{ ACT_RESET, N_("Reset...") },
 	{ ACT_SHUTDOWN, N_("Shut down") },
 	{ ACT_POWEROFF, N_("Power off...") },
@@ -35,7 +36,9 @@ static const struct menu_row main_rows[] = {
 	{ ACT_SEND_VT1, "Ctrl+Alt+F1" }, { ACT_SEND_VT1 + 1, "Ctrl+Alt+F2" },
 	{ ACT_SEND_VT1 + 2, "Ctrl+Alt+F3" }, { ACT_SEND_VT1 + 3, "Ctrl+Alt+F4" },
 	{ ACT_SEND_VT1 + 4, "Ctrl+Alt+F5" }, { ACT_SEND_VT1 + 5, "Ctrl+Alt+F6" },
-	{ ACT_SEND_VT1 + 6, "Ctrl+Alt+F7" },
+	{ ACT_SEND_VT1 + 6, "Ctrl+Alt+F7" }, { ACT_SEND_VT1 + 7, "Ctrl+Alt+F8" },
+	{ ACT_SEND_VT1 + 8, "Ctrl+Alt+F9" }, { ACT_SEND_VT1 + 9, "Ctrl+Alt+F10" },
+	{ ACT_SEND_VT1 + 10, "Ctrl+Alt+F11" }, { ACT_SEND_VT12, "Ctrl+Alt+F12" },
 	{ ACT_NONE, NULL },
 	{ ACT_PASTE, N_("Paste as keystrokes") },
 	{ ACT_GRAB_KEYS, N_("All keys to the guest") },

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Layout, drawing and focus of panels; see panel.h. */
-#include "panel.h"
+/* Layout and drawing of panels; see panel.h. */
+#include "panel_int.h"
 #include "draw.h"
 #include "../src/util.h"
 #include <stdlib.h>
-
-#define LABEL_W 130	/* of fields and choices, units of layout */
 
 struct look {
 	struct font *f;
@@ -30,8 +28,10 @@ static struct look look_of(struct font *f, double scale)
 /* ---- building ---------------------------------------------------------------- */
 void panel_begin(struct panel *p, enum panel_kind kind)
 {
-	if (p->kind != kind)
+	if (p->kind != kind) {
 		p->focus = p->hover = -1;
+		p->scroll = 0;
+	}
 	p->kind = kind;
 	p->n = 0;
 }
@@ -46,42 +46,12 @@ struct widget *panel_add(struct panel *p, enum widget_kind kind, int id, const c
 	return w;
 }
 
-static bool is_input(const struct widget *w)
-{
-	return w->kind == W_FIELD || w->kind == W_CHOICE || w->kind == W_CHECK;
-}
-
-static bool can_focus(const struct widget *w)
-{
-	return w->id > 0 && !w->disabled &&
-	       (w->kind == W_ITEM || w->kind == W_BUTTON || is_input(w));
-}
-
-static int step_focus(const struct panel *p, int from, int by)
-{
-	int n = (int)p->n, i = from;
-
-	for (int k = 0; k < n; k++) {
-		i = (i + by + n) % n;
-		if (can_focus(&p->w[i]))
-			return i;
-	}
-	return -1;
-}
-
-static void take_focus(struct panel *p, int i)
-{
-	p->focus = i;
-	if (i >= 0 && p->w[i].kind == W_FIELD)
-		p->caret = strlen(p->w[i].edit);
-}
-
 static void keep_focus(struct panel *p)
 {
 	if (p->kind == PANEL_STRIP)
 		p->focus = -1;
-	else if (p->focus < 0 || p->focus >= (int)p->n || !can_focus(&p->w[p->focus]))
-		take_focus(p, step_focus(p, -1, 1));
+	else if (p->focus < 0 || p->focus >= (int)p->n || !panel_can_focus(&p->w[p->focus]))
+		panel_take_focus(p, panel_step_focus(p, -1, 1));
 	if (p->hover >= (int)p->n)
 		p->hover = -1;
 }
@@ -92,9 +62,9 @@ static int text_w(const struct look *l, const struct widget *w)
 	int n = font_width(l->f, w->text);
 
 	if (w->kind == W_FIELD)
-		return px(l, LABEL_W + 300);
+		return px(l, PANEL_LABEL_W + 300);
 	if (w->kind == W_CHOICE)
-		return MAX(px(l, LABEL_W), n) + font_width(l->f, w->right) + px(l, 60);
+		return MAX(px(l, PANEL_LABEL_W), n) + font_width(l->f, w->right) + px(l, 60);
 	if (w->kind == W_CHECK)
 		return n + px(l, 24);
 	if (*w->right)
@@ -128,7 +98,7 @@ static int widget_h(const struct look *l, const struct widget *w)
 {
 	if (w->kind == W_SEPARATOR)
 		return px(l, 9);
-	return w->kind == W_TITLE || is_input(w) ? l->row + px(l, 6) : l->row;
+	return w->kind == W_TITLE || panel_is_input(w) ? l->row + px(l, 6) : l->row;
 }
 
 /* The window is too narrow for a row of buttons: a column. */
@@ -197,8 +167,35 @@ static SDL_Point layout_column(struct panel *p, const struct look *l, int width)
 		w->r = (SDL_Rect){ l->pad / 2, y, width - l->pad, widget_h(l, w) };
 		y += w->r.h;
 	}
+	p->body_h = y;
 	y = layout_buttons(p, l, width, y);
-	return (SDL_Point){ width, y + l->pad / 2 };
+	if (p->stacked)
+		p->body_h = y;
+	p->view_h = p->body_h;
+	if (p->max_h && y + l->pad / 2 > p->max_h)
+		p->view_h = MAX(p->max_h - (y - p->body_h) - l->pad / 2, l->row);
+	return (SDL_Point){ width, y - p->body_h + p->view_h + l->pad / 2 };
+}
+
+/* Scroll to the focus when it has moved, then move everything there. */
+static void scroll(struct panel *p, const struct look *l)
+{
+	const struct widget *f = p->focus >= 0 ? &p->w[p->focus] : NULL;
+
+	if (f && p->focus != p->shown_focus && !panel_stays(p, f)) {
+		if (f->r.y < p->scroll + l->row)
+			p->scroll = f->r.y - l->row;
+		else if (f->r.y + f->r.h > p->scroll + p->view_h - l->row / 2)
+			p->scroll = f->r.y + f->r.h - p->view_h + l->row / 2;
+	}
+	p->shown_focus = p->focus;
+	p->scroll = MAX(MIN(p->scroll, p->body_h - p->view_h), 0);
+	for (unsigned i = 0; i < p->n; i++) {
+		bool stays = panel_stays(p, &p->w[i]);
+
+		p->w[i].r.y -= stays ? p->body_h - p->view_h : p->scroll;
+		p->w[i].r.w -= stays || p->view_h == p->body_h ? 0 : px(l, 4);	/* for the bar */
+	}
 }
 
 /* ---- drawing --------------------------------------------------------------------- */
@@ -213,14 +210,6 @@ static SDL_Color ink(const struct widget *w, bool focus)
 	return w->danger ? draw_danger_c : draw_text_c;
 }
 
-static int first_button(const struct panel *p)
-{
-	for (unsigned i = 0; i < p->n; i++)
-		if (p->w[i].kind == W_BUTTON && can_focus(&p->w[i]))
-			return p->w[i].id;
-	return PANEL_NOTHING;
-}
-
 static void draw_back(struct panel *p, const struct look *l, unsigned i)
 {
 	const struct widget *w = &p->w[i];
@@ -233,10 +222,10 @@ static void draw_back(struct panel *p, const struct look *l, unsigned i)
 	if (w->kind == W_BUTTON)
 		draw_fill(p->s, w->r, C_BUTTON);
 	/* What Enter in a field does. */
-	if (w->kind == W_BUTTON && p->focus >= 0 && is_input(&p->w[p->focus]) &&
-	    first_button(p) == w->id)
+	if (w->kind == W_BUTTON && p->focus >= 0 && panel_is_input(&p->w[p->focus]) &&
+	    panel_first_button(p) == w->id)
 		draw_frame(p->s, w->r, px(l, 2), C_FOCUS);
-	if ((int)i == p->hover && can_focus(w))
+	if ((int)i == p->hover && panel_can_focus(w))
 		draw_fill(p->s, w->r, C_HOVER);
 	if ((int)i == p->focus)
 		draw_fill(p->s, w->r, C_FOCUS);
@@ -246,7 +235,7 @@ static void draw_back(struct panel *p, const struct look *l, unsigned i)
 
 static SDL_Rect box_of(const struct look *l, const struct widget *w)
 {
-	int x = px(l, LABEL_W);
+	int x = px(l, PANEL_LABEL_W);
 
 	return (SDL_Rect){ w->r.x + x, w->r.y + px(l, 2), w->r.w - x, w->r.h - px(l, 4) };
 }
@@ -255,7 +244,7 @@ static SDL_Rect box_of(const struct look *l, const struct widget *w)
 static void draw_field(struct panel *p, const struct look *l, const struct widget *w,
 		       bool focus)
 {
-	SDL_Rect box = box_of(l, w), clip;
+	SDL_Rect box = box_of(l, w), clip, was;
 	int y = box.y + (box.h - font_height(l->f)) / 2, x = box.x + l->pad / 2, at;
 	size_t caret = MIN(p->caret, strlen(w->edit));
 	char head[512];
@@ -267,11 +256,13 @@ static void draw_field(struct panel *p, const struct look *l, const struct widge
 	at = font_width(l->f, head);
 	if (at > clip.w - px(l, 2))
 		x -= at - clip.w + px(l, 2);
+	SDL_GetClipRect(p->s, &was);
+	SDL_IntersectRect(&clip, &was, &clip);
 	SDL_SetClipRect(p->s, &clip);
 	font_draw(l->f, p->s, x, y, draw_text_c, w->edit);
 	if (focus)
 		draw_fill(p->s, (SDL_Rect){ x + at, y, px(l, 2), font_height(l->f) }, 0xffffffff);
-	SDL_SetClipRect(p->s, NULL);
+	SDL_SetClipRect(p->s, &was);
 }
 
 static void draw_choice(struct panel *p, const struct look *l, const struct widget *w,
@@ -310,14 +301,14 @@ static bool draw_input(struct panel *p, const struct look *l, unsigned i)
 	const struct widget *w = &p->w[i];
 	bool focus = (int)i == p->focus;
 
-	if (!is_input(w))
+	if (!panel_is_input(w))
 		return false;
 	if (w->kind == W_CHECK) {
 		draw_check(p, l, w, focus);
 		return true;
 	}
 	draw_cut(p->s, l->f, w->r.x + l->pad / 2, w->r.y + (w->r.h - font_height(l->f)) / 2,
-		 px(l, LABEL_W) - l->pad, draw_dim_c, w->text);
+		 px(l, PANEL_LABEL_W) - l->pad, draw_dim_c, w->text);
 	if (w->kind == W_FIELD)
 		draw_field(p, l, w, focus);
 	else
@@ -355,6 +346,17 @@ static bool make_surface(struct panel *p, SDL_Point size)
 	return p->s != NULL;
 }
 
+/* How much of the panel is seen, and which part. */
+static void draw_bar(struct panel *p, const struct look *l)
+{
+	int w = px(l, 4), x = p->s->w - w - px(l, 2);
+	int h = MAX((int)((int64_t)p->view_h * p->view_h / p->body_h), px(l, 12));
+	int y = (int)((int64_t)(p->view_h - h) * p->scroll / (p->body_h - p->view_h));
+
+	draw_fill(p->s, (SDL_Rect){ x, 0, w, p->view_h }, C_FIELD);
+	draw_fill(p->s, (SDL_Rect){ x, y, w, h }, 0xff8a9096);
+}
+
 static void draw(struct panel *p, const struct look *l)
 {
 	SDL_Rect all = { 0, 0, p->s->w, p->s->h };
@@ -363,17 +365,30 @@ static void draw(struct panel *p, const struct look *l)
 	if (p->kind != PANEL_STRIP)
 		draw_frame(p->s, all, px(l, 1), C_EDGE);
 	for (unsigned i = 0; i < p->n; i++)
-		draw_widget(p, l, i);
+		if (panel_stays(p, &p->w[i]))
+			draw_widget(p, l, i);
+	if (p->kind != PANEL_STRIP)
+		SDL_SetClipRect(p->s, &(SDL_Rect){ 0, px(l, 1), all.w, p->view_h - px(l, 1) });
+	for (unsigned i = 0; i < p->n; i++)
+		if (!panel_stays(p, &p->w[i]))
+			draw_widget(p, l, i);
+	SDL_SetClipRect(p->s, NULL);
+	if (p->kind != PANEL_STRIP && p->view_h < p->body_h)
+		draw_bar(p, l);
 }
 
 void panel_end(struct panel *p, struct font *f, double scale, int min_w)
 {
 	struct look l = look_of(f, scale);
+	SDL_Point size;
 
 	p->scale = scale;
 	keep_focus(p);
-	if (make_surface(p, p->kind == PANEL_STRIP ? layout_strip(p, &l, MAX(min_w, 1)) :
-			    layout_column(p, &l, min_w)))
+	size = p->kind == PANEL_STRIP ? layout_strip(p, &l, MAX(min_w, 1)) :
+		layout_column(p, &l, min_w);
+	if (p->kind != PANEL_STRIP)
+		scroll(p, &l);
+	if (make_surface(p, size))
 		draw(p, &l);
 }
 
@@ -382,187 +397,4 @@ void panel_free(struct panel *p)
 	SDL_FreeSurface(p->s);
 	p->s = NULL;
 	p->n = 0;
-}
-
-/* ---- input ------------------------------------------------------------------------- */
-int panel_focus_id(const struct panel *p)
-{
-	return p->focus >= 0 && p->focus < (int)p->n ? p->w[p->focus].id : 0;
-}
-
-void panel_set_focus(struct panel *p, int id)
-{
-	for (unsigned i = 0; i < p->n; i++)
-		if (p->w[i].id == id && can_focus(&p->w[i]))
-			take_focus(p, (int)i);
-}
-
-static struct widget *focused(struct panel *p, enum widget_kind kind)
-{
-	return p->focus >= 0 && p->focus < (int)p->n && p->w[p->focus].kind == kind ?
-	       &p->w[p->focus] : NULL;
-}
-
-static void cut_out(struct widget *w, size_t from, size_t to)
-{
-	memmove(w->edit + from, w->edit + to, strlen(w->edit + to) + 1);
-}
-
-static size_t before(const char *s, size_t at)
-{
-	while (at && ((unsigned char)s[--at] & 0xc0) == 0x80)
-		;
-	return at;
-}
-
-static size_t after(const char *s, size_t at)
-{
-	if (s[at])
-		at++;
-	while (((unsigned char)s[at] & 0xc0) == 0x80)
-		at++;
-	return at;
-}
-
-int panel_type(struct panel *p, const char *utf8)
-{
-	struct widget *w = focused(p, W_FIELD);
-	size_t n = strlen(utf8), len;
-
-	if (!w)
-		return PANEL_NOTHING;
-	len = strlen(w->edit);
-	p->caret = MIN(p->caret, len);
-	if (len + n >= w->edit_len || strpbrk(utf8, "\n\r\t"))
-		return PANEL_NOTHING;
-	memmove(w->edit + p->caret + n, w->edit + p->caret, len - p->caret + 1);
-	memcpy(w->edit + p->caret, utf8, n);
-	p->caret += n;
-	return PANEL_EDITED;
-}
-
-/* Keys that a field keeps; PANEL_NOTHING: not one of them. */
-static int field_key(struct panel *p, struct widget *w, SDL_Keycode key)
-{
-	size_t len = strlen(w->edit), at = p->caret = MIN(p->caret, len);
-
-	switch (key) {
-	case SDLK_LEFT:
-		p->caret = before(w->edit, at);
-		return PANEL_MOVED;
-	case SDLK_RIGHT:
-		p->caret = after(w->edit, at);
-		return PANEL_MOVED;
-	case SDLK_HOME:
-		p->caret = 0;
-		return PANEL_MOVED;
-	case SDLK_END:
-		p->caret = len;
-		return PANEL_MOVED;
-	case SDLK_BACKSPACE:
-		p->caret = before(w->edit, at);
-		cut_out(w, p->caret, at);
-		return PANEL_EDITED;
-	case SDLK_DELETE:
-		cut_out(w, at, after(w->edit, at));
-		return PANEL_EDITED;
-	default:
-		return PANEL_NOTHING;
-	}
-}
-
-static int act(const struct panel *p, SDL_Keycode key)
-{
-	const struct widget *w = p->focus >= 0 ? &p->w[p->focus] : NULL;
-
-	if (!w)
-		return PANEL_NOTHING;
-	if (key == SDLK_SPACE && w->kind == W_FIELD)
-		return PANEL_NOTHING;	/* comes as text */
-	if (key == SDLK_SPACE && w->kind == W_CHOICE)
-		return PANEL_NEXT;
-	return key != SDLK_SPACE && is_input(w) ? first_button(p) : w->id;
-}
-
-/* Left and right: out of and into submenus, through choices, else to the neighbour. */
-static int sideways(struct panel *p, int by)
-{
-	if (p->kind == PANEL_MENU)
-		return by < 0 ? PANEL_BACK : p->focus >= 0 ? p->w[p->focus].id : PANEL_NOTHING;
-	if (focused(p, W_CHOICE))
-		return by < 0 ? PANEL_PREV : PANEL_NEXT;
-	take_focus(p, step_focus(p, p->focus, by));
-	return PANEL_MOVED;
-}
-
-int panel_key(struct panel *p, SDL_Keycode key, SDL_Keymod mod)
-{
-	struct widget *field = focused(p, W_FIELD);
-	int hit = field ? field_key(p, field, key) : PANEL_NOTHING, by = 1;
-
-	if (hit != PANEL_NOTHING)
-		return hit;
-	switch (key) {
-	case SDLK_ESCAPE:
-		return PANEL_CLOSE;
-	case SDLK_RETURN:
-	case SDLK_KP_ENTER:
-	case SDLK_SPACE:
-		return act(p, key);
-	case SDLK_LEFT:
-		return sideways(p, -1);
-	case SDLK_RIGHT:
-		return sideways(p, 1);
-	case SDLK_TAB:
-		by = mod & KMOD_SHIFT ? -1 : 1;
-		break;
-	case SDLK_DOWN:
-		break;
-	case SDLK_UP:
-		by = -1;
-		break;
-	default:
-		return PANEL_NOTHING;
-	}
-	take_focus(p, step_focus(p, p->focus, by));
-	return PANEL_MOVED;
-}
-
-bool panel_contains(const struct panel *p, int x, int y)
-{
-	return p->s && x >= p->at.x && y >= p->at.y && x < p->at.x + p->s->w &&
-	       y < p->at.y + p->s->h;
-}
-
-static int clicked(struct panel *p, int hit, int x)
-{
-	const struct widget *w = &p->w[hit];
-
-	if (can_focus(w) && is_input(w))
-		take_focus(p, hit);
-	if (w->kind == W_FIELD)
-		return PANEL_MOVED;
-	if (w->kind == W_CHOICE)
-		return x < w->r.x + (w->r.w + (int)(LABEL_W * p->scale)) / 2 ? PANEL_PREV :
-			PANEL_NEXT;
-	return w->id;
-}
-
-int panel_mouse(struct panel *p, int x, int y, bool press)
-{
-	SDL_Point at = { x - p->at.x, y - p->at.y };
-	int hit = -1;
-
-	for (unsigned i = 0; i < p->n; i++)
-		if (p->w[i].id > 0 && !p->w[i].disabled && SDL_PointInRect(&at, &p->w[i].r))
-			hit = (int)i;
-	if (press)
-		return hit >= 0 ? clicked(p, hit, at.x) : PANEL_NOTHING;
-	if (hit == p->hover)
-		return PANEL_NOTHING;
-	p->hover = hit;
-	/* What is typed goes where it was clicked, not where the pointer passes. */
-	if (hit >= 0 && can_focus(&p->w[hit]) && !is_input(&p->w[hit]) && !focused(p, W_FIELD))
-		p->focus = hit;
-	return PANEL_MOVED;
 }

@@ -5,7 +5,9 @@
  * is drawn into a surface of its own, which a view blends over the picture.
  *
  * Everything can be reached by keyboard: arrows and Tab move the focus, Enter
- * and Space act, Escape closes.  Sizes follow the user interface's scale.
+ * and Space act, Escape closes; what does not fit the window scrolls after
+ * the focus, by wheel and by page keys.  Sizes follow the user interface's
+ * scale.
  * Main thread only.
  */
 #ifndef HV_PANEL_H
@@ -16,6 +18,7 @@
 #define PANEL_WIDGETS 64
 #define PANEL_TEXT 160
 #define PANEL_RIGHT 80
+#define PANEL_END 100000	/* scroll: as far as it goes */
 
 enum widget_kind {
 	W_TITLE,	/* large text */
@@ -54,6 +57,10 @@ struct panel {
 	int hover;
 	SDL_Point at;		/* of the top left, drawable pixels */
 	int max_w;		/* buttons go below each other rather than wider; 0: no limit */
+	int max_h;		/* what is higher scrolls, above the buttons; 0: no limit */
+	int scroll;		/* pixels, */
+	int body_h, view_h;	/* of what scrolls, and of the part of it that is seen */
+	int shown_focus;	/* index of the widget that was scrolled to last */
 	SDL_Surface *s;		/* ARGB8888; NULL before the first panel_end() */
 	bool stacked;		/* the buttons are a column */
 	size_t caret;		/* byte of the field that has the focus */
@@ -84,5 +91,7 @@ void panel_set_focus(struct panel *p, int id);
 /* The pointer at window position @x, @y (drawable pixels); @press: button went down. */
 int panel_mouse(struct panel *p, int x, int y, bool press);
 bool panel_contains(const struct panel *p, int x, int y);
+/* The wheel, @by rows up: PANEL_MOVED when that scrolled. */
+int panel_wheel(struct panel *p, int by);
 
 #endif

@@ -62,6 +62,7 @@ void shell_menu(struct window *w, bool open)
 	sh->submenu = 0;
 	sh->in_submenu = false;
 	sh->panel[SLOT_MENU].focus = -1;
+	sh->panel[SLOT_MENU].scroll = 0;
 	if (open)
 		shell_show_sheet(w, SHEET_NONE);
 	take_input(w);
@@ -75,6 +76,7 @@ void shell_show_sheet(struct window *w, enum sheet s)
 		return;
 	sh->sheet = s;
 	sh->panel[SLOT_SHEET].focus = -1;
+	sh->panel[SLOT_SHEET].scroll = s == SHEET_LOG ? PANEL_END : 0;
 	if (s) {
 		sh->menu = false;
 		take_input(w);
@@ -171,6 +173,9 @@ static void build_strip(struct window *w, struct panel *p, int width)
 
 static void end_panel(struct window *w, struct panel *p)
 {
+	int dw;
+
+	SDL_GetWindowSizeInPixels(w->win, &dw, &p->max_h);
 	panel_end(p, w->shell.font, w->shell.scale, (int)(200 * w->shell.scale));
 }
 
@@ -189,6 +194,7 @@ static void build_menu(struct window *w)
 {
 	struct shell *sh = &w->shell;
 	struct panel *m = &sh->panel[SLOT_MENU], *sub = &sh->panel[SLOT_SUBMENU];
+	int dw, dh;
 
 	menu_build(w, m, 0);
 	end_panel(w, m);
@@ -197,7 +203,9 @@ static void build_menu(struct window *w)
 		return;
 	menu_build(w, sub, sh->submenu);
 	end_panel(w, sub);
-	sub->at = (SDL_Point){ m->s ? m->s->w : 0, 0 };
+	SDL_GetWindowSizeInPixels(w->win, &dw, &dh);
+	if (m->s && sub->s)	/* over the menu where there is no room beside it */
+		sub->at = (SDL_Point){ MAX(MIN(m->s->w, dw - sub->s->w), 0), 0 };
 }
 
 static void place_strip(struct window *w)
@@ -328,6 +336,14 @@ bool shell_key(struct window *w, const SDL_KeyboardEvent *k)
 	if (k->type == SDL_KEYDOWN)
 		react(w, panel_key(key_panel(sh), k->keysym.sym, k->keysym.mod));
 	return true;
+}
+
+void shell_wheel(struct window *w, int by)
+{
+	if (w->shell.sheet == SHEET_BROWSE)
+		media_wheel(w, by);
+	else if (shell_modal(w))
+		react(w, panel_wheel(key_panel(&w->shell), by));
 }
 
 bool shell_pointer(struct window *w, int x, int y, bool press)

@@ -39,7 +39,7 @@ bool ui_open(struct err *e);
 void ui_hints(void);
 /*
  * Drawable pixels for one of the window's units, @ratio, or what the desktop
- * asks for where that is one; @wish: --ui-scale, 0: none.
+ * asks for where that is one (Xft.dpi, GDK_SCALE, QT_SCALE_FACTOR); @wish: --ui-scale, 0: none.
  */
 double ui_scale_of(double ratio, double wish);
 

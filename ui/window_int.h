@@ -147,6 +147,7 @@ bool shell_modal(const struct window *w);	/* the menu or a sheet takes keys and 
 /* false: not for the shell. */
 bool shell_key(struct window *w, const SDL_KeyboardEvent *k);
 bool shell_pointer(struct window *w, int x, int y, bool press);	/* drawable pixels */
+void shell_wheel(struct window *w, int by);	/* of an open menu or sheet */
 
 /* report.c */
 void report_save(struct window *w);	/* what somebody who helps wants to know, into a file */
@@ -163,6 +164,7 @@ void media_step(struct window *w);	/* dialogs; lights, ten times a second */
 bool media_key(struct window *w, const SDL_KeyboardEvent *k);	/* to the browser */
 bool media_type(struct window *w, const char *utf8);
 void media_hit(struct window *w, int id);
+void media_wheel(struct window *w, int by);
 void media_open(struct window *w);
 void media_close(struct window *w);
 

@@ -294,7 +294,7 @@ static void test_activity(void **st)
 	vm_media_activity(vm, 1, &r, &w);
 	assert_int_equal(r, 2);
 	assert_int_equal(w, 0);
-	assert_int_equal(vm_media_drop_slot(vm), 1);
+	assert_int_equal(vm_media_drop_slot(vm, false), 1);
 }
 
 static int full(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len)
@@ -372,7 +372,7 @@ static void test_floppy(void **st)
 	assert_true(vm_media_info(vm, 2, &i));
 	assert_string_equal(i.label, "Floppy drive 1 (fd)");
 	assert_true(i.removable && i.floppy && !i.cdrom && !i.loaded);
-	assert_int_equal(vm_media_drop_slot(vm), 1);	/* ISO images go elsewhere */
+	assert_int_equal(vm_media_drop_slot(vm, false), 1);	/* ISO images go elsewhere */
 	make_image(path, 0, 2400);			/* 1.2 MB: 5 1/4 inch */
 	assert_int_equal(vm_media_insert(vm, 2, path, &e), MEDIA_FAILED);
 	assert_non_null(strstr(e.msg, "does not fit"));

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Choosing a file with the desktop's portal and with zenity: the real ones.
+# Choosing a file with the desktop's portal, with zenity and with kdialog: the real ones.
 . "$(dirname "$0")/lib.sh"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 shots=$here/$B/test-logs
@@ -14,7 +14,7 @@ start_x
 unset DBUS_SESSION_BUS_ADDRESS
 export HOME="$tmp/home" GTK_USE_PORTAL=0 NO_AT_BRIDGE=1 GSETTINGS_BACKEND=memory
 mkdir -p "$HOME"
-truncate -s 1M "$HOME/by-portal.img" "$HOME/by-zenity.img"
+truncate -s 1M "$HOME/by-portal.img" "$HOME/by-zenity.img" "$HOME/by-kdialog.img"
 
 no() { ! "$@"; }
 focus() { xdotool windowactivate --sync "$(xdotool search --onlyvisible --name "$1" | head -n 1)" 2>/dev/null; sleep 0.5; }
@@ -47,7 +47,7 @@ choose() {
 	check "$1: chosen, it goes" within 20 no shown "$title"
 	sleep 1
 	focus "Machines - hvrun"
-	xdotool key Tab Tab Tab Tab Tab Tab Tab Tab	# to "Only create"
+	xdotool key Tab Tab Tab Tab Tab Tab Tab Tab Tab	# to "Only create"
 	timeout 20 import -window root "$shots/dialog-$1-sheet.png"
 	xdotool key Return
 	check "$1: the file becomes a machine" within 20 grep -qsF "disk = $HOME/$1.img" "$M/$1.hvm"
@@ -75,5 +75,14 @@ if command -v zenity >/dev/null; then
 	choose by-zenity
 else
 	skip "zenity" "not installed"
+fi
+# Where zenity is not: found by PATH, as zenity is.
+if command -v kdialog >/dev/null; then
+	mkdir -p "$tmp/bin"
+	ln -s "$(command -v kdialog)" "$tmp/bin/"
+	HVRUN="env PATH=$tmp/bin QT_STYLE_OVERRIDE=fusion $HVRUN"
+	choose by-kdialog
+else
+	skip "kdialog" "not installed"
 fi
 exit 0

@@ -16,6 +16,7 @@ export HOME="$tmp/home"
 HVRUN="env PATH=$tmp/bin $HVRUN"	# no zenity: our own browser
 mkdir -p "$HOME" "$tmp/bin"
 make_halt_disk "$HOME/halt.img"
+truncate -s 1440K "$HOME/small.img"
 
 logs() { cat "$tmp"/*.log; $HVRUN list; }
 text() { xdotool type --delay 30 "$1"; sleep 0.3; }
@@ -58,6 +59,31 @@ sleep 2		# the sheet reads the machine's file first
 picture 4-settings
 key Tab Right Right Return	# memory: two steps up, Enter saves
 check "settings change the file" within 20 file_has halt "memory = 3072M"
+
+sleep 3
+key F2
+sleep 1
+key Tab Tab Tab Tab Tab Tab Tab		# forwarded ports: a wrong one is told, nothing is lost
+text "tcp:what"
+key Return
+sleep 0.5
+picture 4-settings-wrong
+key Return
+key BackSpace BackSpace BackSpace BackSpace	# the sheet is back, as it was, at its top
+key Escape
+key F2
+sleep 1
+key Tab Tab Tab Tab Tab Tab Tab
+text "tcp:20022:22, udp:20053:53"
+key Tab Right Tab space Tab
+text "$HOME/small.img"
+picture 4-settings-more
+key Return
+check "forwarded ports" within 20 file_has halt "forward = tcp:20022:22"
+check "two of them" file_has halt "forward = udp:20053:53"
+check "a sound card with microphone" file_has halt "sound = hda,mic=on"
+check "a floppy disk" file_has halt "floppy = $HOME/small.img"
+check "the rest is as it was" file_has halt "memory = 3072M"
 
 key F10 Down Down Down Down Return	# the menu: duplicate
 sleep 0.5

@@ -77,7 +77,7 @@ check "a machine with a CD drive" within 60 shown "disc - hvrun"
 vm1=$vm
 focus disc
 host m
-key Down Return		# Discs and disks
+key Down Return		# Devices
 picture 1-media
 key Down Return		# Eject
 check "eject" kill -0 $vm1

@@ -72,6 +72,61 @@ static void test_narrow(void **state)
 	font_close(f);
 }
 
+static void build_tall(struct panel *p, struct font *f, char *text, size_t len)
+{
+	struct widget *w;
+
+	panel_begin(p, PANEL_SHEET);
+	panel_add(p, W_TITLE, 0, "Settings");
+	for (int i = 0; i < 20; i++) {
+		w = panel_add(p, i == 19 ? W_FIELD : W_CHOICE, 1 + i, "A choice");
+		w->edit = text;
+		w->edit_len = len;
+	}
+	panel_add(p, W_BUTTON, 30, "Save");
+	panel_end(p, f, 1, 0);
+}
+
+static bool seen(const struct panel *p, const struct widget *w)
+{
+	return w->r.y >= 0 && w->r.y + w->r.h <= p->view_h;
+}
+
+/* Higher than the window: the focus is always in sight, the buttons stay where they are. */
+static void test_scroll(void **state)
+{
+	struct font *f = font_at(1);
+	struct panel p = { .focus = -1, .max_h = 200 };
+	char text[40] = "";
+	SDL_Rect save;
+
+	build_tall(&p, f, text, sizeof(text));
+	save = p.w[21].r;
+	assert_int_equal(p.s->h, 200);
+	assert_true(inside(&p, &p.w[21]) && save.y >= p.view_h);
+	assert_true(seen(&p, &p.w[1]) && !seen(&p, &p.w[20]));
+	for (int i = 0; i < 19; i++) {
+		assert_int_equal(panel_key(&p, SDLK_DOWN, 0), PANEL_MOVED);
+		build_tall(&p, f, text, sizeof(text));
+		assert_true(seen(&p, &p.w[2 + i]));
+	}
+	assert_int_equal(panel_type(&p, "x"), PANEL_EDITED);
+	assert_memory_equal(&save, &p.w[21].r, sizeof(save));
+	assert_true(!seen(&p, &p.w[1]));
+	assert_int_equal(panel_wheel(&p, 100), PANEL_MOVED);	/* to the top; the focus stays */
+	assert_int_equal(panel_wheel(&p, 1), PANEL_NOTHING);
+	build_tall(&p, f, text, sizeof(text));
+	assert_true(seen(&p, &p.w[1]));
+	assert_int_equal(panel_focus_id(&p), 20);
+	/* What is scrolled away, below the part that is seen, cannot be clicked. */
+	for (int y = p.view_h; y < 200; y++)
+		assert_int_equal(panel_mouse(&p, 20, y, true), PANEL_NOTHING);
+	assert_int_equal(panel_focus_id(&p), 20);
+	assert_int_equal(panel_mouse(&p, save.x + 3, save.y + 3, true), 30);
+	panel_free(&p);
+	font_close(f);
+}
+
 static void test_keyboard(void **state)
 {
 	struct font *f = font_at(1);
@@ -173,6 +228,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layout), cmocka_unit_test(test_narrow),
+		cmocka_unit_test(test_scroll),
 		cmocka_unit_test(test_keyboard),
 		cmocka_unit_test(test_mouse), cmocka_unit_test(test_bad_text),
 		cmocka_unit_test(test_strip),

@@ -162,6 +162,13 @@ static void menu(struct window *w, enum action a)
 static void m_machine(struct window *w) { menu(w, ACT_M_MACHINE); }
 static void m_media(struct window *w) { menu(w, ACT_M_MEDIA); }
 static void m_keyboard(struct window *w) { menu(w, ACT_M_KEYBOARD); }
+/* A low window: the menu scrolls. */
+static void m_low(struct window *w)
+{
+	SDL_SetWindowSize(w->win, (int)(480 * w->shell.scale), (int)(240 * w->shell.scale));
+	menu(w, ACT_M_KEYBOARD);
+}
+
 static void m_view(struct window *w) { menu(w, ACT_M_VIEW); }
 static void m_help(struct window *w) { menu(w, ACT_M_HELP); }
 static void s_close(struct window *w) { shell_show_sheet(w, SHEET_CLOSE); }
@@ -211,7 +218,8 @@ static const struct {
 	void (*set)(struct window *w);
 } screens[] = {
 	{ "running", s_plain }, { "menu-machine", m_machine }, { "menu-media", m_media },
-	{ "menu-keyboard", m_keyboard }, { "menu-view", m_view }, { "menu-help", m_help },
+	{ "menu-keyboard", m_keyboard }, { "menu-low", m_low },
+	{ "menu-view", m_view }, { "menu-help", m_help },
 	{ "close", s_close }, { "poweroff", s_poweroff }, { "reset", s_reset },
 	{ "info", s_info }, { "keys", s_keys }, { "about", s_about }, { "off", s_off },
 	{ "resets", s_resets }, { "eject", s_eject }, { "message", s_message },
@@ -289,7 +297,8 @@ static void make_machines(void)
 	add_machine("dos", "memory = 64M\nname = FreeDOS\n", 1700000000);
 	add_machine("nihon", "memory = 4G\nname = \xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\n", 0);
 	add_machine("win", "memory = 4G\nname = A system with quite a long name, longer than a "
-		    "card\n", 1750000000);
+		    "card\nforward = tcp:2222:22\nforward = udp:5353:53\nsound = ac97,mic=on\n",
+		    1750000000);
 	for (unsigned y = 0; y < 400; y++)
 		for (unsigned x = 0; x < 640; x++)
 			px[y * 640 + x] = x * 255 / 640 << 16 | y * 255 / 400 << 8 | 0x80;
@@ -304,6 +313,21 @@ static void make_machines(void)
 static void l_plain(struct library *l) { l->dirty = true; }
 static void l_new(struct library *l) { lib_sheet_new(l, NULL); }
 static void l_settings(struct library *l) { lib_do(l, LIB_SETTINGS); }
+static void l_more(struct library *l)
+{
+	lib_sheet_new(l, NULL);
+	l->form.more = true;
+}
+
+/* A low window: scrolled to the focus. */
+static void l_low(struct library *l)
+{
+	SDL_SetWindowSize(l->win, (int)(560 * l->scale), (int)(320 * l->scale));
+	lib_do(l, LIB_SETTINGS);
+	lib_draw(l);
+	panel_set_focus(&l->sheet, LIB_SOUND);
+}
+
 static void l_duplicate(struct library *l) { lib_do(l, LIB_DUPLICATE); }
 static void l_clone(struct library *l) { lib_do(l, LIB_CLONE); }
 static void l_delete(struct library *l) { lib_do(l, LIB_DELETE); }
@@ -330,7 +354,8 @@ static const struct {
 	void (*set)(struct library *l);
 } pages[] = {
 	{ "library", l_plain }, { "library-search", l_search }, { "library-menu", l_menu },
-	{ "library-new", l_new }, { "library-settings", l_settings },
+	{ "library-new", l_new }, { "library-more", l_more },
+	{ "library-settings", l_settings }, { "library-low", l_low },
 	{ "library-duplicate", l_duplicate }, { "library-clone", l_clone },
 	{ "library-delete", l_delete }, { "library-log", l_log },
 };
@@ -391,7 +416,7 @@ static void test_drop_library(void **state)
 	drop_event(&e, path);
 	lib_event(l, &e);
 	assert_int_equal(l->kind, LSHEET_NEW);
-	assert_string_equal(l->form.file, path);
+	assert_string_equal(l->form.file.now, path);
 	assert_string_equal(l->form.name, "disk");
 	drop_event(&e, "/nowhere/x.iso");
 	lib_event(l, &e);
