@@ -3,6 +3,9 @@
  * The virtual clock; see clock.h.
  *
  * now = base + (host - origin) while running; a manual clock only has base.
+ * Base and origin belong together: a reader that took the origin of before a
+ * pause and the base of after it would count the time between them twice.
+ * Hence the sequence number, odd while they change (one thread at a time).
  * Armed timers form a binary heap of pointers ordered by deadline.
  */
 #include "clock.h"
@@ -12,6 +15,7 @@
 #define VCLOCK_MAX_TIMERS 512
 
 struct vclock {
+	_Atomic uint32_t seq;
 	_Atomic uint64_t base;
 	_Atomic uint64_t origin;	/* host ns at which base was right; 0 = stopped */
 	bool manual;
@@ -36,18 +40,40 @@ void vclock_free(struct vclock *c)
 
 uint64_t vclock_now(const struct vclock *c)
 {
-	uint64_t origin = atomic_load_explicit(&c->origin, memory_order_acquire);
-	uint64_t base = atomic_load_explicit(&c->base, memory_order_relaxed);
+	uint64_t origin, base, now;
+	uint32_t seq;
 
-	return origin ? base + (host_now_ns() - origin) : base;
+	do {
+		seq = atomic_load_explicit(&c->seq, memory_order_acquire);
+		origin = atomic_load_explicit(&c->origin, memory_order_acquire);
+		base = atomic_load_explicit(&c->base, memory_order_acquire);
+		now = origin ? base + (host_now_ns() - origin) : base;
+	} while (unlikely(seq & 1 ||
+			  seq != atomic_load_explicit(&c->seq, memory_order_relaxed)));
+	return now;
+}
+
+/* Readers wait from here to change_end(): none has seen a later time than what is read next. */
+static void change_begin(struct vclock *c)
+{
+	atomic_fetch_add(&c->seq, 1);
+}
+
+static void change_end(struct vclock *c, uint64_t base, uint64_t origin)
+{
+	atomic_store_explicit(&c->base, base, memory_order_release);
+	atomic_store_explicit(&c->origin, origin, memory_order_release);
+	atomic_fetch_add(&c->seq, 1);
 }
 
 void vclock_pause(struct vclock *c)
 {
-	uint64_t now = vclock_now(c);
+	uint64_t origin, base;
 
-	atomic_store(&c->base, now);
-	atomic_store(&c->origin, 0);
+	change_begin(c);
+	origin = atomic_load(&c->origin);
+	base = atomic_load(&c->base);
+	change_end(c, origin ? base + (host_now_ns() - origin) : base, 0);
 }
 
 static void wake(struct vclock *c)
@@ -60,7 +86,8 @@ void vclock_resume(struct vclock *c)
 {
 	if (c->manual || atomic_load(&c->origin))
 		return;
-	atomic_store(&c->origin, host_now_ns());
+	change_begin(c);
+	change_end(c, atomic_load(&c->base), host_now_ns());
 	wake(c);
 }
 
@@ -68,8 +95,8 @@ void vclock_set(struct vclock *c, uint64_t now)
 {
 	bool running = atomic_load(&c->origin) != 0;
 
-	atomic_store(&c->origin, 0);
-	atomic_store(&c->base, now);
+	change_begin(c);
+	change_end(c, now, 0);
 	if (running)
 		vclock_resume(c);
 }

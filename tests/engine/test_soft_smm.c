@@ -484,7 +484,8 @@ static void test_halt(void **state)
 
 /* ---- save and load ------------------------------------------------------------------ */
 CODE(stops, "16",
-     "	mov	$0x21000, %ebx\n	incl	(%ebx)\n	hlt\n	incl	(%ebx)\n	rsm\n");
+     "	mov	$0x21000, %ebx\n	incl	(%ebx)\n	hlt\n"
+     "	incl	(%ebx)\n	rsm\n");
 
 static void test_saved_inside(void **state)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Core: bus dispatch, guest memory bounds, clock order, state streams, posted work. */
 #include "../lib/testvm.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include "../../src/fifo.h"
 #include "../../src/loop.h"
 
@@ -169,6 +171,47 @@ static void test_clock(void **st)
 	vclock_free(c);
 }
 
+/* A pause while others look: nobody sees the time of before it twice, or go back. */
+struct clock_reader {
+	struct vclock *c;
+	_Atomic bool stop;
+	uint64_t reads, back;
+};
+
+static void *read_clock(void *arg)
+{
+	struct clock_reader *r = arg;
+	uint64_t last = 0;
+
+	while (!atomic_load(&r->stop)) {
+		uint64_t now = vclock_now(r->c);
+
+		r->back += now < last;
+		last = now;
+		r->reads++;
+	}
+	return NULL;
+}
+
+static void test_clock_pause(void **state)
+{
+	struct clock_reader r = { .c = vclock_new(false) };
+	pthread_t thread;
+
+	vclock_resume(r.c);
+	assert_int_equal(pthread_create(&thread, NULL, read_clock, &r), 0);
+	for (unsigned i = 0; i < 200000; i++) {
+		vclock_pause(r.c);
+		vclock_resume(r.c);
+	}
+	atomic_store(&r.stop, true);
+	pthread_join(thread, NULL);
+	assert_true(r.back == 0);
+	vclock_pause(r.c);
+	assert_true(vclock_now(r.c) == vclock_now(r.c));
+	vclock_free(r.c);
+}
+
 static void test_state(void **st)
 {
 	struct vm *vm = tvm_new(0);
@@ -223,7 +266,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bus),   cmocka_unit_test(test_mem),
-		cmocka_unit_test(test_clock), cmocka_unit_test(test_state),
+		cmocka_unit_test(test_clock), cmocka_unit_test(test_clock_pause),
+		cmocka_unit_test(test_state),
 		cmocka_unit_test(test_loop),
 	};
 
