@@ -181,6 +181,7 @@ bool qcow2_create(struct image_create *c, struct err *e)
 	if (fd < 0)
 		return false;
 	hf_init(&im.file, fd, false);
+	im.file.no_sync = c->no_sync;
 	ok = write_empty(c, &p, fd, e) && grow_and_fill(&im, &p, c->size, e);
 	hf_close(&im.file);
 	return ok;

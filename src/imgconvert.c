@@ -85,11 +85,13 @@ int img_create(struct img_args *a, struct err *e)
 
 /* ---- convert ------------------------------------------------------------------ */
 
-static unsigned thread_count(const struct img_args *a)
+static unsigned thread_count(const struct img_args *a, bool pack)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
-	return a->threads ? MIN(a->threads, 16u) : n < 2 ? 2 : n > 8 ? 8 : (unsigned)n;
+	/* Who waits for its turn to store leaves its processor to another. */
+	n = n < 2 ? 2 : n > 8 ? 8 : n;
+	return a->threads ? MIN(a->threads, 16u) : (unsigned)(pack ? 2 * n : n);
 }
 
 static bool can_pack(struct image *im, struct err *e)
@@ -113,9 +115,9 @@ static bool only_packed(struct image *im)
 static bool copy_into(struct img_args *a, struct image *src, struct image *dst, struct err *e)
 {
 	struct img_bar bar;
+	bool pack = a->compress || only_packed(dst);
 	struct img_copy c = { .src = src, .dst = dst, .fresh = true, .size = src->size,
-			      .threads = thread_count(a), .bar = &bar,
-			      .pack = a->compress || only_packed(dst) };
+			      .threads = thread_count(a, pack), .bar = &bar, .pack = pack };
 	bool ok;
 	int err;
 
@@ -174,6 +176,7 @@ int img_convert(struct img_args *a, struct err *e)
 	fill_create(&c, a, a->pos[1]);
 	c.size = src->size;
 	c.packed = a->compress;
+	c.no_sync = true;
 	if (!same_file(src, c.path, e) && make_room(a, c.path, e) && image_create(fmt, &c, e)) {
 		dst = image_open(c.path, fmt->name, IMAGE_NEW, e);
 		ok = dst && copy_into(a, src, dst, e);

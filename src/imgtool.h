@@ -36,6 +36,7 @@ struct image_create {
 	const char *backing, *backing_fmt;	/* NULL: none */
 	const struct image *backing_im;	/* open read-only while creating, or NULL */
 	bool packed;			/* will be written by write_packed() in ascending order */
+	bool no_sync;			/* will be filled now, and synced then */
 	struct image_opt opt[IMAGE_MAX_OPTS];
 	unsigned nopt;
 	char **made;			/* files created so far, for removal on failure */
