@@ -14,7 +14,7 @@
 
 #define WINDOW_BITS (-12)
 #define DEFLATE_LEVEL 4		/* three fifths of the time of 6, a few per cent more space */
-#define DEFLATE_MEM 8		/* 9 is slower: its tables outgrow the processor's first cache */
+#define DEFLATE_MEM 8		/* with 9 the tables outgrow the first cache: slower */
 #define ZSTD_LEVEL 3
 
 static int pack_deflate(const uint8_t *in, uint32_t n, uint8_t *out, uint32_t *len)
@@ -23,8 +23,8 @@ static int pack_deflate(const uint8_t *in, uint32_t n, uint8_t *out, uint32_t *l
 		       .avail_out = n - 1 };
 	int r;
 
-	if (deflateInit2(&z, DEFLATE_LEVEL, Z_DEFLATED, WINDOW_BITS, DEFLATE_MEM, Z_DEFAULT_STRATEGY) !=
-	    Z_OK)
+	if (deflateInit2(&z, DEFLATE_LEVEL, Z_DEFLATED, WINDOW_BITS, DEFLATE_MEM,
+			 Z_DEFAULT_STRATEGY) != Z_OK)
 		return ENOMEM;
 	r = deflate(&z, Z_FINISH);
 	*len = r == Z_STREAM_END ? n - 1 - z.avail_out : 0;

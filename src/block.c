@@ -493,7 +493,7 @@ static void aio_done(void *opaque, void *tag, int result)
 
 	image_unplace(r->held);
 	r->held = NULL;
-	if (result < 0 || (uint64_t)result != r->len) {
+	if (result < 0 || (uint64_t)result != r->expect) {
 		to_workers(b, r);
 		return;
 	}
@@ -542,11 +542,40 @@ static bool write_now(struct block *b, const struct block_req *r, const struct i
 	return !err;	/* else a thread tries again and has the last word */
 }
 
+/*
+ * A long read from the page cache is one long copy: another processor does
+ * most of it, and this one, which would have to wait, a piece at its front,
+ * of whole elements.  Returns how many, with the first one done: 0 also when
+ * that is not in the cache.
+ */
+static unsigned own_part(const struct block_req *r, const struct image_place *p, uint64_t *len)
+{
+	unsigned n = 0;
+
+	*len = 0;
+	if (r->op != BLOCK_READ || r->len < 2 * INLINE_MAX || r->iov[0].iov_len > INLINE_MAX ||
+	    hf_read_now(p->file, r->iov, 1, p->off, r->iov[0].iov_len))
+		return 0;
+	while (*len + r->iov[n].iov_len <= INLINE_MAX)
+		*len += r->iov[n++].iov_len;
+	return n;
+}
+
 static bool queue_transfer(struct block *b, struct block_req *r, struct image_place *p, int fd)
 {
-	if (!b->aio || !aio_queue(b->aio, r->op == BLOCK_WRITE, fd, r->iov, r->niov, p->off,
-				 fd == p->file->fd && r->len > INLINE_MAX, r))
+	bool copies = fd == p->file->fd && r->len > INLINE_MAX;
+	uint64_t own = 0, first = r->iov[0].iov_len;
+	unsigned n = copies && b->aio ? own_part(r, p, &own) : 0;
+
+	if (!b->aio || !aio_queue(b->aio, r->op == BLOCK_WRITE, fd, r->iov + n, r->niov - n,
+				 p->off + own, copies, r))
 		return false;
+	r->expect = r->len - own;
+	if (n) {
+		aio_submit(b->aio);
+		if (hf_read_now(p->file, r->iov + 1, n - 1, p->off + first, own - first))
+			r->expect = UINT64_MAX;		/* a thread reads all of it */
+	}
 	r->held = p->held;
 	p->held = NULL;
 	if (!b->batch_end)

@@ -39,6 +39,7 @@ struct block_req {
 	struct block_req *next;	/* block layer only, as what follows */
 	int error;
 	bool retried;
+	uint64_t expect;	/* bytes that the ring transfers */
 };
 
 enum block_flags {

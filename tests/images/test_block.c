@@ -11,11 +11,13 @@
 #include "../../src/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct fixture {
@@ -663,6 +665,69 @@ static void test_mixed(void **state)
 	free(base);
 }
 
+/* ---- Long reads: a piece of them is copied at once ---- */
+
+#define LONG_SIZE (3u << 20)
+#define LONG_ODD 100u			/* and an incomplete sector */
+
+static void long_read(struct fixture *x, const uint8_t *model, uint64_t off, uint64_t len,
+		      unsigned pieces, bool cold)
+{
+	struct iovec v[64];
+	struct result res = { 0 };
+	struct block_req r = { .op = BLOCK_READ, .off = off, .len = len, .iov = v,
+			       .niov = pieces, .done = done, .opaque = &res };
+	uint8_t *buf = malloc(len);
+	uint64_t each = len / pieces, at = 0;
+
+	memset(buf, 0xa5, len);
+	for (unsigned i = 0; i < pieces; i++) {
+		v[i] = (struct iovec){ buf + at, i + 1 < pieces ? each : len - at };
+		at += v[i].iov_len;
+	}
+	if (cold) {
+		int fd = open(block_info(x->b)->path, O_RDONLY);
+
+		assert_int_equal(fsync(fd) | posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+		close(fd);
+	}
+	submit(x, &r);
+	while (!res.calls)
+		loop_poll(x->loop, 100);
+	assert_int_equal(res.error, 0);
+	assert_memory_equal(buf, model + off, len);
+	free(buf);
+}
+
+static void test_long_reads(void **state)
+{
+	static const unsigned pieces[] = { 1, 2, 5, 64 };
+	uint8_t *model = calloc(1, LONG_SIZE + 512);
+	const char *raw = it_path("long.raw"), *qcow2;
+	struct rng rng = { 6 };
+	bool qemu;
+
+	for (unsigned i = 0; i < LONG_SIZE + LONG_ODD; i++)
+		model[i] = (uint8_t)rng_next(&rng);
+	it_write_file(raw, model, LONG_SIZE + LONG_ODD);
+	qcow2 = it_path("long.qcow2");
+	qemu = it_have("qemu-img") &&
+	       !it_run("qemu-img convert -f raw -O qcow2 %s %s", raw, qcow2);
+	for (unsigned f = 0; f < 1u + qemu; f++) {
+		for (unsigned i = 0; i < 4 * ARRAY_SIZE(pieces); i++) {
+			struct fixture x;
+			unsigned n = pieces[i / 4];
+
+			setup(&x, f ? qcow2 : raw, f ? "qcow2" : "raw", 0);
+			long_read(&x, model, 4096, 384 << 10, n, i & 1);
+			long_read(&x, model, 65536 - 512, 1 << 20, n, i & 1);
+			long_read(&x, model, LONG_SIZE - (2u << 20) + 512, 2u << 20, n, i & 1);
+			teardown(&x);
+		}
+	}
+	free(model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -677,6 +742,7 @@ int main(void)
 		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_ring),
 		cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_long_reads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
