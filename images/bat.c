@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Block allocation tables: pages, reading, writing, flushing; see bat.h. */
-#include "bat.h"
-#include "../src/log.h"
-
+/* Block allocation tables: life, pages, flushing, check; see bat.h. */
+#include "bat_int.h"
 #include <errno.h>
 #include <stdlib.h>
 
 #define BUDGET (16u << 20)		/* bytes of loaded pages */
-#define MAX_DIRTY 64u
-#define IOVS 64
-#define SECTOR 512u
 
 bool bat_init(struct bat *b, struct err *e)
 {
@@ -77,8 +72,6 @@ bool bat_grown(struct bat *b, uint64_t old, struct err *e)
 	return !err || err_errno(e, HV_EXIT_HOST, err, "%s: cannot write", b->im->path);
 }
 
-/* ---- pages ------------------------------------------------------------------ */
-
 /* Second chance among the clean pages; dirty ones wait for a flush. */
 static void make_room(struct bat *b)
 {
@@ -100,7 +93,7 @@ static void make_room(struct bat *b)
 	}
 }
 
-static int get_page(struct bat *b, uint64_t i, struct bat_page **out)
+int bat_get_page(struct bat *b, uint64_t i, struct bat_page **out)
 {
 	struct bat_page *p = &b->page[i];
 	int err;
@@ -124,7 +117,7 @@ static int get_page(struct bat *b, uint64_t i, struct bat_page **out)
 int bat_get(struct bat *b, uint64_t block, uint64_t *e)
 {
 	struct bat_page *p;
-	int err = get_page(b, block / b->page_n, &p);
+	int err = bat_get_page(b, block / b->page_n, &p);
 
 	*e = err ? BAT_BAD : p->e[block % b->page_n];
 	return err;
@@ -133,7 +126,7 @@ int bat_get(struct bat *b, uint64_t block, uint64_t *e)
 int bat_set(struct bat *b, uint64_t block, uint64_t e)
 {
 	struct bat_page *p;
-	int err = get_page(b, block / b->page_n, &p);
+	int err = bat_get_page(b, block / b->page_n, &p);
 
 	if (err)
 		return err;
@@ -143,8 +136,7 @@ int bat_set(struct bat *b, uint64_t block, uint64_t e)
 	return 0;
 }
 
-/* Exclusive.  Data first, then what points to it. */
-static int flush_pages(struct bat *b)
+int bat_flush_pages(struct bat *b)
 {
 	int err = 0;
 
@@ -174,425 +166,9 @@ int bat_flush(struct bat *b)
 	if (b->readonly)
 		return 0;
 	pthread_rwlock_wrlock(&b->lock);
-	err = flush_pages(b);
+	err = bat_flush_pages(b);
 	pthread_rwlock_unlock(&b->lock);
 	return err ? err : hf_sync(b->f);
-}
-
-/* ---- reading ------------------------------------------------------------------ */
-
-int bat_read_backing(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
-		     unsigned niov, uint64_t iov_off)
-{
-	struct image *below = im->backing;
-	uint64_t have = !below || off >= below->size ? 0 : MIN(len, below->size - off), pos = 0;
-	int err = 0;
-
-	iov_zero(iov, niov, iov_off + have, len - have);
-	while (pos < have && !err) {
-		struct iovec v[IOVS];
-		uint64_t n;
-		unsigned k = iov_slice(iov, niov, iov_off + pos, have - pos, v, IOVS, &n);
-
-		err = n ? image_io(below, BLOCK_READ, off + pos, n, v, k) : EINVAL;
-		pos += n;
-	}
-	return err;
-}
-
-static int move_data(struct bat *b, bool write, uint64_t host, uint64_t len,
-		     const struct iovec *iov, unsigned niov, uint64_t iov_off)
-{
-	uint64_t pos = 0;
-	int err = 0;
-
-	while (pos < len && !err) {
-		struct iovec v[IOVS];
-		uint64_t n;
-		unsigned k = iov_slice(iov, niov, iov_off + pos, len - pos, v, IOVS, &n);
-
-		if (!n)
-			return EINVAL;
-		err = write ? hf_pwritev(b->f, v, k, host + pos)
-			    : hf_preadv(b->f, v, k, host + pos);
-		pos += n;
-	}
-	return err;
-}
-
-static bool bit(const uint8_t *bits, uint64_t i)
-{
-	return bits[i / 8] >> (i % 8) & 1;
-}
-
-/* Sectors from @s on, before @max, that are all here or all not. */
-static uint64_t bit_run(const uint8_t *bits, uint64_t s, uint64_t max, bool *here)
-{
-	uint64_t i = s;
-
-	*here = bit(bits, s);
-	while (i < max && bit(bits, i) == *here)
-		i++;
-	return i - s;
-}
-
-static int load_bitmap(struct bat *b, uint64_t block, uint64_t host, uint8_t **bits)
-{
-	int err;
-
-	*bits = calloc(1, (1ull << b->bits) / SECTOR / 8 + SECTOR);
-	err = *bits ? b->ops->bitmap(b, block, host, *bits) : ENOMEM;
-	if (err) {
-		free(*bits);
-		*bits = NULL;
-	}
-	return err;
-}
-
-/* A block that turned out to be complete needs no second look. */
-static void settle(struct bat *b, uint64_t block, const uint8_t *bits)
-{
-	struct bat_page *p;
-	uint64_t all = (1ull << b->bits) / SECTOR;
-	bool here;
-
-	if (bit_run(bits, 0, all, &here) != all || !here)
-		return;
-	pthread_mutex_lock(&b->cache_lock);
-	if (!get_page(b, block / b->page_n, &p))
-		p->e[block % b->page_n] &= ~BAT_PARTIAL;
-	pthread_mutex_unlock(&b->cache_lock);
-}
-
-static int read_partial(struct bat *b, uint64_t e, uint64_t off, uint64_t len,
-			const struct iovec *iov, unsigned niov, uint64_t iov_off)
-{
-	uint64_t block = off >> b->bits, in = off & ((1ull << b->bits) - 1);
-	uint8_t *bits;
-	int err = load_bitmap(b, block, BAT_HOST(e), &bits);
-	bool here = false;
-
-	while (len && !err) {
-		uint64_t n = bit_run(bits, in / SECTOR, (in + len + SECTOR - 1) / SECTOR, &here);
-
-		n = MIN(n * SECTOR - in % SECTOR, len);
-		err = here ? move_data(b, false, BAT_HOST(e) + in, n, iov, niov, iov_off) :
-			bat_read_backing(b->im, b->base + (block << b->bits) + in, n, iov, niov,
-					 iov_off);
-		in += n;
-		iov_off += n;
-		len -= n;
-	}
-	if (!err && here)
-		settle(b, block, bits);
-	free(bits);
-	return err;
-}
-
-static int read_packed(struct bat *b, uint64_t e, uint64_t in, uint64_t len,
-		       const struct iovec *iov, unsigned niov, uint64_t iov_off)
-{
-	uint64_t host = BAT_HOST(e);
-	int err = 0;
-
-	pthread_mutex_lock(&b->cache_lock);
-	if (!b->unpacked)
-		b->unpacked = malloc(1ull << b->bits);
-	if (!b->unpacked)
-		err = ENOMEM;
-	if (!err && b->unpacked_host != host) {
-		b->unpacked_host = 0;
-		err = b->ops->unpack(b, host, b->unpacked);
-		if (!err)
-			b->unpacked_host = host;
-	}
-	if (!err)
-		iov_from_buf(iov, niov, iov_off, b->unpacked + in, len);
-	pthread_mutex_unlock(&b->cache_lock);
-	return err;
-}
-
-static int read_entry(struct bat *b, uint64_t e, uint64_t off, uint64_t len,
-		      const struct iovec *iov, unsigned niov, uint64_t iov_off)
-{
-	uint64_t in = off & ((1ull << b->bits) - 1);
-
-	if (e == BAT_NONE)
-		return bat_read_backing(b->im, b->base + off, len, iov, niov, iov_off);
-	if (e == BAT_ZERO) {
-		iov_zero(iov, niov, iov_off, len);
-		return 0;
-	}
-	if (e == BAT_BAD) {
-		log_limited(LOG_ERROR, "%s: damaged: block %llu has an invalid entry", b->im->path,
-			    (unsigned long long)(off >> b->bits));
-		return EIO;
-	}
-	if (e & BAT_PACKED)
-		return read_packed(b, e, in, len, iov, niov, iov_off);
-	if (e & BAT_PARTIAL)
-		return read_partial(b, e, off, len, iov, niov, iov_off);
-	return move_data(b, false, BAT_HOST(e) + in, len, iov, niov, iov_off);
-}
-
-static int get_shared(struct bat *b, uint64_t block, uint64_t *e)
-{
-	int err;
-
-	pthread_mutex_lock(&b->cache_lock);
-	err = bat_get(b, block, e);
-	pthread_mutex_unlock(&b->cache_lock);
-	return err;
-}
-
-static bool plain(uint64_t e)
-{
-	return e > 511 && !(e & 511);
-}
-
-/* Bytes from @off that one entry, or adjacent plain ones, serve; shared. */
-static int run_of(struct bat *b, uint64_t off, uint64_t len, uint64_t *e, uint64_t *n)
-{
-	uint64_t block = off >> b->bits, size = 1ull << b->bits, next;
-	int err = get_shared(b, block, e);
-
-	*n = MIN(size - (off & (size - 1)), len);
-	while (!err && *n < len) {
-		err = get_shared(b, ++block, &next);
-		if (err || (plain(*e) ? next != *e + ((block - (off >> b->bits)) << b->bits) :
-			    next != *e || *e > BAT_ZERO))
-			break;
-		*n = MIN(*n + size, len);
-	}
-	return err;
-}
-
-static int bat_read(struct bat *b, uint64_t off, uint64_t len, const struct iovec *iov,
-		    unsigned niov, uint64_t iov_off)
-{
-	int err = 0;
-
-	pthread_rwlock_rdlock(&b->lock);
-	while (len && !err) {
-		uint64_t e, n;
-
-		err = run_of(b, off, len, &e, &n);
-		if (!err)
-			err = read_entry(b, e, off, n, iov, niov, iov_off);
-		off += n;
-		iov_off += n;
-		len -= n;
-	}
-	pthread_rwlock_unlock(&b->lock);
-	return err;
-}
-
-static int place_entry(struct bat *b, uint64_t e, uint64_t off, struct image_place *p)
-{
-	struct image *below = b->im->backing;
-
-	if (e == BAT_NONE && below && b->base + off < below->size)
-		return image_place(below, false, b->base + off,
-				   MIN(p->len, below->size - b->base - off), p);
-	if (!plain(e) && e != BAT_NONE && e != BAT_ZERO)
-		return EAGAIN;
-	p->file = plain(e) ? b->f : NULL;
-	p->off = BAT_HOST(e) + (off & ((1ull << b->bits) - 1));
-	return 0;
-}
-
-int bat_place(struct bat *b, bool write, uint64_t off, struct image_place *p)
-{
-	uint64_t block = off >> b->bits, size = 1ull << b->bits, e = BAT_BAD;
-	int err = EAGAIN;
-
-	if (write || pthread_rwlock_tryrdlock(&b->lock))
-		return EAGAIN;
-	if (!pthread_mutex_trylock(&b->cache_lock)) {
-		struct bat_page *page = &b->page[block / b->page_n];
-
-		if (page->e) {
-			page->recent = true;
-			e = page->e[block % b->page_n];
-			err = 0;
-		}
-		pthread_mutex_unlock(&b->cache_lock);
-	}
-	p->len = MIN(p->len, size - (off & (size - 1)));
-	if (!err)
-		err = place_entry(b, e, off, p);
-	pthread_rwlock_unlock(&b->lock);
-	return err;
-}
-
-/* ---- writing ------------------------------------------------------------------- */
-
-/* [from, to) of a new block at @host as it was seen before. */
-static int fill_part(struct bat *b, uint64_t block, uint64_t e, uint64_t host, uint64_t from,
-		     uint64_t to)
-{
-	struct iovec v = { NULL, to - from };
-	int err;
-
-	if (from >= to)
-		return 0;
-	if (!b->fill_alloc && (e == BAT_ZERO || (e == BAT_NONE && !b->im->backing)))
-		return 0;	/* new space is zeros */
-	v.iov_base = calloc(1, v.iov_len);
-	if (!v.iov_base)
-		return ENOMEM;
-	err = read_entry(b, e, (block << b->bits) + from, v.iov_len, &v, 1, 0);
-	if (!err)
-		err = hf_pwrite(b->f, v.iov_base, v.iov_len, host + from);
-	free(v.iov_base);
-	return err;
-}
-
-static int write_new(struct bat *b, uint64_t e, uint64_t off, uint64_t len,
-		     const struct iovec *iov, unsigned niov, uint64_t iov_off)
-{
-	uint64_t size = 1ull << b->bits, block = off >> b->bits, in = off & (size - 1), host;
-	int err = b->ndirty > MAX_DIRTY ? flush_pages(b) : 0;
-
-	if (!err)
-		err = b->ops->place(b, block, &host);
-	if (!err)
-		err = fill_part(b, block, e, host, 0, in);
-	if (!err)
-		err = fill_part(b, block, e, host, in + len, size);
-	if (!err && iov)
-		err = move_data(b, true, host + in, len, iov, niov, iov_off);
-	return err ? err : bat_set(b, block, host);
-}
-
-/* The missing sectors from below, then the mark that all are here. */
-static int complete_block(struct bat *b, uint64_t block, uint64_t *e)
-{
-	uint64_t sectors = (1ull << b->bits) / SECTOR, s = 0, n;
-	uint8_t *bits;
-	int err = load_bitmap(b, block, BAT_HOST(*e), &bits);
-	bool here;
-
-	for (; !err && s < sectors; s += n) {
-		struct iovec v;
-
-		n = bit_run(bits, s, sectors, &here);
-		if (here)
-			continue;
-		v = (struct iovec){ calloc(n, SECTOR), n * SECTOR };
-		err = !v.iov_base ? ENOMEM :
-			bat_read_backing(b->im, b->base + (block << b->bits) + s * SECTOR,
-					 v.iov_len, &v, 1, 0);
-		if (!err)
-			err = hf_pwrite(b->f, v.iov_base, v.iov_len, BAT_HOST(*e) + s * SECTOR);
-		free(v.iov_base);
-	}
-	free(bits);
-	if (!err)
-		err = hf_sync(b->f);
-	return err ? err : b->ops->complete(b, block, e);
-}
-
-static int write_exclusive(struct bat *b, uint64_t off, uint64_t len, const struct iovec *iov,
-			   unsigned niov, uint64_t iov_off)
-{
-	uint64_t e, in = off & ((1ull << b->bits) - 1);
-	int err = bat_get(b, off >> b->bits, &e);
-
-	if (err)
-		return err;
-	if (e == BAT_BAD || (e > 511 && (e & BAT_PACKED)))
-		return EIO;
-	if (e > 511 && (e & BAT_PARTIAL))
-		err = complete_block(b, off >> b->bits, &e);
-	if (err)
-		return err;
-	if (plain(e))
-		return move_data(b, true, BAT_HOST(e) + in, len, iov, niov, iov_off);
-	return write_new(b, e, off, len, iov, niov, iov_off);
-}
-
-static int bat_write(struct bat *b, uint64_t off, uint64_t len, const struct iovec *iov,
-		     unsigned niov, uint64_t iov_off)
-{
-	int err = 0;
-
-	while (len && !err) {
-		uint64_t e, n;
-		bool here;
-
-		pthread_rwlock_rdlock(&b->lock);
-		err = run_of(b, off, len, &e, &n);
-		here = !err && plain(e);
-		if (here)
-			err = move_data(b, true, BAT_HOST(e) + (off & ((1ull << b->bits) - 1)), n,
-					iov, niov, iov_off);
-		pthread_rwlock_unlock(&b->lock);
-		if (!err && !here) {
-			n = MIN((1ull << b->bits) - (off & ((1ull << b->bits) - 1)), len);
-			pthread_rwlock_wrlock(&b->lock);
-			err = write_exclusive(b, off, n, iov, niov, iov_off);
-			pthread_rwlock_unlock(&b->lock);
-		}
-		off += n;
-		iov_off += n;
-		len -= n;
-	}
-	return err;
-}
-
-/* ---- zeros ------------------------------------------------------------------------ */
-
-static int write_zero_data(struct bat *b, uint64_t off, uint64_t len)
-{
-	static const uint8_t zeros[65536];
-	int err = 0;
-
-	while (len && !err) {
-		struct iovec v = { (void *)zeros, MIN(len, sizeof(zeros)) };
-
-		err = write_exclusive(b, off, v.iov_len, &v, 1, 0);
-		off += v.iov_len;
-		len -= v.iov_len;
-	}
-	return err;
-}
-
-/* Inside one block; exclusive. */
-static int zero_block(struct bat *b, uint64_t off, uint64_t len)
-{
-	uint64_t e, in = off & ((1ull << b->bits) - 1), end = b->size - off;
-	bool whole = !in && (len == 1ull << b->bits || len == end);
-	int err = bat_get(b, off >> b->bits, &e);
-
-	if (err || e == BAT_ZERO || (e == BAT_NONE && !b->im->backing))
-		return err;
-	if (plain(e))
-		return hf_zero(b->f, BAT_HOST(e) + in, len, b->im->flags & BLOCK_DISCARD_ON);
-	if (e == BAT_NONE && whole && b->can_zero)
-		return bat_set(b, off >> b->bits, BAT_ZERO);
-	return write_zero_data(b, off, len);
-}
-
-static int bat_zero(struct bat *b, uint64_t off, uint64_t len, bool discard)
-{
-	int err = 0;
-
-	while (len && !err) {
-		uint64_t n = MIN((1ull << b->bits) - (off & ((1ull << b->bits) - 1)), len), e;
-
-		pthread_rwlock_wrlock(&b->lock);
-		err = b->ndirty > MAX_DIRTY ? flush_pages(b) : 0;
-		if (!err)
-			err = bat_get(b, off >> b->bits, &e);
-		/* A discard must not cost space. */
-		if (!err && (!discard || plain(e)))
-			err = zero_block(b, off, n);
-		pthread_rwlock_unlock(&b->lock);
-		off += n;
-		len -= n;
-	}
-	return err;
 }
 
 int bat_io(struct bat *b, enum block_op op, uint64_t off, uint64_t len, const struct iovec *iov,
@@ -606,38 +182,6 @@ int bat_io(struct bat *b, enum block_op op, uint64_t off, uint64_t len, const st
 		return EROFS;
 	return op == BLOCK_WRITE ? bat_write(b, off, len, iov, niov, iov_off) :
 		bat_zero(b, off, len, op == BLOCK_DISCARD);
-}
-
-/* ---- hvrun img ---------------------------------------------------------------------- */
-
-static int map_partial(struct bat *b, uint64_t e, uint64_t off, uint64_t *n, enum image_kind *k)
-{
-	uint64_t in = off & ((1ull << b->bits) - 1);
-	uint8_t *bits;
-	bool here;
-	int err = load_bitmap(b, off >> b->bits, BAT_HOST(e), &bits);
-
-	if (err)
-		return err;
-	*n = MIN(bit_run(bits, in / SECTOR, (1ull << b->bits) / SECTOR, &here) * SECTOR -
-		 in % SECTOR, *n);
-	*k = here ? IMAGE_DATA : IMAGE_BELOW;
-	free(bits);
-	return 0;
-}
-
-int bat_map(struct bat *b, uint64_t off, uint64_t len, uint64_t *n, enum image_kind *k)
-{
-	uint64_t e;
-	int err;
-
-	pthread_rwlock_rdlock(&b->lock);
-	err = run_of(b, off, MIN(len, b->size - off), &e, n);
-	*k = e == BAT_NONE ? IMAGE_BELOW : e == BAT_ZERO ? IMAGE_ZERO : IMAGE_DATA;
-	if (!err && e > 511 && (e & BAT_PARTIAL))
-		err = map_partial(b, e, off, n, k);
-	pthread_rwlock_unlock(&b->lock);
-	return err;
 }
 
 struct use {

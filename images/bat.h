@@ -100,8 +100,5 @@ int bat_place(struct bat *b, bool write, uint64_t off, struct image_place *p);
  */
 bool bat_grown(struct bat *b, uint64_t old, struct err *e);
 bool bat_may_grow(struct bat *b, uint64_t size, struct err *e);	/* and writes the table out */
-/* [off, off + len) of the disk below, zeros where there is none. */
-int bat_read_backing(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
-		     unsigned niov, uint64_t iov_off);
 
 #endif

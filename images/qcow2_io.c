@@ -8,51 +8,12 @@
 #include <stdlib.h>
 
 #define RUN 64		/* L2 entries looked at in one go */
-#define IOVS 64
 
 static int bad_entry(struct qcow2 *q, uint64_t entry)
 {
 	log_limited(LOG_ERROR, "%s: damaged: an L2 entry is invalid (%#llx)", q->im->path,
 		    (unsigned long long)entry);
 	return EIO;
-}
-
-static int read_backing(struct qcow2 *q, uint64_t off, uint64_t len, const struct iovec *iov,
-			unsigned niov, uint64_t iov_off)
-{
-	struct image *b = q->im->backing;
-	uint64_t have = !b || off >= b->size ? 0 : MIN(len, b->size - off), pos = 0;
-	int err = 0;
-
-	iov_zero(iov, niov, iov_off + have, len - have);
-	while (pos < have && !err) {
-		struct iovec v[IOVS];
-		uint64_t n;
-		unsigned k = iov_slice(iov, niov, iov_off + pos, have - pos, v, IOVS, &n);
-
-		err = image_io(b, BLOCK_READ, off + pos, n, v, k);
-		pos += n;
-	}
-	return err;
-}
-
-static int read_data(struct qcow2 *q, uint64_t host, uint64_t len, const struct iovec *iov,
-		     unsigned niov, uint64_t iov_off)
-{
-	uint64_t pos = 0;
-	int err = 0;
-
-	while (pos < len && !err) {
-		struct iovec v[IOVS];
-		uint64_t n;
-		unsigned k = iov_slice(iov, niov, iov_off + pos, len - pos, v, IOVS, &n);
-
-		if (!n)
-			return EINVAL;
-		err = hf_preadv(q->f, v, k, host + pos);
-		pos += n;
-	}
-	return err;
 }
 
 /* How many entries from the first continue it: same kind, adjacent data. */
@@ -91,9 +52,10 @@ static int read_mixed(struct qcow2 *q, const struct qc_map *m, uint64_t off, uin
 		n = MIN(n, len);
 		if (t == QC_ZEROS)
 			iov_zero(iov, niov, iov_off, n);
+		else if (t == QC_DATA)
+			err = hf_move(q->f, false, m->host + in, n, iov, niov, iov_off);
 		else
-			err = t == QC_DATA ? read_data(q, m->host + in, n, iov, niov, iov_off) :
-				read_backing(q, off, n, iov, niov, iov_off);
+			err = image_read_backing(q->im, off, n, iov, niov, iov_off);
 		in += n;
 		off += n;
 		iov_off += n;
@@ -118,12 +80,12 @@ static int read_run(struct qcow2 *q, uint64_t off, uint64_t len, const struct io
 	*done = n = MIN(n, len);
 	switch (m.type) {
 	case QC_UNALLOCATED:
-		return read_backing(q, off, n, iov, niov, iov_off);
+		return image_read_backing(q->im, off, n, iov, niov, iov_off);
 	case QC_ZEROS:
 		iov_zero(iov, niov, iov_off, n);
 		return 0;
 	case QC_DATA:
-		return read_data(q, m.host + in, n, iov, niov, iov_off);
+		return hf_move(q->f, false, m.host + in, n, iov, niov, iov_off);
 	case QC_COMPRESSED:
 		return qcow2_read_compressed(q, m.entry, (uint32_t)in, (uint32_t)n, iov, niov,
 					     iov_off);

@@ -10,29 +10,14 @@
 #include <stdlib.h>
 
 #define RUN 64
-#define IOVS 64
 
 static int write_data(struct qcow2 *q, uint64_t host, uint64_t len, const struct iovec *iov,
 		      unsigned niov, uint64_t iov_off)
 {
-	uint64_t pos = 0;
-	int err = 0;
-
 	if (qc_meta_hit(q, host, len))
 		return qcow2_mark_corrupt(q, "guest data would overwrite a table", host);
-	while (pos < len && !err) {
-		struct iovec v[IOVS];
-		uint64_t n;
-		unsigned k = iov_slice(iov, niov, iov_off + pos, len - pos, v, IOVS, &n);
-
-		if (!n)
-			return EINVAL;
-		err = hf_pwritev(q->f, v, k, host + pos);
-		pos += n;
-	}
-	return err;
+	return hf_move(q->f, true, host, len, iov, niov, iov_off);
 }
-
 
 /* What a write needs from the clusters it touches. */
 struct span {

@@ -159,8 +159,7 @@ static struct vmdk_extent *find(struct vmdk *v, uint64_t off)
 static int flat_io(struct vmdk *v, struct vmdk_extent *x, enum block_op op, uint64_t off,
 		   uint64_t len, const struct iovec *iov, unsigned niov, uint64_t iov_off)
 {
-	uint64_t pos = 0, host = x->flat_off + off;
-	int err = 0;
+	uint64_t host = x->flat_off + off;
 
 	if (x->kind == VMDK_ZERO && op == BLOCK_READ)
 		iov_zero(iov, niov, iov_off, len);
@@ -168,18 +167,7 @@ static int flat_io(struct vmdk *v, struct vmdk_extent *x, enum block_op op, uint
 		return op == BLOCK_WRITE ? EROFS : 0;
 	if (op == BLOCK_DISCARD || op == BLOCK_WRITE_ZEROES)
 		return hf_zero(x->f, host, len, v->im->flags & BLOCK_DISCARD_ON);
-	while (pos < len && !err) {
-		struct iovec s[64];
-		uint64_t n;
-		unsigned k = iov_slice(iov, niov, iov_off + pos, len - pos, s, 64, &n);
-
-		if (!n)
-			return EINVAL;
-		err = op == BLOCK_WRITE ? hf_pwritev(x->f, s, k, host + pos) :
-			hf_preadv(x->f, s, k, host + pos);
-		pos += n;
-	}
-	return err;
+	return hf_move(x->f, op == BLOCK_WRITE, host, len, iov, niov, iov_off);
 }
 
 static int flush_all(struct vmdk *v)

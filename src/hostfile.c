@@ -243,6 +243,25 @@ int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint6
 	return 0;
 }
 
+int hf_move(struct hostfile *f, bool write, uint64_t at, uint64_t len, const struct iovec *iov,
+	    unsigned niov, uint64_t iov_off)
+{
+	uint64_t pos = 0;
+	int err = 0;
+
+	while (pos < len && !err) {
+		struct iovec v[HF_IOVS];
+		uint64_t n;
+		unsigned k = iov_slice(iov, niov, iov_off + pos, len - pos, v, HF_IOVS, &n);
+
+		if (!n)
+			return EINVAL;
+		err = write ? hf_pwritev(f, v, k, at + pos) : hf_preadv(f, v, k, at + pos);
+		pos += n;
+	}
+	return err;
+}
+
 int hf_pread(struct hostfile *f, void *buf, size_t len, uint64_t off)
 {
 	struct iovec v = { buf, len };

@@ -44,6 +44,9 @@ int hf_preadv(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64
 int hf_read_now(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off,
 		uint64_t len);
 int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off);
+/* @len bytes of @iov from @iov_off on, to or from the file at @at. */
+int hf_move(struct hostfile *f, bool write, uint64_t at, uint64_t len, const struct iovec *iov,
+	    unsigned niov, uint64_t iov_off);
 int hf_pread(struct hostfile *f, void *buf, size_t len, uint64_t off);
 int hf_pwrite(struct hostfile *f, const void *buf, size_t len, uint64_t off);
 int hf_sync(struct hostfile *f);

@@ -205,6 +205,25 @@ int image_read_now(struct image *im, uint64_t off, uint64_t len, const struct io
 	return err;
 }
 
+int image_read_backing(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
+		       unsigned niov, uint64_t iov_off)
+{
+	struct image *below = im->backing;
+	uint64_t have = !below || off >= below->size ? 0 : MIN(len, below->size - off), pos = 0;
+	int err = 0;
+
+	iov_zero(iov, niov, iov_off + have, len - have);
+	while (pos < have && !err) {
+		struct iovec v[NOW_IOVS];
+		uint64_t n;
+		unsigned k = iov_slice(iov, niov, iov_off + pos, have - pos, v, NOW_IOVS, &n);
+
+		err = n ? image_io(below, BLOCK_READ, off + pos, n, v, k) : EINVAL;
+		pos += n;
+	}
+	return err;
+}
+
 int image_place(struct image *im, bool write, uint64_t off, uint64_t len, struct image_place *p)
 {
 	*p = (struct image_place){ .file = &im->file, .off = off, .len = len };

@@ -84,6 +84,9 @@ struct image *image_open(const char *path, const char *format, unsigned flags, s
 void image_close(struct image *im);
 int image_io(struct image *im, enum block_op op, uint64_t off, uint64_t len,
 	     const struct iovec *iov, unsigned niov);
+/* From the backing image, zeros where it ends or there is none; @iov from @iov_off on. */
+int image_read_backing(struct image *im, uint64_t off, uint64_t len, const struct iovec *iov,
+		       unsigned niov, uint64_t iov_off);
 /* As block_format.place, for @len bytes of any image. */
 int image_place(struct image *im, bool write, uint64_t off, uint64_t len, struct image_place *p);
 void image_unplace(struct image *held);	/* NULL: nothing was held */
