@@ -9,6 +9,7 @@
 #include "command_int.h"
 #include "imgtool.h"
 #include "log.h"
+#include "manifest.h"
 #include "ova.h"
 #include "ovf.h"
 #include <errno.h>
@@ -214,22 +215,113 @@ static bool take_out(struct package *p, const struct ovf_disk *d, char *out, siz
 	return copy_out(p, &m, out, e);
 }
 
+static bool is_plain(const char *name)
+{
+	return *name && *name != '.' && !strpbrk(name, "/\\:");
+}
+
+static void same_folder(const struct package *p, const char *name, char *out, size_t len)
+{
+	char *copy = hv_strdup(p->path);
+
+	snprintf(out, len, "%.3000s/%s", dirname(copy), name);
+	free(copy);
+}
+
 /* A disk beside the description: in the same folder, by a plain name. */
 static bool beside(struct package *p, const struct ovf_disk *d, char *out, size_t len,
 		   struct err *e)
 {
-	char *copy = hv_strdup(p->path);
 	struct stat st;
-	bool ok = d->file[0] != '.' && !strpbrk(d->file, "/\\:");
+	bool ok = is_plain(d->file);
 
 	if (!ok)
 		err_set(e, HV_EXIT_IMAGE, "%s: its disk '%.128s' is not in the same folder",
 			p->path, d->file);
-	snprintf(out, len, "%.3000s/%s", dirname(copy), d->file);
-	free(copy);
+	same_folder(p, d->file, out, len);
 	if (ok && (lstat(out, &st) || !S_ISREG(st.st_mode)))
 		ok = err_set(e, HV_EXIT_IMAGE, "%s: its disk '%.128s' is not there", p->path,
 			     d->file);
+	return ok;
+}
+
+/* ---- manifest and signature ---- */
+
+/* For manifest_check(): a member of the archive, or a plain file in the same folder. */
+static bool find_file(void *opaque, const char *name, struct manifest_file *out)
+{
+	const struct package *p = opaque;
+	char path[PATH_MAX];
+	struct member m;
+	struct stat st;
+
+	if (p->tar) {
+		if (!find_member(p->fd, name, false, &m) || !range_ok(m.at, m.size, p->size))
+			return false;
+		*out = (struct manifest_file){ dup(p->fd), m.at, m.size };
+		return out->fd >= 0;
+	}
+	if (!is_plain(name))
+		return false;
+	same_folder(p, name, path, sizeof(path));
+	out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	if (out->fd >= 0 && (fstat(out->fd, &st) || !S_ISREG(st.st_mode))) {
+		close(out->fd);
+		out->fd = -1;
+	}
+	out->at = 0;
+	out->size = out->fd >= 0 ? (uint64_t)st.st_size : 0;
+	return out->fd >= 0;
+}
+
+/* NAME.mf or NAME.cert of NAME.ovf; in an archive the first one. */
+static bool find_companion(struct package *p, const char *suffix, struct manifest_file *out)
+{
+	const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path;
+	char name[OVF_NAME];
+	struct member m;
+
+	if (p->tar)
+		return find_member(p->fd, suffix, true, &m) &&
+		       find_file(p, strncmp(m.name, "./", 2) ? m.name : m.name + 2, out);
+	if (snprintf(name, sizeof(name), "%.*s%s", (int)strlen(base) - 4, base, suffix) >=
+	    (int)sizeof(name))
+		return false;
+	return find_file(p, name, out);
+}
+
+static void tell_unchecked(const struct package *p, const char *text, size_t len)
+{
+	for (unsigned i = 0; i < p->ovf.ndisks; i++) {
+		const char *file = p->ovf.disk[i].file;
+
+		if (*file && !manifest_names(text, len, file))
+			log_warn("%s: '%s' is not in its manifest, so it is not checked", p->path,
+				 file);
+	}
+}
+
+static bool check_manifest(struct package *p, struct err *e)
+{
+	struct manifest_file f;
+	char *text;
+	bool ok;
+
+	if (find_companion(p, ".cert", &f)) {
+		log_info("%s: is signed; hvrun does not check the signature", p->path);
+		close(f.fd);
+	}
+	if (!find_companion(p, ".mf", &f))
+		return true;
+	text = f.size <= MANIFEST_MAX ? hv_zalloc(f.size + 1) : NULL;
+	ok = text && pread(f.fd, text, f.size, (off_t)f.at) == (ssize_t)f.size ?
+		manifest_check(text, f.size, p->path, find_file, p, e) :
+		err_set(e, HV_EXIT_IMAGE, "%s: its manifest cannot be read or is far too large",
+			p->path);
+	if (ok)
+		tell_unchecked(p, text, f.size);
+	free(text);
+	close(f.fd);
 	return ok;
 }
 
@@ -316,6 +408,7 @@ bool ova_import(struct machine *m, const char *path,
 	ok = open_package(p, e);
 	if (ok && !p->ovf.ndisks)
 		ok = err_set(e, HV_EXIT_IMAGE, "%s: has no disk", path);
+	ok = ok && check_manifest(p, e);
 	for (unsigned i = 0; ok && i < p->ovf.ndisks; i++)
 		ok = import_disk(p, m, &p->ovf.disk[i], made, opaque, e);
 	if (ok)

@@ -6,7 +6,7 @@
  * there is a network and with which card, UEFI.
  *
  * Archives are read in place; nothing in them chooses a file name on the
- * host.  The checksums of a manifest are not verified.
+ * host.  A manifest's digests are verified (manifest.h), a signature is not.
  */
 #ifndef HV_OVA_H
 #define HV_OVA_H

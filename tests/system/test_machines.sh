@@ -144,6 +144,40 @@ mkdir "$tmp/plain"
 cp "$tmp/box.ovf" "$tmp/disk1.vmdk" "$tmp/plain"
 run "create from an OVF beside its disk" 0 "plain.hvm" $HVRUN create plain "$tmp/plain/box.ovf"
 # Packages from nowhere good: each refused in words, nothing left behind.
+# Manifests: as others write them (SHA-1 and SHA-256), wrong, of what is not there; a signature.
+(cd "$tmp" && for a in 1 256; do
+	for f in box.ovf disk1.vmdk; do
+		echo "SHA$a($f)= $(sha${a}sum $f | cut -d ' ' -f 1)"
+	done >m$a.mf
+done; sed 's/$/\r/' m256.mf >crlf.mf; cp m256.mf good.mf; echo signed >box.cert)
+pack sums box.ovf good.mf box.cert disk1.vmdk
+run "a manifest that is right" 0 "does not check the signature" $HVRUN create sums "$tmp/sums.ova"
+run "goes away again" 0 "" $HVRUN delete sums --disks --yes
+for m in m1 crlf; do
+	pack sums box.ovf disk1.vmdk $m.mf
+	run "a manifest that is right ($m)" 0 "" $HVRUN create sums "$tmp/sums.ova"
+	run "goes away again ($m)" 0 "" $HVRUN delete sums --disks --yes
+done
+bad() { # NAME WORDS MANIFEST: in an archive, and beside
+	printf '%s\n' "$3" >"$tmp/bad.mf"
+	pack sums box.ovf bad.mf disk1.vmdk
+	run "$1" 6 "$2" $HVRUN create cut "$tmp/sums.ova"
+	cp "$tmp/bad.mf" "$tmp/plain/box.mf"
+	run "$1, beside" 6 "$2" $HVRUN create cut "$tmp/plain/box.ovf"
+	rm "$tmp/plain/box.mf"
+}
+bad "a disk that is not what the manifest says" "'disk1.vmdk' is not what its manifest says" \
+	"$(sed '/disk1/s/=.*/= 0000/' "$tmp/m256.mf")"
+bad "a manifest of a missing file" "names, is not there" "SHA1(../../etc/passwd)= 00"
+bad "a manifest of something else" "line 2 of its manifest" "$(head -n 1 "$tmp/m1.mf")
+hello"
+cp "$tmp/m1.mf" "$tmp/plain/box.mf"
+run "a manifest beside" 0 "" $HVRUN create sums "$tmp/plain/box.ovf"
+rm "$tmp/plain/box.mf"
+sed -i /disk1/d "$tmp/m1.mf"
+pack sums box.ovf disk1.vmdk m1.mf
+run "a disk that the manifest forgot" 0 "is not in its manifest" $HVRUN create forgot "$tmp/sums.ova"
+
 ovf "$tmp/e.ovf" 80 "<!-- $(yes "a comment" | head -c 4300000) -->"
 pack big e.ovf disk1.vmdk
 run "a description of 4 MiB" 6 "far too large" $HVRUN create cut "$tmp/big.ova"
