@@ -128,7 +128,7 @@ static bool write_empty(struct image_create *c, const struct plan *p, int fd, st
 }
 
 /* Blocks for the whole file, or zeros in them. */
-static int reserve(struct qcow2 *q, enum prealloc how)
+static int reserve(struct qcow2 *q, enum prealloc how, const struct image_create *c)
 {
 	static const uint8_t zeros[65536];
 	uint64_t step = sizeof(zeros), from = 0;
@@ -141,11 +141,14 @@ static int reserve(struct qcow2 *q, enum prealloc how)
 
 		err = qcow2_write(q, from, v.iov_len, &v, 1);
 		from += v.iov_len;
+		if (!err)
+			err = image_create_step(c, from, q->im->size);
 	}
 	return err;
 }
 
-static bool grow_and_fill(struct image *im, const struct plan *p, uint64_t size, struct err *e)
+static bool grow_and_fill(struct image *im, const struct plan *p, const struct image_create *c,
+			  struct err *e)
 {
 	struct qcow2 *q;
 	int err = 0;
@@ -155,11 +158,11 @@ static bool grow_and_fill(struct image *im, const struct plan *p, uint64_t size,
 	if (!qcow2_open(im, e))
 		return false;
 	q = im->priv;
-	ok = qcow2_resize(im, size, e);
+	ok = qcow2_resize(im, c->size, e);
 	if (ok && p->pre != PRE_OFF)
 		err = qcow2_preallocate(q, 0, im->size);
 	if (ok && !err && p->pre >= PRE_FALLOC)
-		err = reserve(q, p->pre);
+		err = reserve(q, p->pre, c);
 	if (ok && !err)
 		err = qcow2_flush_meta(q, true);
 	qcow2_close(im);
@@ -182,7 +185,7 @@ bool qcow2_create(struct image_create *c, struct err *e)
 		return false;
 	hf_init(&im.file, fd, false);
 	im.file.no_sync = c->no_sync;
-	ok = write_empty(c, &p, fd, e) && grow_and_fill(&im, &p, c->size, e);
+	ok = write_empty(c, &p, fd, e) && grow_and_fill(&im, &p, c, e);
 	hf_close(&im.file);
 	return ok;
 }

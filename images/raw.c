@@ -63,15 +63,19 @@ static const struct image_opt_help raw_options[] = {
 	{ NULL, NULL, NULL },
 };
 
-static int fill_zeros(int fd, uint64_t size)
+static int fill_zeros(int fd, const struct image_create *c)
 {
-	static const uint8_t zeros[65536];
+	static const uint8_t zeros[1 << 20];
+	uint64_t size = c->size;
 	struct hostfile f;
 	int err = 0;
 
 	hf_init(&f, fd, false);
-	for (uint64_t at = 0; at < size && !err; at += sizeof(zeros))
+	for (uint64_t at = 0; at < size && !err; at += sizeof(zeros)) {
 		err = hf_pwrite(&f, zeros, MIN(sizeof(zeros), size - at), at);
+		if (!err)
+			err = image_create_step(c, MIN(at + sizeof(zeros), size), size);
+	}
 	return err;
 }
 
@@ -90,7 +94,7 @@ static bool raw_create(struct image_create *c, struct err *e)
 	if (!err && pre && !strcmp(pre, "falloc"))
 		err = fallocate(fd, 0, 0, (off_t)c->size) ? errno : 0;
 	if (!err && pre && !strcmp(pre, "full"))
-		err = fill_zeros(fd, c->size);
+		err = fill_zeros(fd, c);
 	close(fd);
 	return !err || err_errno(e, HV_EXIT_HOST, err, "%s: cannot reserve the space", c->path);
 }

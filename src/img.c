@@ -12,7 +12,7 @@ const struct img_command img_commands[] = {
 	{ "create", "FILE [SIZE]",
 	  "Make an empty image; with -b an overlay (linked clone) over a "
 	  "backing file in the same directory, SIZE then being that of the backing file.",
-	  1, 2, "fbFoqC", img_create },
+	  1, 2, "fbFojqpC", img_create },
 	{ "info", "FILE", "Show format, sizes, backing file, snapshots and properties.", 1, 1,
 	  "fju", img_info },
 	{ "check", "FILE",
@@ -37,7 +37,7 @@ const struct img_command img_commands[] = {
 	{ "commit", "FILE",
 	  "Write the changes in an overlay into its backing file and empty the "
 	  "overlay.",
-	  1, 1, "fqp", img_commit },
+	  1, 1, "fjqp", img_commit },
 	{ "rebase", "FILE",
 	  "Give an overlay another backing file (-b), keeping its content; with "
 	  "--unsafe only change the name.",
@@ -319,7 +319,9 @@ int img_main(int argc, char **argv)
 		help(stdout);
 		rc = 0;
 	} else {
-		img_catch_signals();
+		/* Who only reads may be ended anywhere. */
+		if (cmd->run != img_info && (cmd->run != img_check || a.repair))
+			img_catch_signals();
 		rc = cmd->run(&a, &e);
 	}
 	if (e.msg[0])

@@ -42,6 +42,49 @@ static struct image *open_backing(const struct img_args *a, const char *target, 
 	return im;
 }
 
+static bool create_step(void *opaque, uint64_t done, uint64_t total)
+{
+	struct img_bar *bar = opaque;
+
+	bar->total = total;
+	img_bar_update(bar, done);
+	return !atomic_load(&img_cancelled);
+}
+
+/* Only preallocation takes long enough for a bar. */
+static bool create(const struct img_args *a, const struct block_format *fmt,
+		   struct image_create *c, struct err *e)
+{
+	struct img_bar bar;
+	bool ok;
+
+	img_bar_begin(&bar, a, "create", c->size);
+	c->step = create_step;
+	c->step_opaque = &bar;
+	ok = image_create(fmt, c, e);
+	if (atomic_load(&bar.done))
+		img_bar_end(&bar, ok);
+	return ok || (atomic_load(&img_cancelled) ? img_was_cancelled(e) : false);
+}
+
+static void tell_created(const struct img_args *a, const struct image *im)
+{
+	struct img_json j = { .out = stdout };
+
+	if (a->json) {
+		json_begin(&j, NULL, '{');
+		json_string(&j, "filename", a->pos[0]);
+		json_string(&j, "format", im->fmt->name);
+		json_number(&j, "virtual-size", im->size);
+		if (a->backing)
+			json_string(&j, "backing-filename", a->backing);
+		json_end(&j, '}');
+	} else if (!a->quiet) {
+		printf("%s: %s, %s%s%s\n", a->pos[0], im->fmt->name, img_bytes(im->size),
+		       a->backing ? " over " : "", a->backing ? a->backing : "");
+	}
+}
+
 int img_create(struct img_args *a, struct err *e)
 {
 	const char *path = a->pos[0], *def = a->backing ? "qcow2" : "raw";
@@ -69,15 +112,14 @@ int img_create(struct img_args *a, struct err *e)
 		c.size = c.size ? c.size : base->size;
 	}
 	c.size = (c.size + BLOCK_SECTOR - 1) & ~(BLOCK_SECTOR - 1ull);
-	ok = make_room(a, path, e) && image_create(fmt, &c, e);
+	ok = make_room(a, path, e) && create(a, fmt, &c, e);
 	image_close(base);
 	/* What was made must open: names and paths are checked by the ordinary rules. */
 	im = ok ? image_open(path, fmt->name, BLOCK_RDONLY, e) : NULL;
 	if (ok && !im)
 		image_create_undo(&c);
-	if (im && !a->quiet)
-		printf("%s: %s, %s%s%s\n", path, fmt->name, img_bytes(im->size),
-		       a->backing ? " over " : "", a->backing ? a->backing : "");
+	if (im)
+		tell_created(a, im);
 	image_close(im);
 	image_create_end(&c);
 	return im ? 0 : e->exit_code;

@@ -125,6 +125,11 @@ void image_create_undo(struct image_create *c)
 	image_create_end(c);
 }
 
+int image_create_step(const struct image_create *c, uint64_t done, uint64_t total)
+{
+	return !c->step || c->step(c->step_opaque, done, total) ? 0 : ECANCELED;
+}
+
 static bool known_options(const struct block_format *fmt, const struct image_create *c,
 			  struct err *e)
 {

@@ -145,7 +145,10 @@ static bool commit_into(struct img_args *a, struct image *top, struct image *bas
 		return false;
 	img_bar_begin(&bar, a, "commit", top->size);
 	if (!img_copy_run(&c, e))
-		return false;
+		return atomic_load(&img_cancelled) ?
+			err_set(e, 130, "cancelled; %s still holds all its changes, %s some of "
+				"them: commit it again before you use %s alone", top->path,
+				base->path, base->path) : false;
 	err = image_io(base, BLOCK_FLUSH, 0, 0, NULL, 0);
 	if (err)
 		return err_errno(e, HV_EXIT_HOST, err, "%s: cannot write", base->path);
@@ -167,8 +170,16 @@ int img_commit(struct img_args *a, struct err *e)
 	if (path)
 		base = image_open(path, fmt[0] ? fmt : NULL, BLOCK_DISCARD_ON, e);
 	ok = base && commit_into(a, top, base, e);
-	if (ok && !a->quiet)
+	if (ok && a->json) {
+		struct img_json j = { .out = stdout };
+
+		json_begin(&j, NULL, '{');
+		json_string(&j, "filename", a->pos[0]);
+		json_string(&j, "committed-to", path);
+		json_end(&j, '}');
+	} else if (ok && !a->quiet) {
 		printf("%s: now holds what %s held\n", path, a->pos[0]);
+	}
 	image_close(base);
 	image_close(top);
 	free(path);

@@ -2,16 +2,37 @@
 /* JSON on a stream, two blanks a level: just what `hvrun img --json` prints. */
 #include "img_int.h"
 
+/* Bytes of the UTF-8 character at @s; 0: it is none (file names need not be text). */
+static unsigned utf8(const char *s)
+{
+	uint8_t c = (uint8_t)*s, second = (uint8_t)s[1];
+	unsigned n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 :
+		     c >= 0xf0 && c < 0xf5 ? 4 : 0;
+
+	for (unsigned i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* too long, surrogates, past the last one */
+	if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) ||
+	    (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f))
+		return 0;
+	return n;
+}
+
 static void text(FILE *f, const char *s)
 {
 	fputc('"', f);
-	for (; *s; s++) {
+	for (unsigned n; *s; s += n) {
+		n = utf8(s);
 		if (*s == '"' || *s == '\\')
 			fprintf(f, "\\%c", *s);
 		else if ((unsigned char)*s < 0x20)
 			fprintf(f, "\\u%04x", (unsigned char)*s);
+		else if (n)
+			fwrite(s, 1, n, f);
 		else
-			fputc(*s, f);
+			fputs("\\ufffd", f);
+		n = n ? n : 1;
 	}
 	fputc('"', f);
 }

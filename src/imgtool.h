@@ -39,6 +39,9 @@ struct image_create {
 	bool no_sync;			/* will be filled now, and synced then */
 	struct image_opt opt[IMAGE_MAX_OPTS];
 	unsigned nopt;
+	/* Told of long work; false: give up.  NULL: nobody looks. */
+	bool (*step)(void *opaque, uint64_t done, uint64_t total);
+	void *step_opaque;
 	char **made;			/* files created so far, for removal on failure */
 	unsigned nmade;
 };
@@ -104,6 +107,8 @@ bool image_opt_bool(const struct image_create *c, const char *name, bool *v, str
 /* New file, refusing one that exists; -1 + @e.  Remembered in c->made. */
 int image_create_file(struct image_create *c, const char *path, struct err *e);
 /* Make an image; on failure nothing is left of it. */
+/* For formats: tells c->step; 0 or ECANCELED. */
+int image_create_step(const struct image_create *c, uint64_t done, uint64_t total);
 bool image_create(const struct block_format *fmt, struct image_create *c, struct err *e);
 void image_create_undo(struct image_create *c);		/* remove what was made */
 void image_create_end(struct image_create *c);		/* free the list only */

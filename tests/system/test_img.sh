@@ -95,6 +95,17 @@ json() {
 	for f in base.qcow2 c.qcow2 t.img; do
 		img info --json $f | python3 -m json.tool >/dev/null || return 1
 	done
+	# All that print, with names that are no UTF-8 and hold quotes.
+	n=$(printf 'a"b\\\377\303\244.qcow2')
+	img create --json -f qcow2 "$n" 3M | python3 -m json.tool >/dev/null &&
+		img create --json -b "$n" j2.qcow2 | python3 -m json.tool >/dev/null &&
+		img resize --json j2.qcow2 +1M | python3 -m json.tool >/dev/null &&
+		img commit --json j2.qcow2 | python3 -m json.tool >/dev/null &&
+		img snapshot create j2.qcow2 "$n" &&
+		img snapshot list --json j2.qcow2 | python3 -m json.tool >/dev/null &&
+		img info --json j2.qcow2 | python3 -m json.tool >/dev/null &&
+		img check --json j2.qcow2 | python3 -m json.tool >/dev/null &&
+		img compare --json j2.qcow2 "$n" | python3 -m json.tool >/dev/null || return 1
 	img check --json base.qcow2 | python3 -c 'import json, sys
 assert json.load(sys.stdin)["corruptions"] == 0'
 }
@@ -116,3 +127,20 @@ cancel() {
 	[ $? = 130 ] && [ ! -e cut.qcow2 ]
 }
 expect "cancelling removes the target" cancel
+
+reserve() { # a long create: a bar, and Ctrl-C removes it
+	"$HV" img create -p -f qcow2 -o preallocation=full full.qcow2 200M 2>err >/dev/null &&
+		grep -q '100.0 %  200 MiB of 200 MiB' err && qemu-img check -q full.qcow2 || return 1
+	for f in raw qcow2; do
+		"$HV" img create -q -f $f -o preallocation=full cut2.img 6G 2>err &
+		pid=$!
+		until [ "$(stat -c %b cut2.img 2>/dev/null || echo 0)" -gt 2000 ]; do
+			kill -0 $pid 2>/dev/null || return 1
+			sleep 0.05
+		done
+		kill -INT $pid
+		wait $pid
+		[ $? = 130 ] && [ ! -e cut2.img ] && grep -q cancelled err || return 1
+	done
+}
+expect "preallocation shows its way and can be cancelled" reserve
