@@ -80,16 +80,22 @@ static SDL_Point layout_strip(struct panel *p, const struct look *l, int width)
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->w[i].kind == W_GAP)
 			gap = i;
-	for (unsigned i = 0; i < gap; i++) {
-		p->w[i].r = (SDL_Rect){ x, 0, text_w(l, &p->w[i]), l->row };
-		x += p->w[i].r.w + px(l, 14);
-	}
 	for (unsigned i = p->n; i-- > gap + 1;) {
 		int w = text_w(l, &p->w[i]);
 
+		if (end - w < width / 3)
+			break;		/* too narrow for all of it: the last ones matter most */
 		end -= w;
 		p->w[i].r = (SDL_Rect){ end, 0, w, l->row };
 		end -= px(l, 14);
+	}
+	for (unsigned i = 0; i < gap; i++) {
+		int w = text_w(l, &p->w[i]);
+
+		if (x + w > end)
+			break;
+		p->w[i].r = (SDL_Rect){ x, 0, w, l->row };
+		x += w + px(l, 14);
 	}
 	return (SDL_Point){ width, l->row };
 }
@@ -322,7 +328,7 @@ static void draw_widget(struct panel *p, const struct look *l, unsigned i)
 	int y = w->r.y + (w->r.h - font_height(l->f)) / 2, x = w->r.x;
 	bool focus = (int)i == p->focus;
 
-	if (draw_input(p, l, i))
+	if (!w->r.h || draw_input(p, l, i))
 		return;
 	draw_back(p, l, i);
 	if (w->kind == W_BUTTON)

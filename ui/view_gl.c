@@ -123,8 +123,11 @@ static void gl_resize(void *view, unsigned w, unsigned h)
 	v->w = w;
 	v->h = h;
 	glBindTexture(GL_TEXTURE_2D, v->tex);
-	glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA8, (GLsizei)w, (GLsizei)h, 0, GL_BGRA,
-		     GL_UNSIGNED_INT_8_8_8_8_REV, NULL);
+	/* Bytes as they lie in memory: drivers copy and do not convert; turned when drawn. */
+	glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA8, (GLsizei)w, (GLsizei)h, 0, GL_RGBA,
+		     GL_UNSIGNED_BYTE, NULL);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_SWIZZLE_R, GL_BLUE);
+	glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_SWIZZLE_B, GL_RED);
 }
 
 static void gl_upload(void *view, const uint32_t *pixels, unsigned stride, struct rect r)
@@ -134,7 +137,7 @@ static void gl_upload(void *view, const uint32_t *pixels, unsigned stride, struc
 	glBindTexture(GL_TEXTURE_2D, v->tex);
 	glPixelStorei(GL_UNPACK_ROW_LENGTH, (GLint)stride);
 	glTexSubImage2D(GL_TEXTURE_2D, 0, (GLint)r.x, (GLint)r.y, (GLsizei)r.w, (GLsizei)r.h,
-			GL_BGRA, GL_UNSIGNED_INT_8_8_8_8_REV, pixels + (size_t)r.y * stride + r.x);
+			GL_RGBA, GL_UNSIGNED_BYTE, pixels + (size_t)r.y * stride + r.x);
 	glPixelStorei(GL_UNPACK_ROW_LENGTH, 0);
 }
 

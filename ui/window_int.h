@@ -96,7 +96,6 @@ struct window {
 	SDL_Window *win;
 	const struct view_ops *ops;
 	void *view;
-	uint32_t *shadow;	/* last picture, tightly packed */
 	unsigned w, h;
 	unsigned still;
 	Uint64 drawn_at;	/* SDL ticks */

@@ -110,4 +110,29 @@ a=$(wc -c <"$tmp/one.serial")
 check "and the guest runs on" within 20 sh -c "[ \$(wc -c <'$tmp/one.serial') -gt $a ]"
 kill $vm1
 wait $vm1
+
+# The desktop's scale on X11: the strip is twice as high, the guest's picture as before.
+if command -v xprop >/dev/null; then
+	make_halt_disk "$tmp/scale.img" '\373'
+	strip() {
+		$HVRUN --engine soft --no-remember --net none -m 64M --name "$1" "$tmp/scale.img" \
+			>"$tmp/$1.log" 2>&1 &
+		vm=$!
+		pids="$pids $vm"
+		within 60 shown "$1 .*hvrun"
+		sleep 4
+		size "$1" | cut -d x -f 2 >"$tmp/height"
+		kill $vm
+		wait $vm
+	}
+	strip plain
+	one=$(cat "$tmp/height")
+	xprop -root -f RESOURCE_MANAGER 8s -set RESOURCE_MANAGER "Xft.dpi:	192"
+	strip doubled
+	two=$(cat "$tmp/height")
+	check "Xft.dpi 192: text at scale 2 ($one, then $two)" \
+		[ $(((two - 400) * 10 / (one - 400))) -ge 18 ]
+else
+	skip "Xft.dpi" "no xprop"
+fi
 exit 0
