@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Asynchronous file I/O by io_uring; see aio.h. */
 #include "aio.h"
+#include "clock.h"
 #include "loop.h"
 #include <errno.h>
 #include <limits.h>
@@ -20,13 +21,31 @@ struct aio {
 	void (*done)(void *opaque, void *tag, int result);
 	void (*idle)(void *opaque);
 	void *opaque;
-	_Atomic unsigned busy;		/* written under dev_lock */
+	_Atomic unsigned busy;		/* written under dev_lock, as what follows */
+	_Atomic uint64_t since;		/* host ns: the last completion, or the first one under way */
+	_Atomic uint64_t gap;		/* ns from there to a completion, as it is of late */
 	unsigned prepared;
 };
 
-static bool idle_busy(void *opaque)
+static uint64_t idle_due(void *opaque)
 {
-	return atomic_load_explicit(&((struct aio *)opaque)->busy, memory_order_relaxed);
+	struct aio *a = opaque;
+
+	if (!atomic_load_explicit(&a->busy, memory_order_relaxed))
+		return 0;
+	return atomic_load_explicit(&a->since, memory_order_relaxed) +
+	       atomic_load_explicit(&a->gap, memory_order_relaxed);
+}
+
+/* @n completions: the times between them, where a short one counts more than a long one. */
+static void learn_gap(struct aio *a, unsigned n)
+{
+	uint64_t now = host_now_ns(), gap = atomic_load_explicit(&a->gap, memory_order_relaxed);
+	uint64_t took = (now - atomic_load_explicit(&a->since, memory_order_relaxed)) / n;
+
+	gap = !gap ? took : took < gap ? gap - (gap - took) / 4 : gap + (took - gap) / 8;
+	atomic_store_explicit(&a->gap, gap, memory_order_relaxed);
+	atomic_store_explicit(&a->since, now, memory_order_relaxed);
 }
 
 static bool idle_ready(void *opaque)
@@ -80,7 +99,7 @@ struct aio *aio_new(struct loop *loop, void (*done)(void *opaque, void *tag, int
 		free(a);
 		return NULL;
 	}
-	a->idle_watch = (struct loop_idle){ .busy = idle_busy, .ready = idle_ready,
+	a->idle_watch = (struct loop_idle){ .due = idle_due, .ready = idle_ready,
 					    .watch = idle_look, .fn = idle_done, .opaque = a };
 	loop_add_idle(loop, &a->idle_watch);
 	return a;
@@ -115,6 +134,8 @@ bool aio_queue(struct aio *a, bool write, int fd, const struct iovec *iov, unsig
 	if (copies)
 		e->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data(e, tag);
+	if (!a->busy)
+		atomic_store_explicit(&a->since, host_now_ns(), memory_order_relaxed);
 	a->busy++;
 	a->prepared++;
 	return true;
@@ -152,6 +173,8 @@ unsigned aio_reap(struct aio *a, bool wait)
 		n++;
 		a->done(a->opaque, tag, result);
 	}
+	if (n)
+		learn_gap(a, n);
 	return n;
 }
 

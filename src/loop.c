@@ -35,15 +35,14 @@ struct loop {
 	unsigned nfds;
 	pthread_mutex_t idle_lock;		/* held by the vCPU that watches */
 	struct loop_idle *idlers;		/* change: dev_lock and idle_lock */
-	uint64_t idle_ns;			/* under idle_lock: how long to watch */
-	unsigned idle_skipped;
+	unsigned idle_missed, idle_skipped;	/* under idle_lock: looks in vain, sleeps since */
 };
 
 #define NO_FD UINT64_MAX	/* data of the wake-up descriptor */
-#define IDLE_MAX_NS 50000u
-#define IDLE_START_NS 12000u
-#define IDLE_MIN_NS 3000u
-#define IDLE_SKIP 64u		/* sleeps without a look, once looking has not paid off */
+#define IDLE_MAX_NS 120000u	/* a look lasts at most so long */
+#define IDLE_LATE_NS 20000u	/* what is expected may be so late */
+#define IDLE_MISSES 4u		/* looks in vain, one after the other, until ... */
+#define IDLE_SKIP 64u		/* ... so many sleeps without a look */
 
 static void loop_wake(void *opaque)
 {
@@ -63,7 +62,6 @@ struct loop *loop_new(pthread_mutex_t *dev_lock, struct vclock *clk, struct err 
 
 	pthread_mutex_init(&l->fds_lock, NULL);
 	pthread_mutex_init(&l->idle_lock, NULL);
-	l->idle_ns = IDLE_START_NS;
 	l->lock = dev_lock;
 	l->clk = clk;
 	l->awake = true;
@@ -327,9 +325,8 @@ static void watch(struct loop *l, bool on)
 		i->watch(i->opaque, on);
 }
 
-static void spin(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
+static void spin(struct loop *l, uint64_t end, const _Atomic uint32_t *word, uint32_t mask)
 {
-	uint64_t end = host_now_ns() + l->idle_ns;
 	bool ready = any_ready(l), asked = false;
 
 	while (!ready && !asked && host_now_ns() < end) {
@@ -339,34 +336,45 @@ static void spin(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
 		asked = atomic_load_explicit(word, memory_order_relaxed) & mask;
 	}
 	if (ready)
-		l->idle_ns = MIN(MAX(l->idle_ns * 2, IDLE_START_NS), IDLE_MAX_NS);
+		l->idle_missed = 0;
 	else if (!asked)
-		l->idle_ns = l->idle_ns / 2 < IDLE_MIN_NS ? 0 : l->idle_ns / 2;
+		l->idle_missed++;
 }
 
-/* Worth a look, and how long: not when the last looks have all been in vain. */
-static bool may_spin(struct loop *l)
+/* Until when to look; 0: not at all, it is far off, or the last looks were in vain. */
+static uint64_t look_until(struct loop *l)
 {
-	bool busy = false;
+	uint64_t now = 0, end = 0;
 
-	for (const struct loop_idle *i = l->idlers; i && !busy; i = i->next)
-		busy = i->busy(i->opaque);
-	if (busy && !l->idle_ns && ++l->idle_skipped >= IDLE_SKIP) {
-		l->idle_skipped = 0;
-		l->idle_ns = IDLE_START_NS;
+	for (const struct loop_idle *i = l->idlers; i; i = i->next) {
+		uint64_t due = i->due(i->opaque);
+
+		if (!due)
+			continue;
+		now = now ? now : host_now_ns();
+		if (due < now + IDLE_MAX_NS)
+			end = MAX(end, MIN(MAX(due, now) + IDLE_LATE_NS, now + IDLE_MAX_NS));
 	}
-	return busy && l->idle_ns;
+	if (end && l->idle_missed >= IDLE_MISSES) {
+		if (++l->idle_skipped < IDLE_SKIP)
+			return 0;
+		l->idle_skipped = 0;
+		l->idle_missed = IDLE_MISSES - 1;
+	}
+	return end;
 }
 
 void loop_idle(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
 {
 	bool ready = false;
+	uint64_t end;
 
 	if (!__atomic_load_n(&l->idlers, __ATOMIC_RELAXED) || pthread_mutex_trylock(&l->idle_lock))
 		return;
-	if (may_spin(l)) {
+	end = look_until(l);
+	if (end) {
 		watch(l, true);
-		spin(l, word, mask);
+		spin(l, end, word, mask);
 		watch(l, false);
 		ready = any_ready(l);	/* what came last woke nobody */
 	}

@@ -52,7 +52,7 @@ bool loop_unpost(struct loop *l, struct loop_work *w);
  * under dev_lock, or before the loop starts.
  */
 struct loop_idle {
-	bool (*busy)(void *opaque);		/* may something come soon? */
+	uint64_t (*due)(void *opaque);		/* host ns: expected then; 0: nothing is */
 	bool (*ready)(void *opaque);		/* has it? */
 	void (*watch)(void *opaque, bool on);	/* on: the loop need not be woken for it */
 	void (*fn)(void *opaque);		/* work it off; under dev_lock */
