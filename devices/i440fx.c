@@ -105,11 +105,13 @@ static void update_pam(struct i440fx *s)
 			continue;
 		if (attr & PAM_RE)
 			ok = gm_slot_set(gm, s->pam[i], GPA(at), s->ram, at,
-					 attr & PAM_WE ? 0 : GM_READONLY);
+					 GM_RESERVED | (attr & PAM_WE ? 0 : GM_READONLY));
 		else if (rom_offset(s, at, &off))
-			ok = gm_slot_set(gm, s->pam[i], GPA(at), s->bios, off, GM_READONLY);
+			ok = gm_slot_set(gm, s->pam[i], GPA(at), s->bios, off,
+					 GM_RESERVED | GM_READONLY);
 		else
-			ok = gm_slot_set(gm, s->pam[i], GPA(at), s->ram, at, GM_DISABLED);
+			ok = gm_slot_set(gm, s->pam[i], GPA(at), s->ram, at,
+					 GM_RESERVED | GM_DISABLED);
 		HV_BUG_ON(!ok);
 		write_only |= attr == PAM_WE;
 	}
@@ -151,7 +153,7 @@ static void update_smram(struct i440fx *s)
 	if (!s->smram)
 		return;
 	HV_BUG_ON(!gm_slot_set(s->pci.dev.vm->mem, s->smram, GPA(SMRAM_AT), s->ram, SMRAM_AT,
-			       open ? 0 : GM_DISABLED));
+			       GM_RESERVED | (open ? 0 : GM_DISABLED)));
 	gm_set_smram(s->pci.dev.vm->mem, GPA(SMRAM_AT), SMRAM_LEN,
 		     v & SMRAM_ENABLE ? s->ram : NULL, SMRAM_AT, v & SMRAM_CLOSED);
 }
@@ -245,7 +247,7 @@ static bool realize_pam(struct i440fx *s, struct err *e)
 {
 	for (unsigned i = 0; s->ram && i < PAM_AREAS; i++) {
 		s->pam[i] = gm_slot_add(s->pci.dev.vm->mem, GPA(pam_base(i)), pam_len(i), s->ram,
-					pam_base(i), GM_DISABLED, e);
+					pam_base(i), GM_RESERVED | GM_DISABLED, e);
 		if (!s->pam[i])
 			return false;
 	}
@@ -254,7 +256,7 @@ static bool realize_pam(struct i440fx *s, struct err *e)
 	s->pam_write = (struct io_region){ .kind = BUS_MMIO, .base = PAM_START, .len = KiB(256),
 					   .ops = &pam_ops, .dev = &s->pci.dev, .name = "pam" };
 	s->smram = gm_slot_add(s->pci.dev.vm->mem, GPA(SMRAM_AT), SMRAM_LEN, s->ram, SMRAM_AT,
-			       GM_DISABLED, e);
+			       GM_RESERVED | GM_DISABLED, e);
 	return s->smram != NULL;
 }
 

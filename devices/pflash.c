@@ -138,7 +138,7 @@ static void set_mode(struct pflash *s, uint8_t mode)
 
 	s->mode = mode;
 	HV_BUG_ON(!gm_slot_set(dev_mem(&s->dev), s->slot, GPA(s->at), s->mem, 0,
-			       array ? GM_READONLY : GM_READONLY | GM_DISABLED));
+			       GM_RESERVED | GM_READONLY | (array ? 0 : GM_DISABLED)));
 	if (array)
 		write_behind(s);
 }
@@ -290,7 +290,8 @@ static bool pflash_realize(struct device *d, struct err *e)
 		return false;
 	}
 	s->mode = CMD_READ_ARRAY;
-	s->slot = gm_slot_add(dev_mem(d), GPA(s->at), s->len, s->mem, 0, GM_READONLY, e);
+	s->slot = gm_slot_add(dev_mem(d), GPA(s->at), s->len, s->mem, 0,
+			      GM_RESERVED | GM_READONLY, e);
 	s->region = (struct io_region){ .kind = BUS_MMIO, .base = s->at, .len = s->len,
 					.ops = &flash_io, .name = "pflash" };
 	return s->slot && dev_add_region(d, &s->region, e);

@@ -211,7 +211,7 @@ static bool overlaps(const struct guest_mem *gm, const struct gm_slot *self, uin
 	for (unsigned i = 0; i < gm->nslots; i++) {
 		const struct gm_slot *s = &gm->slots[i];
 
-		if (s == self || s->flags & GM_DISABLED)
+		if (s == self || (s->flags & (GM_DISABLED | GM_RESERVED)) == GM_DISABLED)
 			continue;
 		if (at < s->gpa + s->len && s->gpa < at + len)
 			return true;

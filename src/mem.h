@@ -35,6 +35,7 @@ enum gm_flags {
 	GM_READONLY = 1 << 0,	/* guest writes go to the bus (ROM: nobody there; flash) */
 	GM_DIRTY_LOG = 1 << 1,	/* record written pages (video memory) */
 	GM_DISABLED = 1 << 2,	/* slot exists but shows nothing */
+	GM_RESERVED = 1 << 3,	/* its place is kept while it is disabled: the board's own */
 };
 
 struct guest_mem *gm_new(void);
@@ -55,7 +56,7 @@ struct gm_block *gm_block_next(struct guest_mem *gm, struct gm_block *b);
 HV_MUSTCHECK bool gm_block_write(struct gm_block *b, uint64_t off, const void *src, size_t len);
 HV_MUSTCHECK bool gm_block_read(const struct gm_block *b, uint64_t off, void *dst, size_t len);
 
-/* Show @block [@off, @off+@len) at @at.  Overlap with another enabled slot is an error. */
+/* Show @block [@off, @off+@len) at @at.  Overlap with an enabled or reserved slot is an error. */
 struct gm_slot *gm_slot_add(struct guest_mem *gm, gpa_t at, uint64_t len, struct gm_block *block,
 			    uint64_t off, unsigned flags, struct err *e);
 /* Re-point, move, enable or disable a slot.  Under dev_lock.  false: overlap, no change made. */

@@ -155,6 +155,23 @@ static void test_smram(void **st)
 	assert_int_equal(peek(0xa8000), 0x534d4d21);	/* kept over resets, as all RAM */
 }
 
+/* A card's memory BAR does not get into the places that the host bridge may open. */
+static void test_card_below_1m(void **st)
+{
+	struct gm_block *rom = gm_block_new(vm->mem, "rom", KiB(64), NULL);
+	struct gm_slot *card = gm_slot_add(vm->mem, GPA(0), KiB(64), rom, 0, GM_DISABLED, NULL);
+
+	cfg_wr(0, 0x5a, 1, 0);
+	assert_false(gm_slot_set(vm->mem, card, GPA(0xc0000), rom, 0, GM_READONLY));
+	cfg_wr(0, 0x5a, 1, 3);
+	assert_true(gm_write_le32(vm->mem, GPA(0xc0000), 0x12345678));
+	assert_int_equal(peek(0xc0000), 0x12345678);
+	assert_false(gm_slot_set(vm->mem, card, GPA(0xa0000), rom, 0, GM_READONLY));
+	cfg_wr(0, 0x72, 1, 0x4a);
+	assert_true(gm_write_le32(vm->mem, GPA(0xa8000), 1));
+	assert_true(gm_slot_set(vm->mem, card, GPA(GiB(1)), rom, 0, GM_READONLY));
+}
+
 static void test_identity(void **st)
 {
 	assert_int_equal(cfg_rd(0, 0), 0x12378086);
@@ -489,7 +506,8 @@ static void test_generic(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_pam), T(test_smram), T(test_identity), T(test_reset_control), T(test_pirq),
+		T(test_pam), T(test_smram), T(test_card_below_1m),
+		T(test_identity), T(test_reset_control), T(test_pirq),
 		T(test_isa_shared), T(test_pm_decode), T(test_smi), T(test_no_smm),
 		T(test_smram_smm), T(test_pm_timer), T(test_pm_carry),
 		T(test_power_button), T(test_soft_off),

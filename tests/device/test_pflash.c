@@ -73,6 +73,18 @@ static void test_program_erase(void **st)
 	assert_int_equal(load(0x1fff), 0);	/* the next block stays */
 }
 
+/* While the slot is away no card's BAR takes its place. */
+static void test_place_is_kept(void **st)
+{
+	struct gm_block *rom = gm_block_new(vm->mem, "rom", LEN, NULL);
+	struct gm_slot *card = gm_slot_add(vm->mem, GPA(0), LEN, rom, 0, GM_DISABLED, NULL);
+
+	wr(0, 0x90);
+	assert_false(gm_slot_set(vm->mem, card, GPA(AT), rom, 0, 0));
+	wr(0, 0xff);
+	assert_int_equal(load(0), 0xff);
+}
+
 /* 4.5: erase set-up not followed by confirm sets SR.5 and SR.4 and erases nothing. */
 static void test_wrong_sequence(void **st)
 {
@@ -295,7 +307,8 @@ static void test_cds(void **st)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_program_erase), T(test_wrong_sequence), T(test_detection), T(test_identity),
+		T(test_program_erase), T(test_wrong_sequence), T(test_place_is_kept),
+		T(test_detection), T(test_identity),
 		T(test_storm), cmocka_unit_test(test_generic), cmocka_unit_test(test_file),
 		cmocka_unit_test(test_disks), cmocka_unit_test(test_cds),
 	};
