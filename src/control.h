@@ -7,7 +7,7 @@
  *
  *   show     open a window, or bring it to the front; the other lines are the
  *            caller's display: DISPLAY=:0, WAYLAND_DISPLAY=..., XAUTHORITY=...
- *   status   "running", "paused" or "stopped"
+ *   status   "running", "paused", "asleep" (the guest, in S3) or "stopped"
  *   quit     power off
  *   resize   DEV INO =BYTES or +BYTES on the second line: make the disk in that image file
  *            larger; "ok WAS NOW told" or "ok WAS NOW later" (does the guest know?)

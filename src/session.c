@@ -480,8 +480,10 @@ static void answer_resize(struct session *s, const char *args)
 
 static void handle_requests(struct session *s)
 {
-	static const char *const states[] = { [VM_CREATED] = "stopped", [VM_RUNNING] = "running",
-					      [VM_PAUSED] = "paused", [VM_STOPPED] = "stopped" };
+	static const char *const states[] = {
+		[VM_CREATED] = "stopped", [VM_RUNNING] = "running", [VM_PAUSED] = "paused",
+		[VM_STOPPED] = "stopped", [VM_SUSPENDED] = "asleep",
+	};
 	char *r = s->control && !s->show ? control_next(s->control) : NULL;
 	size_t n = r ? strcspn(r, "\n") : 0;
 
