@@ -572,7 +572,8 @@ static bool fdc_post_load(struct device *d, struct err *e)
 	if (s->phase > PH_RESULT || (s->ncmd && !c) ||
 	    (s->phase == PH_COMMAND && s->ncmd && s->ncmd >= c->len) ||
 	    (s->phase == PH_RESULT && (s->nres > sizeof(s->result) || s->res_pos >= s->nres)) ||
-	    (s->phase == PH_EXEC && s->ncmd > sizeof(s->cmd)) || !fdc_data_valid(s))
+	    (s->phase == PH_EXEC && s->ncmd > sizeof(s->cmd)) ||
+	    (s->starting && (s->phase != PH_EXEC || s->x.data)) || !fdc_data_valid(s))
 		return err_set(e, HV_EXIT_IMAGE, "82077: the saved state is not valid");
 	s->rate &= 3;
 	s->tdr &= 3;

@@ -15,6 +15,7 @@
 #define RATE 48000u
 #define OVER 4u			/* looks at the line for each sample */
 #define AMPLITUDE 12000
+#define LOUDEST (256 * INT16_MAX)	/* of the high pass */
 #define LINGER_NS (200 * NS_PER_MS)
 #define LOST_NS (50 * NS_PER_MS)
 
@@ -54,7 +55,7 @@ static int16_t sample(struct pcspk *p)
 	}
 	out = (int32_t)p->out;
 	out += ((int32_t)high - (int32_t)p->in) * 256 - out / 256;	/* from 30 Hz on */
-	out = MAX(MIN(out, 256 * INT16_MAX), 256 * INT16_MIN);
+	out = MAX(MIN(out, LOUDEST), -LOUDEST);
 	if (high != p->in)
 		p->until = p->at + LINGER_NS;
 	p->in = high;
@@ -139,6 +140,7 @@ static bool pcspk_post_load(struct device *d, struct err *e)
 
 	p->part %= RATE * OVER;
 	p->in = MIN(p->in, (uint32_t)AMPLITUDE);
+	p->out = (uint32_t)MAX(MIN((int32_t)p->out, LOUDEST), -LOUDEST);
 	return snd_stream_post_load(&p->snd) ||
 	       err_set(e, HV_EXIT_IMAGE, "speaker: stream out of range");
 }

@@ -3,7 +3,7 @@
  * 82077AA through its ports with image files in its drives; sections of the
  * Intel data sheet 290166-007.
  */
-#include "../../devices/fdc.h"
+#include "../../devices/fdc_int.h"
 #include "../../devices/i8237.h"
 #include "../../src/block.h"
 #include "../../src/loop.h"
@@ -632,6 +632,24 @@ static void test_reset(void **state)
 	tvm_check_reset(&fdc_ops, wire_empty, poke_result);
 }
 
+/* No command can be about to start while another one moves data. */
+static void test_hostile(void **state)
+{
+	struct state_buf b = { 0 };
+	struct err e = { 0 };
+	size_t pos = 0;
+
+	poke_pio(vm, fdc);
+	((struct fdc *)fdc)->starting = true;
+	state_save_device(&b, fdc);
+	((struct fdc *)fdc)->starting = false;
+	vm_lock(vm);
+	assert_false(state_load_device(fdc, b.data, b.len, &pos, &e));
+	vm_unlock(vm);
+	assert_int_equal(e.exit_code, HV_EXIT_IMAGE);
+	state_buf_free(&b);
+}
+
 /* In the middle of a write by hand, with a disk. */
 static void test_roundtrip_data(void **state)
 {
@@ -678,7 +696,7 @@ int main(void)
 		T(test_seek), T(test_no_drive), T(test_read), T(test_errors), T(test_write),
 		T(test_format), T(test_pio), T(test_other_reads), T(test_configure),
 		T(test_change), T(test_geometries), T(test_bad_size), T(test_short), T(test_random),
-		T(test_roundtrip_data), cmocka_unit_test(test_roundtrip),
+		T(test_roundtrip_data), T(test_hostile), cmocka_unit_test(test_roundtrip),
 		cmocka_unit_test(test_reset),
 	};
 
