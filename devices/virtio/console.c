@@ -19,6 +19,7 @@
 #define CTL_RX 2
 #define CTL_TX 3
 #define CHUNK 1024u
+#define KICK_BYTES MiB(1)	/* that one kick moves; a chain may have 4 GiB */
 #define CFG_LEN 12u		/* columns, rows, ports, emergency output */
 #define CFG_MAX_PORTS 4
 #define CFG_EMERG 8
@@ -135,14 +136,14 @@ static void receive(void *dev, const uint8_t *buf, size_t len)
 
 /* ---- guest to host ---- */
 
-/* One request, from where it was left; false: the host takes no more now. */
-static bool send_elem(struct port *p, struct virtq *q)
+/* One request, from where it was left; false: the host, or *@budget, takes no more now. */
+static bool send_elem(struct port *p, struct virtq *q, uint64_t *budget)
 {
 	const struct virtq_elem *el = &p->c->elem;
 	uint8_t buf[CHUNK];
 
 	while (p->tx_done < el->out_len) {
-		size_t n = (size_t)MIN(el->out_len - p->tx_done, sizeof(buf));
+		size_t n = (size_t)MIN(MIN(el->out_len - p->tx_done, sizeof(buf)), *budget);
 
 		if (p->chr && !is_console(p))
 			n = MIN(n, chardev_room(p->chr));
@@ -152,6 +153,7 @@ static bool send_elem(struct port *p, struct virtq *q)
 			break;
 		chardev_write(p->chr, buf, n);
 		p->tx_done += n;
+		*budget -= n;
 	}
 	p->tx_done = 0;
 	return true;
@@ -161,18 +163,19 @@ static void transmit(struct port *p)
 {
 	unsigned qi = rx_queue(p) + 1, n;
 	struct virtq *q = &p->c->v.vq[qi];
+	uint64_t budget = KICK_BYTES;
 
 	if (!virtio_active(&p->c->v, qi))
 		return;
 	for (n = 0; n < VIRTIO_KICK_BUDGET && virtq_pop(q, &p->c->elem); n++) {
-		if (!send_elem(p, q)) {
+		if (!send_elem(p, q, &budget)) {
 			virtq_unpop(q, 1);
 			break;
 		}
 		virtq_push(q, p->c->elem.head, 0);
 	}
 	virtio_flush(&p->c->v, qi);
-	if (n == VIRTIO_KICK_BUDGET)
+	if (n == VIRTIO_KICK_BUDGET || !budget)
 		virtio_requeue(&p->c->v, qi);
 }
 

@@ -289,6 +289,35 @@ static void test_flow_control(void **st)
 	close(fd);
 }
 
+static size_t counted;
+
+static void count(void *opaque, const uint8_t *buf, size_t len)
+{
+	counted += len;
+}
+
+/* One kick does not hold up the machine for as long as a chain may be. */
+static void test_long_chain(void **st)
+{
+	struct char_tap counter = { .output = count };
+	struct vgbuf b[20];
+	uint16_t head;
+	uint32_t len;
+
+	start();
+	counted = 0;
+	chardev_add_tap(chr[2], &counter);
+	for (unsigned i = 0; i < ARRAY_SIZE(b); i++)
+		b[i] = (struct vgbuf){ MiB(1), MiB(1) };
+	vg_add(&q[7], b, ARRAY_SIZE(b), 0);
+	vg_kick(&q[7]);
+	assert_true(counted <= MiB(2));
+	for (unsigned i = 0; i < 100 && counted < MiB(20); i++)
+		turn(1);
+	assert_int_equal(counted, MiB(20));
+	assert_true(vg_used(&q[7], &head, &len));
+}
+
 static void poke(struct vm *v, struct device *d)
 {
 	vm = v;
@@ -320,7 +349,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_handshake), T(test_console), T(test_emergency), T(test_channel),
-		T(test_flow_control), cmocka_unit_test(test_generic),
+		T(test_flow_control), T(test_long_chain),
+		cmocka_unit_test(test_generic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
