@@ -21,6 +21,7 @@
 #define BAR_SIZE 0x4000u
 #define LINK_HZ 24000000u
 #define MAX_BDL 256u
+#define MAX_PIECES 512u		/* that samples asked for at once come in; drivers have few */
 
 /* Registers (3.3) */
 #define GCTL 0x08
@@ -220,11 +221,11 @@ static uint32_t hda_copy(struct snd_stream *s, uint8_t *buf, uint32_t len)
 {
 	struct hda_stream *st = stream_of(s);
 	struct hda *h = st->hda;
-	uint32_t done = 0, n, cbl = get(h, SD(st->n) + SDCBL, 4), pos;
+	uint32_t done = 0, n, cbl = get(h, SD(st->n) + SDCBL, 4), pos, pieces = 0;
 
 	if (!master(st) || !cbl)
 		return 0;
-	for (; done < len; done += n) {
+	for (; done < len && pieces < MAX_PIECES; done += n, pieces++) {
 		if (!st->cur.len && !load_entry(st)) {
 			h->regs[SD(st->n) + SDSTS] |= SDSTS_DESE;
 			return done;
