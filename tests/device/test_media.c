@@ -202,10 +202,21 @@ static void test_change(void **st)
 }
 
 /* What is no image, or not there, leaves the drive as it is; disks stay. */
+static bool resized(struct device *d, unsigned unit)
+{
+	return true;
+}
+
 static void test_refused(void **st)
 {
+	static const struct media_ops grows = { .resized = resized };
+	const struct media_drive scsi_cd = { .bus = "SCSI", .cdrom = true, .ops = &grows };
 	struct err e = { 0 };
+	bool told;
 
+	vm_media_add(vm, &scsi_cd);
+	assert_false(vm_disk_resize(vm, 2, MiB(1), &told, &e));	/* nothing is in it */
+	assert_int_equal(e.exit_code, HV_EXIT_USAGE);
 	insert(0);
 	assert_int_equal(vm_media_insert(vm, 1, "/nonexistent.iso", &e), MEDIA_FAILED);
 	assert_non_null(strstr(e.msg, "no such file"));
