@@ -289,11 +289,24 @@ static void test_socket_in_use(void **state)
 	struct chardev *c = open_as("unix:");
 	struct sockaddr_un sa = address();
 	struct err e;
-	int fd;
+	int fd, waits;
 
 	assert_null(chardev_open(spec, loop, &e));
 	assert_int_equal(e.exit_code, HV_EXIT_LOCKED);
 	chardev_close(c);
+	/* One whose callers wait already: asking does not wait with them. */
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	waits = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(waits, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	alarm(10);
+	assert_null(chardev_open(spec, loop, &e));
+	alarm(0);
+	assert_int_equal(e.exit_code, HV_EXIT_LOCKED);
+	close(waits);
+	close(fd);
+	unlink(path);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	close(fd);				/* nobody listens: stale */
