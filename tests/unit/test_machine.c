@@ -130,7 +130,7 @@ static void test_options(void **state)
 	snprintf(path, sizeof(path), "%s/opt.hvm", top);
 	snprintf(arg, sizeof(arg), "%s", path);
 	put(path, "memory = 1G\ncpus = 2\ndisk = sub/a,,b.img,if=ide\nfullscreen = yes\n"
-	    "discard = no\ntimeout = 3s\nwhatever = 1\ncdrom = /abs.iso\n");
+	    "discard = no\ntimeout = 3s\nwhatever = 1\ncdrom = /abs.iso\nfloppy = f.img\n");
 	assert_true(config_parse(&c, 6, argv, &e));
 	assert_true(machine_choose(&c, 6, argv, &m, &e));
 	assert_non_null(m);
@@ -145,6 +145,8 @@ static void test_options(void **state)
 	assert_string_equal(c.disks[0].path, want);
 	assert_int_equal(c.disks[0].bus, CFG_BUS_IDE);
 	assert_string_equal(c.disks[1].path, "/abs.iso");
+	snprintf(want, sizeof(want), "%s/f.img", top);
+	assert_string_equal(c.floppies[0].path, want);
 	assert_string_equal(c.disks[2].path, "/x/late.img");
 	assert_string_equal(c.name, "opt");
 	config_free(&c);
@@ -153,6 +155,26 @@ static void test_options(void **state)
 	assert_true(config_parse(&c, 2, argv, &e));
 	assert_false(machine_choose(&c, 2, argv, &m, &e));
 	assert_non_null(strstr(e.msg, "opt.hvm"));
+	config_free(&c);
+	machine_free(m);
+}
+
+/* What may be given several times is kept several times. */
+static void test_given(void **state)
+{
+	char *argv[] = { "hvrun", "--floppy", "/a.img", "--floppy", "/b.img", "--channel",
+			 "a=null", "--channel", "b=null", "-m", "1G", "-m", "2G" };
+	struct machine *m = machine_new("given", NULL);
+	struct config c;
+	struct err e = { 0 };
+
+	assert_true(config_parse(&c, ARRAY_SIZE(argv), argv, &e));
+	machine_add_given(m, &c, true);
+	assert_string_equal(machine_get(m, "floppy", 0), "/a.img");
+	assert_string_equal(machine_get(m, "floppy", 1), "/b.img");
+	assert_string_equal(machine_get(m, "channel", 1), "b=null");
+	assert_string_equal(machine_get(m, "memory", 0), "2G");
+	assert_null(machine_get(m, "memory", 1));
 	config_free(&c);
 	machine_free(m);
 }
@@ -306,6 +328,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keeps_text), cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_options),
+		cmocka_unit_test(test_given),
 		cmocka_unit_test(test_lock), cmocka_unit_test(test_of_disk),
 		cmocka_unit_test(test_remember), cmocka_unit_test(test_guess),
 		cmocka_unit_test(test_empty_drives),
