@@ -22,6 +22,7 @@
 
 #define TAR 512u
 #define MEMBERS_MAX 256u
+#define PIECE (1u << 20)
 
 struct member {
 	char name[OVF_NAME + 16];
@@ -160,15 +161,31 @@ static bool open_package(struct package *p, struct err *e)
 	return read_description(p, e);
 }
 
+/* A piece of @left bytes at @at to the end of @out; returns its length, 0: end of file. */
+static ssize_t copy_piece(int fd, uint64_t at, int out, uint64_t left)
+{
+	loff_t from = (loff_t)at;
+	ssize_t n = copy_file_range(fd, &from, out, NULL, MIN(left, 64u << 20), 0);
+	char *buf;
+
+	if (n >= 0 || (errno != EXDEV && errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS))
+		return n;
+	buf = malloc(PIECE);	/* from another file system */
+	n = buf ? pread(fd, buf, MIN(left, PIECE), from) : -1;
+	if (n > 0)
+		n = write(out, buf, (size_t)n);
+	free(buf);
+	return n;
+}
+
 static bool copy_out(struct package *p, const struct member *d, const char *to, struct err *e)
 {
 	int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	loff_t at = (loff_t)d->at;
 	uint64_t left = d->size;
 	bool ok = out >= 0;
 
 	while (ok && left) {
-		ssize_t n = copy_file_range(p->fd, &at, out, NULL, MIN(left, 64u << 20), 0);
+		ssize_t n = copy_piece(p->fd, d->at + d->size - left, out, left);
 
 		ok = n > 0;
 		if (!n)
