@@ -219,8 +219,8 @@ static void on_signal(struct filedialog *d, DBusMessage *m)
 	DBusMessageIter it;
 
 	if (!dbus_message_is_signal(m, "org.freedesktop.portal.Request", "Response") ||
-	    !dbus_message_has_path(m, d->handle) || !dbus_message_iter_init(m, &it) ||
-	    dbus_message_iter_get_arg_type(&it) != DBUS_TYPE_UINT32)
+	    !dbus_message_has_path(m, d->handle) || !dbus_message_has_signature(m, "ua{sv}") ||
+	    !dbus_message_iter_init(m, &it))
 		return;
 	dbus_message_iter_get_basic(&it, &code);
 	dbus_message_iter_next(&it);
@@ -308,8 +308,8 @@ static void poll_program(struct filedialog *d)
 	if (waitpid(d->pid, &status, WNOHANG) != d->pid)
 		return;
 	d->pid = 0;
+	d->len -= d->len && d->text[d->len - 1] == '\n';	/* a name may have others */
 	d->text[d->len] = 0;
-	d->text[strcspn(d->text, "\n")] = 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && d->text[0] == '/')
 		d->state = FILEDIALOG_CHOSEN;
 	else

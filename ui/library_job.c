@@ -103,12 +103,18 @@ void job_run(struct library *l, struct args *a, const char *doing, const char *t
 	run(l, a, false, doing, then);
 }
 
+/* By its file: a name alone could be a command's, or a file's in this folder. */
 void job_start_machine(struct library *l, const char *name, bool headless, bool discard)
 {
 	struct args a = { .n = 0 };
-	char text[200];
+	struct err e = { 0 };
+	char text[200], dir[4096];
 
-	arg(&a, "%s", name);
+	if (!machine_dir(MACHINE_DIR_DATA, dir, sizeof(dir), &e)) {
+		lib_message(l, e.msg);
+		return;
+	}
+	arg(&a, "%s/%s" MACHINE_SUFFIX, dir, name);
 	arg(&a, headless ? "--display=none" : "--display=window");
 	arg(&a, headless ? "--serial=null" : "--on-poweroff=stay");
 	if (discard)
@@ -121,7 +127,8 @@ void job_start_machine(struct library *l, const char *name, bool headless, bool 
 static void tell_failure(struct library *l, const struct job *j)
 {
 	char buf[1500], *p = buf, *line;
-	ssize_t n = pread(j->out, buf, sizeof(buf) - 1, 0);
+	off_t end = lseek(j->out, 0, SEEK_END), most = sizeof(buf) - 1;
+	ssize_t n = pread(j->out, buf, sizeof(buf) - 1, MAX(end - most, 0));
 
 	buf[MAX(n, 0)] = 0;
 	while ((line = strstr(p, "hvrun: error: ")))
