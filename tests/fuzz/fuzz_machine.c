@@ -100,6 +100,7 @@ static void unmake(struct machine *m)
 {
 	vm_lock(m->vm);
 	devices_reset(m->vm);
+	devices_free(m->vm);
 	for (unsigned i = 0; i < 4; i++)
 		block_close(m->disks[i]);
 	vm_unlock(m->vm);

@@ -2,9 +2,10 @@
 /*
  * A guest with bad intentions against a machine with every device: random
  * accesses to all ports, BARs, MMIO windows and configuration spaces, random
- * structures in memory, passing time, buttons, keys and frames, resets, sleep,
- * and snapshots loaded into a fresh machine.  No CPU runs.  Nothing may crash, hang, or
- * leave the sanitizers unhappy (rules.md, scoreboard row 1).
+ * structures in memory, passing time, buttons, keys and frames, media that come and
+ * go, resets, sleep, snapshots loaded into a fresh machine, and device states that
+ * were changed on the way.  No CPU runs.  Nothing may crash, hang, or leave the
+ * sanitizers unhappy (rules.md, scoreboard row 1).
  *
  * HV_STORM_SECONDS: how long (3).  HV_STORM_SEED: the first round's seed (1);
  * each round says its own when HV_STORM_SECONDS is set, so that a round that
@@ -104,14 +105,19 @@ static void add_disks(struct machine *m)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bus); i++)
 		m->cfg.disks[m->cfg.ndisks++] = (struct pc_disk){
-			.block = open_block(m, disk_path), .bus = bus[i], .queues = 2 };
+			.bus = bus[i], .queues = 2 };
 	for (unsigned i = 1; i < ARRAY_SIZE(bus); i++)
 		if (bus[i] != PC_DISK_NVME)
 			m->cfg.disks[m->cfg.ndisks++] = (struct pc_disk){
-				.block = open_block(m, disk_path), .bus = bus[i], .cdrom = true,
-				.readonly = true };
-	for (unsigned i = 0; i < PC_MAX_FLOPPIES; i++)
+				.bus = bus[i], .cdrom = true, .readonly = true };
+	for (unsigned i = 0; i < m->cfg.ndisks; i++) {
+		m->cfg.disks[i].block = open_block(m, disk_path);
+		m->cfg.disks[i].home = &m->blocks[m->nblocks - 1];
+	}
+	for (unsigned i = 0; i < PC_MAX_FLOPPIES; i++) {
 		m->cfg.floppies[m->cfg.nfloppies++].block = open_block(m, floppy_path);
+		m->cfg.floppies[i].home = &m->blocks[m->nblocks - 1];
+	}
 	m->cfg.nvram = open_block(m, disk_path);
 }
 
@@ -154,7 +160,8 @@ static void drain(struct machine *m)
 {
 	vm_lock(m->vm);
 	for (unsigned i = 0; i < m->nblocks; i++)
-		block_drain(m->blocks[i]);
+		if (m->blocks[i])
+			block_drain(m->blocks[i]);
 	vm_unlock(m->vm);
 	loop_poll(m->vm->loop, 0);
 }
@@ -177,7 +184,8 @@ static void unmake(struct machine *m)
 	drain(m);
 	devices_free(m->vm);
 	for (unsigned i = 0; i < m->nblocks; i++)
-		block_close(m->blocks[i]);
+		if (m->blocks[i])
+			block_close(m->blocks[i]);
 	for (unsigned i = 0; i < m->nchars; i++)
 		chardev_close(m->chars[i]);
 	audio_close(m->audio);
@@ -404,6 +412,60 @@ static void snapshot(struct machine *m, unsigned kind)
 	firmware(m);
 }
 
+/* What a file that somebody changed could hold: its checksum is right, and nothing else. */
+static void alter_state(struct machine *m, unsigned kind)
+{
+	unsigned n = 0, changes = 1 + below(8);
+	struct state_buf b = { 0 };
+	struct device *d = m->vm->devices;
+	struct err e = { 0 };
+	size_t pos = 0, head;
+	bool ok;
+
+	for (struct device *i = d; i; i = i->next)
+		n++;
+	for (n = below(n); n--; d = d->next)
+		;
+	if (!d->ops->state)
+		return;
+	drain(m);
+	vm_lock(m->vm);
+	state_save_device(&b, d);
+	head = 4 + 2 + strlen(d->ops->name) + 2 + strlen(d->id) + 1 + 4 + 4;
+	for (unsigned i = 0; i < changes && b.len > head; i++) {
+		size_t most = below(2) ? 512 : b.len;
+		uint8_t *p = b.data + head + rnd() % MIN(b.len - head, most);
+
+		*p = below(3) ? below(4) : (uint8_t)value();
+	}
+	st_le32(b.data + head - 4, crc32c(0, b.data + head, b.len - head));
+	ok = state_load_device(d, b.data, b.len, &pos, &e);
+	vm_unlock(m->vm);
+	state_buf_free(&b);
+	if (ok)
+		return;
+	assert_true(e.msg[0]);
+	unmake(m);	/* of a machine with such a device nothing is kept */
+	make(m, kind);
+	reset(m, VM_RESET_COLD);
+	firmware(m);
+}
+
+static void change_medium(struct machine *m)
+{
+	unsigned slot = below(vm_media_count(m->vm));
+	struct media_info i;
+	struct err e;
+
+	if (!vm_media_info(m->vm, slot, &i))
+		return;
+	if (below(2))
+		vm_media_eject(m->vm, slot, below(2), &e);
+	else
+		vm_media_insert(m->vm, slot, i.floppy ? floppy_path : disk_path, &e);
+	vm_disk_resize(m->vm, slot, 540672, &e);
+}
+
 static void seldom(struct machine *m, unsigned kind)
 {
 	switch (below(8)) {
@@ -419,6 +481,13 @@ static void seldom(struct machine *m, unsigned kind)
 	case 2:
 		if (!below(4))
 			snapshot(m, kind);
+		break;
+	case 3:
+	case 4:
+		alter_state(m, kind);
+		break;
+	case 5:
+		change_medium(m);
 		break;
 	default:
 		firmware(m);
@@ -441,7 +510,7 @@ static void step(struct machine *m, unsigned kind)
 		drain(m);
 	else if (what < 990)
 		host_side(m);
-	else if (what < 998)
+	else if (what < 996)
 		loop_poll(m->vm->loop, 0);
 	else
 		seldom(m, kind);
