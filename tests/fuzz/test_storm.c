@@ -244,6 +244,7 @@ static void place_bars(struct machine *m, unsigned devfn, uint32_t *io, uint32_t
 		if ((v & 6) == 4)	/* 64 bits */
 			cfg_wr(m->vm, devfn, 0x10 + 4 * ++bar, 0);
 	}
+	cfg_wr(m->vm, devfn, 0x30, (0xa0000 + below(6) * 0x10000) | 1);	/* where the board is */
 	cfg_wr(m->vm, devfn, 4, 7);
 }
 
