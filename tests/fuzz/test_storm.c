@@ -457,6 +457,7 @@ static void change_medium(struct machine *m)
 	unsigned slot = below(vm_media_count(m->vm));
 	struct media_info i;
 	struct err e;
+	bool told;
 
 	if (!vm_media_info(m->vm, slot, &i))
 		return;
@@ -464,7 +465,7 @@ static void change_medium(struct machine *m)
 		vm_media_eject(m->vm, slot, below(2), &e);
 	else
 		vm_media_insert(m->vm, slot, i.floppy ? floppy_path : disk_path, &e);
-	vm_disk_resize(m->vm, slot, 540672, &e);
+	vm_disk_resize(m->vm, slot, 540672, &told, &e);
 }
 
 static void seldom(struct machine *m, unsigned kind)
