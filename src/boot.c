@@ -36,17 +36,23 @@ bool boot_file_open(struct boot_file *f, const char *path, struct err *e)
 	struct stat st;
 
 	f->path = path;
-	f->fd = open(path, O_RDONLY | O_CLOEXEC);
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);	/* no FIFO hangs us */
+	if (f->fd < 0 && errno == ENOENT)
+		return err_set(e, HV_EXIT_IMAGE, "cannot open %s: No such file or directory; check "
+			       "the name (hvrun list shows the machines)", path);
 	if (f->fd < 0)
 		return err_errno(e, HV_EXIT_IMAGE, errno, "cannot open %s", path);
 	if (fstat(f->fd, &st) < 0)
 		return err_errno(e, HV_EXIT_IMAGE, errno, "cannot read %s", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, HV_EXIT_IMAGE, "cannot use %s: it is %s", path,
-			       S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
+			       S_ISDIR(st.st_mode) ? "a directory; name a file in it" :
+			       S_ISBLK(st.st_mode) ? "a block device; attach it with --disk" :
+			       "not a regular file");
 	f->size = st.st_size;
 	if (!f->size)
-		return err_set(e, HV_EXIT_IMAGE, "cannot use %s: the file is empty", path);
+		return err_set(e, HV_EXIT_IMAGE, "cannot use %s: the file is empty; an empty disk is "
+			       "made by: hvrun img create FILE 20G", path);
 	return true;
 }
 

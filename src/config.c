@@ -48,7 +48,7 @@ static unsigned distance(const char *a, size_t an, const char *b)
 static bool unknown_option(const char *arg, size_t n, struct err *e)
 {
 	const char *best = NULL;
-	unsigned best_d = 4;
+	unsigned best_d = n < 5 ? 0 : 4;	/* of a letter nothing can be guessed */
 
 	for (unsigned i = 0; i < config_noptions; i++) {
 		unsigned d = distance(arg + 2, n - 2, config_options[i].name);

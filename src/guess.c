@@ -71,7 +71,7 @@ void guess_default(struct guess *g)
 
 static void read_volume(const char *path, char *out, size_t len)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	uint8_t d[2048];
 	size_t n = 0;
 

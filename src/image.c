@@ -67,8 +67,7 @@ static bool check_file(struct image *im, struct err *e)
 		return err_errno(e, HV_EXIT_IMAGE, err, "%s: cannot find its size", im->path);
 	if (size == 0)
 		return err_set(e, HV_EXIT_IMAGE, "%s: the file is empty (0 bytes), so there is no "
-			       "disk in it; create one: qemu-img create -f qcow2 '%s' 20G",
-			       im->path, im->path);
+			       "disk in it; create one: hvrun img create FILE 20G", im->path);
 	return true;
 }
 

@@ -309,8 +309,12 @@ int img_main(int argc, char **argv)
 		return 0;
 	}
 	if (!cmd) {
-		log_error("img: %s; hvrun img --help lists all", argc > 1 ? "no such command" :
-			  "give a command: create, info, check, convert, ...");
+		if (argc > 1)
+			log_error("img: there is no command %s; hvrun img --help lists all",
+				  argv[1]);
+		else
+			log_error("img: give a command: create, info, check, convert, ...; hvrun "
+				  "img --help lists all");
 		return HV_EXIT_USAGE;
 	}
 	if (!parse(&a, cmd, argc, argv, &e)) {

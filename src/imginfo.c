@@ -165,9 +165,10 @@ int img_check(struct img_args *a, struct err *e)
 	if (!im)
 		return e->exit_code;
 	if (!im->fmt->tool || !im->fmt->tool->check) {
+		err_set(e, HV_EXIT_USAGE, "%s: %s images have nothing to check", a->pos[0],
+			im->fmt->name);
 		image_close(im);
-		return err_set(e, HV_EXIT_USAGE, "%s: %s images have nothing to check", a->pos[0],
-			       im->fmt->name), HV_EXIT_USAGE;
+		return HV_EXIT_USAGE;
 	}
 	ok = im->fmt->tool->check(im, &r, e);
 	image_close(im);

@@ -411,7 +411,7 @@ static bool set_up(struct app *a, struct err *e)
 	struct config *c = &a->cfg;
 
 	if (c->log && !log_open(c->log))
-		return err_set(e, HV_EXIT_GENERIC, "cannot open the log file %s", c->log);
+		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot open the log file %s", c->log);
 	if (c->verbose)
 		log_set_level(LOG_DEBUG);
 	choose_display(a, c);

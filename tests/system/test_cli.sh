@@ -14,12 +14,21 @@ run "missing disk" 6 "No such file" $HVRUN $N "$tmp/none.img"
 [ ! -e "$tmp/none.img" ] && ok "missing disk is not created" || not_ok "missing disk is not created"
 run "missing kernel" 6 "$tmp/vmlinuz" $HVRUN $N --kernel "$tmp/vmlinuz"
 run "directory" 6 "directory" $HVRUN $N "$tmp"
+mkfifo "$tmp/fifo"
+run "FIFO" 6 "not a regular file" $HVRUN $N "$tmp/fifo"
+run "FIFO as kernel" 6 "not a regular file" $HVRUN $N --kernel "$tmp/fifo"
+run "FIFO as disk" 6 "neither a file nor a block device" $HVRUN $N --disk "$tmp/fifo"
+run "FIFO into a new machine" 6 "not a regular file" $HVRUN create fifo "$tmp/fifo"
+run "unknown letter" 64 "unknown option -z; hvrun --help" $HVRUN -z
+run "unknown image command" 64 "no command frob" $HVRUN img frob
+run "log nowhere" 1 "No such file" $HVRUN $N --log "$tmp/no/log" "$tmp/odd.img"
 : >"$tmp/empty.img"
 run "empty image" 6 "empty" $HVRUN $N "$tmp/empty.img"
 [ ! -s "$tmp/empty.img" ] && ok "empty image stays empty" || not_ok "empty image stays empty"
 head -c 700 /dev/urandom >"$tmp/odd.img"
 cp "$tmp/odd.img" "$tmp/odd.orig"
 run "size not a multiple of 512" 10 "" $HVRUN $N "$tmp/odd.img"
+run "check of a raw image" 64 "nothing to check" $HVRUN img check -f raw "$tmp/odd.img"
 cmp -s "$tmp/odd.img" "$tmp/odd.orig" && ok "odd image unchanged" || not_ok "odd image unchanged"
 
 qemu-img create -q -f qcow2 "$tmp/good.qcow2" 64M
