@@ -6,7 +6,10 @@
  * 3B0-3DF; the Bochs "VBE Display API" (index 1CE, data 1CF/1D0; id B0C5)
  * for linear modes.  BAR 0 is the frame buffer, BAR 2 repeats the ports at
  * 400h and the VBE registers at 500h, as SeaVGABIOS and Linux know it.
- * Left out: the vertical interrupt, DDC/EDID, the sleep port 3C3.
+ * The vertical interrupt (CRTC 11h) is there to be polled in input status 0;
+ * it has no line: on cards since the VGA's first years a jumper keeps it off
+ * IRQ 2, which is the SCI's here, and guests leave it armed.
+ * Left out: DDC/EDID, the sleep port 3C3.
  */
 #include "vga_int.h"
 
@@ -15,6 +18,7 @@ PCI_DEVICE_CHECK(struct vga);
 /* Not in IBM's manual, in every VGA: the data latch of the read plane, the 3C0 flip-flop. */
 #define CR_LATCH 0x22
 #define CR_FLIP_FLOP 0x24
+#define CR11_ARM 0x10		/* clear: the vertical interrupt's latch is held at 0 */
 
 /* Bits that exist; the others read as 0 (Technical Reference, register pictures). */
 static const uint8_t seq_bits[SEQ_NUM] = { 0x03, 0x3d, 0x0f, 0x3f, 0x0e };
@@ -73,7 +77,18 @@ static void crtc_write(struct vga *v, uint8_t b)
 			v->cr[i] = (uint8_t)((v->cr[i] & ~0x10) | (b & 0x10));
 		return;
 	}
+	if (i == CR_VSYNC_END && b & ~v->cr[i] & CR11_ARM)
+		v->vint_seen = vga_pictures_ended(v, vclock_now(dev_clock(&v->pci.dev)));
 	v->cr[i] = b;
+}
+
+/* Input status 0: a colour monitor answers the sense; the vertical interrupt's latch. */
+static uint8_t status0(struct vga *v)
+{
+	bool vint = v->cr[CR_VSYNC_END] & CR11_ARM &&
+		    vga_pictures_ended(v, vclock_now(dev_clock(&v->pci.dev))) != v->vint_seen;
+
+	return 0x10 | (vint ? 0x80 : 0);
 }
 
 static uint8_t crtc_read(const struct vga *v)
@@ -104,7 +119,7 @@ static uint8_t port_read(struct vga *v, unsigned port)
 	case 0x3c1:
 		return v->at[v->at_idx & 31];
 	case 0x3c2:
-		return 0x10;	/* a colour monitor answers the sense */
+		return status0(v);
 	case 0x3c4:
 		return v->seq_idx;
 	case 0x3c5:
@@ -256,6 +271,7 @@ const struct state_field vga_core_fields[] = {
 	STATE_U8(struct vga, dac_read), STATE_U8(struct vga, dac_write),
 	STATE_U8(struct vga, dac_sub), STATE_U8S(struct vga, dac), STATE_U8S(struct vga, dac_cache),
 	STATE_U16(struct vga, vbe_idx), STATE_U16S(struct vga, vbe),
+	STATE_ROW_(struct vga, vint_seen, uint64_t, F_U64, 2),
 	STATE_END
 };
 
@@ -381,6 +397,6 @@ static bool vga_post_load(struct device *d, struct err *e)
 
 const struct device_ops vga_ops = {
 	.name = "vga", .size = sizeof(struct vga), .realize = vga_realize, .reset = vga_reset,
-	.unrealize = vga_unrealize, .state = vga_state, .state_version = 1,
+	.unrealize = vga_unrealize, .state = vga_state, .state_version = 2,
 	.post_load = vga_post_load,
 };

@@ -167,6 +167,16 @@ uint64_t vga_frame_number(const struct vga *v, uint64_t now)
 	return b.dot / ((uint64_t)b.line_dots * b.lines);
 }
 
+uint64_t vga_pictures_ended(const struct vga *v, uint64_t now)
+{
+	unsigned shown = vdisp_lines(v);
+	struct beam b;
+
+	beam_get(v, now, &b);
+	shown = MIN(shown, b.lines);
+	return (b.dot / b.line_dots + b.lines - shown) / b.lines;
+}
+
 static bool in_vretrace(const struct vga *v, unsigned line)
 {
 	unsigned o = v->cr[CR_OVERFLOW];

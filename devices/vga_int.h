@@ -52,6 +52,7 @@ struct vga {
 	uint8_t dac_mask, dac_state, dac_read, dac_write, dac_sub;
 	uint8_t dac[768], dac_cache[3];
 	uint16_t vbe_idx, vbe[VBE_NUM];
+	uint64_t vint_seen;		/* pictures ended when the vertical interrupt was armed */
 
 	/* scan-out cache, derived: not saved */
 	bool redraw;			/* everything must be drawn again */
@@ -119,6 +120,7 @@ void vga_line_get(const struct vga_frame *f, unsigned line, struct vga_line *l);
 unsigned vga_address(const struct vga *v, const struct vga_frame *f, unsigned ma, unsigned scan);
 uint8_t vga_status1(const struct vga *v, uint64_t now);
 uint64_t vga_frame_number(const struct vga *v, uint64_t now);
+uint64_t vga_pictures_ended(const struct vga *v, uint64_t now);	/* last line shown, so often */
 
 /* vga_draw.c */
 void vga_refresh(void *dev);

@@ -388,6 +388,6 @@ const struct device_ops virtio_vga_ops = {
 	.reset = virtio_vga_reset,
 	.unrealize = virtio_vga_unrealize,
 	.state = virtio_vga_state,
-	.state_version = 1,
+	.state_version = 2,
 	.post_load = virtio_vga_post_load,
 };

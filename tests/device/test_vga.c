@@ -292,6 +292,34 @@ static void test_storm(void **st)
 	tvm_free(vm);
 }
 
+/* Technical Reference, CRTC 11h bits 4 and 5, input status 0 bit 7: set when a picture ends. */
+static void test_vertical_interrupt(void **st)
+{
+	struct vm *vm = tvm_new(0);
+
+	tvm_add(vm, &vga_ops, "vga", on_bus);
+	mode3(vm);
+	crtc(vm, 0x11, 0x0e);			/* bit 4 clear: held */
+	tvm_advance(vm, 40 * NS_PER_MS);
+	assert_int_equal(tvm_inb(vm, 0x3c2), 0x10);
+	while (!(tvm_inb(vm, 0x3da) & 8))	/* into the retrace: the picture has just ended */
+		tvm_advance(vm, 10 * NS_PER_US);
+	crtc(vm, 0x11, 0x1e);
+	assert_int_equal(tvm_inb(vm, 0x3c2), 0x10);
+	tvm_advance(vm, 12 * NS_PER_MS);	/* 70 Hz: 14.3 ms */
+	assert_int_equal(tvm_inb(vm, 0x3c2), 0x10);
+	tvm_advance(vm, 3 * NS_PER_MS);
+	assert_int_equal(tvm_inb(vm, 0x3c2), 0x90);
+	crtc(vm, 0x11, 0x3e);			/* bit 5 only keeps it from the processor */
+	assert_int_equal(tvm_inb(vm, 0x3c2), 0x90);
+	crtc(vm, 0x11, 0x2e);
+	assert_int_equal(tvm_inb(vm, 0x3c2), 0x10);
+	crtc(vm, 0x11, 0x3e);
+	tvm_advance(vm, 15 * NS_PER_MS);
+	assert_int_equal(tvm_inb(vm, 0x3c2), 0x90);
+	tvm_free(vm);
+}
+
 static void poke(struct vm *vm, struct device *d)
 {
 	mode3(vm);
@@ -315,6 +343,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_start_text, clean_up),
 		cmocka_unit_test_teardown(test_no_font, clean_up),
 		cmocka_unit_test_teardown(test_vbe, clean_up),
+		cmocka_unit_test_teardown(test_vertical_interrupt, clean_up),
 		cmocka_unit_test_teardown(test_storm, clean_up),
 		cmocka_unit_test_teardown(test_state, clean_up),
 	};
