@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between the parts of the case generator: its state, and random values (diff_values.c). */
+/* Between the parts of the case generator: its state, random values (diff_values.c), bytes. */
 #ifndef HV_DIFF_GEN_H
 #define HV_DIFF_GEN_H
 
@@ -34,5 +34,22 @@ void g_fill(struct gen *g, uint8_t *b, unsigned len);	/* vectors of integers or 
 void g_float80(struct gen *g, uint8_t *b);
 /* XSAVE image; @wild: unmasked exceptions, odd tags and control bits. */
 void g_fx_state(struct gen *g, uint8_t *fx, bool wild);
+
+/* ---- diff_encode.c ---- */
+/* Once: later steps see it as fixed. */
+void g_set_gpr(struct gen *g, unsigned n, uint64_t v);
+void g_put(struct gen *g, uint64_t v, unsigned n);
+/* Of an operand, by its letter in the table. */
+unsigned g_size_of(const struct gen *g, char letter);
+bool g_has_kind(const struct gen *g, unsigned kind);
+/* The mnemonic is, begins with. */
+bool g_is(const struct gen *g, const char *mnem);
+bool g_starts(const struct gen *g, const char *mnem);
+unsigned g_memory_size(const struct gen *g);
+void g_prefixes(struct gen *g);
+uint64_t g_ea_for(struct gen *g, uint64_t target);
+uint64_t g_ea_mask(const struct gen *g, uint64_t v);
+uint64_t g_ea_reg(struct gen *g, uint64_t ea);
+void g_modrm(struct gen *g);
 
 #endif
