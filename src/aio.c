@@ -22,7 +22,7 @@ struct aio {
 	void (*idle)(void *opaque);
 	void *opaque;
 	_Atomic unsigned busy;		/* written under dev_lock, as what follows */
-	_Atomic uint64_t since;		/* host ns: the last completion, or the first one under way */
+	_Atomic uint64_t since;		/* host ns: last completion, or begin of the first */
 	_Atomic uint64_t gap;		/* ns from there to a completion, as it is of late */
 	unsigned prepared;
 };
