@@ -214,6 +214,45 @@ static void test_user(void **state)
 	assert_int_equal(t.st.gpr[R_RAX], 40 + 40 * 0x100);
 }
 
+/*
+ * Runs of pushes and pops with other things between, on a stack that walks from
+ * one page into another; returns to where no call came from, the last one to an
+ * address that is not canonical: RSP is right whoever looks.
+ */
+CODE(stack, "64",
+     "mov $0x41400, %esp\n mov $200, %ecx\n mov $3, %eax\n mov $5, %ebx\n xor %r10d, %r10d\n"
+     "1: push %rax\n mov %rcx, %rax\n push %rbx\n push $77\n add %rax, %rbx\n push %rsp\n"
+     "pop %rdx\n pop %rsi\n pop %rdi\n xor %edi, %esi\n pop %rbp\n add %rbp, %rbx\n"
+     "add %rdx, %rbx\n add %rsi, %rbx\n call 2f\n call 4f\n push %rbx\n dec %ecx\n jnz 1b\n"
+     "mov $1, %r10d\n shl $62, %r10\n call 4f\n"
+     "2: push %rbx\n push %rcx\n mov %rsp, %r8\n pop %rax\n add %r8, %rbx\n pop %r9\n ret\n"
+     "4: lea 3f(%rip), %rdx\n xor %r10, %rdx\n push %rdx\n push %rbx\n push %rax\n pop %rax\n"
+     "pop %rbx\n ret\n"
+     "3: ret $0");
+
+static void test_stack(void **state)
+{
+	uint64_t rax = 3, rbx = 5, sp = 0x41400;
+	struct frame f;
+
+	LOAD(&t, stack);
+	f = sys_run(&t);
+	for (unsigned i = 200; i; i--, sp -= 8) {
+		uint64_t was = rax, kept = rbx;
+
+		rbx += i + was + sp - 24 + (uint32_t)(77 ^ kept);
+		rbx += sp - 24;
+		rax = i;
+	}
+	assert_int_equal(f.vec, EXC_GP);
+	assert_int_equal(f.err, 0);
+	assert_int_equal(f.sp, sp - 16);
+	assert_true(t.st.gpr[R_RAX] == rax);
+	assert_true(t.st.gpr[R_RBX] == rbx);
+	assert_true(t.st.gpr[R_RBP] == 2);
+	assert_true(sys_get(&t, f.sp, 8) >> 62 == 1);
+}
+
 #define T(f, k) { #f, f, start_tier, stop_tier, (void *)&tiers[k] }
 #define TIERS(f) T(f, 0), T(f, 1), T(f, 2), T(f, 3)
 
@@ -223,6 +262,7 @@ int main(void)
 		T(test_hot, 0), T(test_hot, 2), T(test_hot, 4), TIERS(test_remap),
 		TIERS(test_readonly), TIERS(test_smap), TIERS(test_watch),
 		TIERS(test_over), TIERS(test_align), TIERS(test_hole), TIERS(test_user),
+		TIERS(test_stack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

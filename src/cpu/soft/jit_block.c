@@ -362,10 +362,29 @@ static void emit_native(struct trans *t, const struct uop *u)
 	t->cur->to_eflags = t->in_efl;
 }
 
+/* RSP's own register may be late in front of @u: see jit_sp_move(). */
+static bool lets_sp_lag(const struct plan *p, const struct uop *u)
+{
+	switch (p->kind) {
+	case JK_PUSH_I:
+	case JK_POP:
+	case JK_RET:
+		return true;
+	case JK_PUSH:
+		return u->rm >> 3 != R_RSP;
+	case JK_GENERIC:
+		return u->flags & UOP_MOD3 && u->rm >> 3 != R_RSP && u->reg >> 3 != R_RSP;
+	default:
+		return false;
+	}
+}
+
 void jit_emit_one(struct trans *t, const struct plan *p, unsigned i)
 {
 	const struct uop *u = &t->b->u[i];
 
+	if (!lets_sp_lag(&p[i], u))
+		jit_sp_settle(t);
 	t->p = &p[i];
 	t->at = i;
 	HV_BUG_ON(t->nslow == ARRAY_SIZE(t->slow));
@@ -438,6 +457,7 @@ static bool translate_block(struct soft *s, struct block *b)
 	t.nslow = t.nreload = 0;
 	t.nlate = t.at = t.nmisses = t.npicks = 0;
 	t.quick = t.win.open = false;
+	t.sp_lag = 0;
 	t.plan = plan;
 	t.nplan = n;
 	memset(t.access, 0, sizeof(t.access));

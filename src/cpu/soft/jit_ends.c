@@ -250,7 +250,9 @@ static void emit_ret(struct trans *t, const struct uop *u)
 	em_op(&t->e, t->word, 0x8b, H_T0, jit_stack(t, R_RSP, 0, false));
 	em_op(&t->e, EM_W, 0x3b, H_T0, hop_mem(4, 8));
 	jcc_late(t, 5, LATE_RET);
-	move_sp(t, 1, (int32_t)u->imm);
+	last_late(t)->sp_lag = t->sp_lag;
+	move_sp(t, 1, (int32_t)u->imm + t->sp_lag);
+	t->sp_lag = 0;
 	em8(&t->e, 0xc3);
 }
 
@@ -325,11 +327,13 @@ static void late_cross(struct trans *t, const struct late *w)
 }
 
 /* The target in T0 is not that of the frame, which is dropped unless it is the outermost. */
-static void late_ret(struct trans *t)
+static void late_ret(struct trans *t, const struct late *w)
 {
 	struct emit *e = &t->e;
 	uint8_t *last;
 
+	t->sp_lag = w->sp_lag;
+	jit_sp_settle(t);
 	check_canonical(t);
 	move_sp(t, 1, (int32_t)t->cur->u->imm);
 	em_op(e, EM_W, 0x3b, 4, hop_mem(H_STATE, STATE(jit_sp)));
@@ -373,7 +377,7 @@ void jit_emit_late(struct trans *t)
 			em_fix(em_jmp(&t->e), w->back);
 			break;
 		case LATE_RET:
-			late_ret(t);
+			late_ret(t, w);
 			break;
 		default:
 			late_indirect(t, w);

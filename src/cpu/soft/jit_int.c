@@ -204,7 +204,12 @@ static void gen_mov_imm(struct trans *t, const struct uop *u)
 static void gen_lea(struct trans *t, const struct uop *u)
 {
 	int d = home(u->reg);
+	struct hop m;
 
+	if (d >= 0 && u->osize >= 4 && jit_ea_direct(u, &m)) {
+		em_op(&t->e, MIN(u->osize, u->asize) == 8 ? EM_W : 0, 0x8d, d, m);
+		return;
+	}
 	jit_lea(t, u, true);
 	if (u->osize == 2) {
 		d = use_gpr(t, u->reg, H_T1);
@@ -221,13 +226,6 @@ static void gen_lea(struct trans *t, const struct uop *u)
 	em_op(&t->e, em_size(u->osize), 0x8b, d, hop_reg(H_T0));
 }
 
-/* Stack pointer += so many words, without touching flags. */
-static void move_sp(struct trans *t, int32_t words)
-{
-	em_op(&t->e, t->word, 0x8d, jit_home[R_RSP],
-	      hop_mem(jit_home[R_RSP], words * (t->word ? 8 : 4)));
-}
-
 static void gen_push(struct trans *t, const struct uop *u)
 {
 	struct hop m = jit_stack(t, R_RSP, t->word ? -8 : -4, true);
@@ -238,7 +236,7 @@ static void gen_push(struct trans *t, const struct uop *u)
 	} else {
 		em_op(&t->e, t->word, 0x89, use_gpr(t, u->rm, H_T0), m);
 	}
-	move_sp(t, -1);
+	jit_sp_move(t, -1);
 }
 
 /* Through memory: the check of the stack needs both scratch registers. */
@@ -250,7 +248,7 @@ static void push_value(struct trans *t, int reg)
 	m = jit_stack(t, R_RSP, t->word ? -8 : -4, true);
 	em_load(&t->e, H_T0, keep);
 	em_op(&t->e, t->word, 0x89, H_T0, m);
-	move_sp(t, -1);
+	jit_sp_move(t, -1);
 }
 
 static void gen_push_m(struct trans *t, const struct uop *u)
@@ -353,7 +351,7 @@ static void gen_pop(struct trans *t, const struct uop *u)
 
 	em_op(&t->e, t->word, 0x8b, d, m);
 	put_gpr(t, u->rm, d);
-	move_sp(t, 1);
+	jit_sp_move(t, 1);
 }
 
 static void gen_leave(struct trans *t)

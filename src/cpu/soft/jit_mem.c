@@ -56,7 +56,7 @@ static int ea_home(unsigned gpr)
 }
 
 /* Everything in registers: the operand itself. */
-static bool ea_direct(const struct uop *u, struct hop *m)
+bool jit_ea_direct(const struct uop *u, struct hop *m)
 {
 	int b = ea_home(u->base), i = ea_home(u->index);
 
@@ -72,7 +72,7 @@ void jit_lea(struct trans *t, const struct uop *u, bool t1_free)
 	struct emit *e = &t->e;
 	struct hop m;
 
-	if (ea_direct(u, &m)) {
+	if (jit_ea_direct(u, &m)) {
 		em_lea(e, H_T0, m);
 	} else if (u->base == GPR_RIP) {
 		em_load(e, H_T0, hop_mem(H_STATE, STATE(jit_page)));
@@ -116,6 +116,25 @@ void jit_slow_jump(struct trans *t, unsigned cc)
 
 	HV_BUG_ON(t->cur->n == ARRAY_SIZE(t->cur->from));
 	t->cur->from[t->cur->n++] = at;
+}
+
+void jit_sp_settle(struct trans *t)
+{
+	int sp = jit_home[R_RSP];
+
+	if (t->sp_lag)
+		em_lea(&t->e, sp, hop_mem(sp, t->sp_lag));
+	t->sp_lag = 0;
+}
+
+void jit_sp_move(struct trans *t, int32_t words)
+{
+	int sp = jit_home[R_RSP];
+
+	if (t->win.open && t->win.gpr == R_RSP)
+		t->sp_lag += words * 8;
+	else
+		em_op(&t->e, t->word, 0x8d, sp, hop_mem(sp, words * (t->word ? 8 : 4)));
 }
 
 /* T1 = address of the first byte, T0 = of the last (or what to compare): T1 = delta. */
@@ -162,7 +181,8 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 
 	t->scratch = H_T0;
 	if (jit_win_hit(t, gpr, disp, size, write))
-		return hop_sib(base, H_T1, 0, disp);
+		return hop_sib(base, H_T1, 0, disp + (gpr == R_RSP ? t->sp_lag : 0));
+	jit_sp_settle(t);
 	jit_save_flags(t);
 	more = jit_win_plan(t, gpr, &lo, &hi, &write);
 	if (jit_slot_ok(t)) {
@@ -174,7 +194,10 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 			jit_win_open(t, gpr, lo, hi, write);
 		return hop_sib(base, H_T1, 0, disp);
 	}
-	em_lea(e, H_T1, hop_mem(base, lo));
+	if (lo)
+		em_lea(e, H_T1, hop_mem(base, lo));
+	else	/* costs no time, which a chain of pointers would notice */
+		em_mov_rr(e, H_T1, base);
 	if (hi - lo > 1)
 		em_lea(e, H_T0, hop_mem(base, hi - 1));
 	else
@@ -223,7 +246,7 @@ static struct hop mem_operand(struct trans *t, const struct uop *u, unsigned siz
 	if (t->quick && t->group[t->at] >= 0)
 		return jit_group_operand(t, u, (unsigned)t->group[t->at]);
 	*a = (struct mem_use){ a->n + 1, (uint8_t)size, write, aligned };
-	direct = flat && ea_direct(u, &m) && m.disp < INT32_MAX - 4096;
+	direct = flat && jit_ea_direct(u, &m) && m.disp < INT32_MAX - 4096;
 	if (direct && m.index < 0 && m.base >= 0 && !aligned)
 		return by_gpr(t, u->base, m.disp, size, write);
 	jit_save_flags(t);

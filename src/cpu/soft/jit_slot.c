@@ -302,7 +302,7 @@ void jit_make_slot_stubs(struct emit *e, struct soft_jit *j)
 /* ---- hot blocks --------------------------------------------------------------------- */
 #define SAMPLE 8192
 #define SAMPLES 3u
-#define HOT_CYCLES 150u		/* of the host's TSC, between executions of a hot block */
+#define HOT_CYCLES 2000u		/* of the host's TSC, between executions of a hot block */
 
 uint8_t *jit_emit_sample(struct trans *t)
 {

@@ -86,6 +86,7 @@ struct late {
 	uint8_t *from;		/* displacement of the jump to it */
 	const uint8_t *back;
 	struct jit_link *link;
+	int32_t sp_lag;
 };
 
 /* T1 is the delta of the page(s) at [gpr + lo, gpr + hi) (jit_win.c). */
@@ -147,6 +148,7 @@ struct trans {
 	const struct plan *p, *plan;
 	unsigned at, nplan;	/* the current uop, how many there are */
 	struct window win;
+	int32_t sp_lag;		/* the guest's RSP is the host register's value and this */
 	struct mem_use access[MAX_SLOW];
 	struct miss misses[MAX_SLOW * 4];
 	unsigned nmisses;
@@ -200,6 +202,8 @@ static inline unsigned em_size(unsigned size)
 
 /* jit_mem.c */
 bool jit_ea_ok(const struct uop *u);
+/* True: *m is the operand, all of whose registers have homes. */
+bool jit_ea_direct(const struct uop *u, struct hop *m);
 void jit_save_flags(struct trans *t);		/* into rax */
 void jit_need_flags(struct trans *t, unsigned mask);	/* in EFLAGS */
 void jit_lea(struct trans *t, const struct uop *u, bool t1_free);	/* T0 = effective address */
@@ -212,6 +216,12 @@ struct hop jit_at(struct trans *t, unsigned gpr, int32_t disp, unsigned size, bo
 /* The same, as wide as the mode's stack. */
 struct hop jit_stack(struct trans *t, unsigned gpr, int32_t disp, bool write);
 void jit_slow_jump(struct trans *t, unsigned cc);
+/*
+ * RSP moves.  Inside a window on the stack, where nothing can fault, that is
+ * put off: jit_sp_settle() in front of what needs the register.
+ */
+void jit_sp_move(struct trans *t, int32_t words);
+void jit_sp_settle(struct trans *t);
 
 /* jit_slot.c */
 bool jit_slot_ok(const struct trans *t);	/* for the current uop */
