@@ -302,7 +302,9 @@ void jit_make_slot_stubs(struct emit *e, struct soft_jit *j)
 /* ---- hot blocks --------------------------------------------------------------------- */
 #define SAMPLE 8192
 #define SAMPLES 3u
-#define HOT_CYCLES 2000u		/* of the host's TSC, between executions of a hot block */
+/* Of the host's TSC, between executions of a hot block: a kernel's are in more places. */
+#define HOT_CYCLES 150u
+#define HOT_CYCLES_USER 2000u
 
 uint8_t *jit_emit_sample(struct trans *t)
 {
@@ -328,13 +330,14 @@ void soft_jit_resample(struct soft *s)
 void soft_jit_sampled(struct soft *s, struct block *b)
 {
 	uint64_t now = __rdtsc(), passed = now - b->sampled;
+	unsigned hot = b->mode & MODE_CPL3 ? HOT_CYCLES_USER : HOT_CYCLES;
 
 	soft_jit_resample(s);
 	if (++b->samples < SAMPLES)
 		return;
 	b->samples = 0;
 	b->sampled = now;
-	if (b->hot || passed > (uint64_t)SAMPLE * SAMPLES * HOT_CYCLES)
+	if (b->hot || passed > (uint64_t)SAMPLE * SAMPLES * hot)
 		return;
 	b->hot = true;
 	s->jit->hot++;
