@@ -36,7 +36,8 @@ bool boot_file_open(struct boot_file *f, const char *path, struct err *e)
 	struct stat st;
 
 	f->path = path;
-	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);	/* no FIFO hangs us */
+	/* O_NONBLOCK: a FIFO hangs nobody. */
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (f->fd < 0 && errno == ENOENT)
 		return err_set(e, HV_EXIT_IMAGE, "cannot open %s: No such file or directory; check "
 			       "the name (hvrun list shows the machines)", path);
@@ -51,8 +52,8 @@ bool boot_file_open(struct boot_file *f, const char *path, struct err *e)
 			       "not a regular file");
 	f->size = st.st_size;
 	if (!f->size)
-		return err_set(e, HV_EXIT_IMAGE, "cannot use %s: the file is empty; an empty disk is "
-			       "made by: hvrun img create FILE 20G", path);
+		return err_set(e, HV_EXIT_IMAGE, "cannot use %s: the file is empty; an empty disk "
+			       "is made by: hvrun img create FILE 20G", path);
 	return true;
 }
 
