@@ -159,7 +159,8 @@ void command_man(FILE *out)
 		 "A machine is a text file, ~/.local/share/hvrun/machines/NAME.hvm, with one "
 		 "option of this page a line, KEY = VALUE, where KEY is the option's name without "
 		 "its dashes; flags take yes or no. Lines that start with # are comments. Relative "
-		 "file names start at the file's folder. hvrun NAME and hvrun NAME.hvm start it; "
+		 "file names start at the file's folder; NAME.hvm~ is the text before the last "
+		 "change. hvrun NAME and hvrun NAME.hvm start it; "
 		 "options on the command line come after those of the file. An image that is "
 		 "opened in a window becomes a machine by itself (--no-remember: not).\n");
 	for (const struct command *c = commands; c->name; c++) {

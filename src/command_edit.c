@@ -3,6 +3,7 @@
 #include "command_int.h"
 #include "img_int.h"
 #include "log.h"
+#include "savefile.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -160,6 +161,14 @@ static bool confirm(const struct command_args *a, struct err *e)
 	return err_set(e, HV_EXIT_GENERIC, "nothing was removed");
 }
 
+static void remove_previous(const struct machine *m)
+{
+	char old[PATH_MAX];
+
+	if (snprintf(old, sizeof(old), "%s" SAVEFILE_PREVIOUS, m->path) < (int)sizeof(old))
+		unlink(old);	/* mostly there is none */
+}
+
 int command_delete(struct command_args *a, struct err *e)
 {
 	struct machine *m = machine_find(a->pos[0], e);
@@ -175,8 +184,10 @@ int command_delete(struct command_args *a, struct err *e)
 	}
 	if (ok && unlink(m->path) < 0)
 		ok = err_errno(e, HV_EXIT_HOST, errno, "cannot remove %s", m->path);
-	if (ok)
+	if (ok) {
+		remove_previous(m);
 		each_file(m, a->disks, true);
+	}
 	if (m && m->lock_fd >= 0) {
 		close(m->lock_fd);	/* without a note of use */
 		m->lock_fd = -1;

@@ -231,13 +231,18 @@ static bool copy_lines(const struct machine *from, struct machine *to, bool link
 {
 	for (unsigned i = 0; i < from->n; i++) {
 		const struct machine_line *l = &from->lines[i];
+		char *value;
 
 		if (!l->key || !strcmp(l->key, "name") || !strcmp(l->key, "nvram"))
 			continue;
-		if (strcmp(l->key, "disk"))
-			machine_add(to, l->key, l->value);
-		else if (!copy_disk(from, to, l->value, linked, made, e))
-			return false;
+		if (!strcmp(l->key, "disk")) {
+			if (!copy_disk(from, to, l->value, linked, made, e))
+				return false;
+			continue;
+		}
+		value = machine_from_folder(from, l->key, l->value);
+		machine_add(to, l->key, value);
+		free(value);
 	}
 	return machine_save(to, e);
 }

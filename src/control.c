@@ -64,19 +64,31 @@ static bool open_file(struct control *c, const struct machine *m, struct err *e)
 	return true;
 }
 
-struct control *control_open(const struct machine *m, struct err *e)
+/* Anybody may have taken the process's name: a machine is then asked by its file's socket. */
+static void open_process(struct control *c)
 {
-	struct control *c = hv_zalloc(sizeof(*c));
 	struct sockaddr_un a;
 	socklen_t n = process_addr(getpid(), &a);
 
+	if (listen_at(c, 0, &a, n))
+		return;
+	if (c->listener[0] >= 0)
+		close(c->listener[0]);
+	c->listener[0] = -1;
+}
+
+struct control *control_open(const struct machine *m, struct err *e)
+{
+	struct control *c = hv_zalloc(sizeof(*c));
+
 	c->listener[0] = c->listener[1] = c->client = -1;
 	c->ep = epoll_create1(EPOLL_CLOEXEC);
-	if (c->ep < 0 || !listen_at(c, 0, &a, n)) {
+	if (c->ep >= 0)
+		open_process(c);
+	if (c->ep < 0 || (!m && c->listener[0] < 0))
 		err_errno(e, HV_EXIT_HOST, errno, "cannot open a socket for other processes");
-	} else if (!m || open_file(c, m, e)) {
+	else if (!m || open_file(c, m, e))
 		return c;
-	}
 	control_close(c);
 	return NULL;
 }
@@ -122,8 +134,10 @@ static bool same_user(int fd)
 static void take_client(struct control *c)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
-	int fd = accept4(c->listener[0], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = -1;
 
+	if (c->listener[0] >= 0)
+		fd = accept4(c->listener[0], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0 && c->listener[1] >= 0)
 		fd = accept4(c->listener[1], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)

@@ -2,6 +2,7 @@
 /* Choice of firmware and its variable store; see firmware.h. */
 #include "firmware.h"
 #include "log.h"
+#include "savefile.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -85,38 +86,11 @@ static bool read_template(const char *path, uint8_t **data, size_t *len, struct 
 	return err_set(e, HV_EXIT_IMAGE, "%s holds no firmware variables", path);
 }
 
-static bool write_all(int fd, const uint8_t *p, size_t n)
-{
-	while (n) {
-		ssize_t done = write(fd, p, n);
-
-		if (done < 0 && errno != EINTR)
-			return false;
-		if (done > 0) {
-			p += done;
-			n -= (size_t)done;
-		}
-	}
-	return fsync(fd) == 0;
-}
-
 /* All of the file or none of it. */
 static bool create(const char *path, const uint8_t *data, size_t len, struct err *e)
 {
-	size_t n = strlen(path) + 8;
-	char *tmp = hv_zalloc(n);
-	int fd, error = 0;
+	int error = savefile_write(path, data, len, 0644, false);
 
-	snprintf(tmp, n, "%s.XXXXXX", path);
-	fd = mkostemp(tmp, O_CLOEXEC);
-	if (fd < 0 || fchmod(fd, 0644) < 0 || !write_all(fd, data, len) || rename(tmp, path) < 0)
-		error = errno;
-	if (fd >= 0) {
-		if (error)
-			unlink(tmp);
-		close(fd);
-	}
-	free(tmp);
 	return !error || err_errno(e, HV_EXIT_IMAGE, error, "cannot make %s, where the firmware"
 				   " keeps its variables (--nvram names another file)", path);
 }

@@ -2,6 +2,7 @@
 /* Machine files: reading, changing, writing; see machine.h. */
 #include "machine.h"
 #include "log.h"
+#include "savefile.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -308,34 +309,22 @@ struct machine *machine_find(const char *arg, struct err *e)
 
 bool machine_save(const struct machine *m, struct err *e)
 {
-	char tmp[PATH_MAX];
-	FILE *f = NULL;
-	int fd;
-	bool ok;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+	int err;
 
 	for (unsigned i = 0; i < m->n; i++)
 		if (strchr(m->lines[i].value, '\n'))
 			return err_set(e, HV_EXIT_USAGE, "%s: a value cannot hold a line break",
 				       m->lines[i].key ? m->lines[i].key : m->name);
-	if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", m->path) >= (int)sizeof(tmp))
-		return err_set(e, HV_EXIT_USAGE, "%s: the path is too long", m->path);
-	fd = mkostemp(tmp, O_CLOEXEC);
-	if (fd >= 0)
-		f = fdopen(fd, "w");
-	if (!f) {
-		err_errno(e, HV_EXIT_HOST, errno, "cannot write %s", m->path);
-		if (fd >= 0)
-			close(fd);
-		return false;
-	}
+	f = open_memstream(&text, &len);
+	HV_BUG_ON(!f);
 	write_text(m, f);
-	ok = fflush(f) == 0 && fchmod(fd, 0644) == 0 && fsync(fd) == 0;
-	ok = fclose(f) == 0 && ok;
-	if (ok && rename(tmp, m->path) == 0)
-		return true;
-	err_errno(e, HV_EXIT_HOST, errno, "cannot write %s", m->path);
-	unlink(tmp);
-	return false;
+	fclose(f);
+	err = savefile_write(m->path, text, len, 0644, true);
+	free(text);
+	return !err || err_errno(e, HV_EXIT_HOST, err, "cannot write %s", m->path);
 }
 
 void machine_free(struct machine *m)

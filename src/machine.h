@@ -61,6 +61,7 @@ struct machine *machine_open(const char *path, struct err *e);
 struct machine *machine_find(const char *arg, struct err *e);
 /* The machine whose first disk or CD is the file @disk; NULL: none. */
 struct machine *machine_of_disk(const char *disk);
+/* The text that it replaces stays in NAME.hvm~. */
 bool machine_save(const struct machine *m, struct err *e);
 void machine_free(struct machine *m);		/* NULL: nothing; gives the lock up */
 
@@ -78,6 +79,8 @@ void machine_add(struct machine *m, const char *key, const char *value);
 char *machine_file_of(const struct machine *m, const char *value);
 /* @value with its file name made absolute, seen from the current folder; the caller frees. */
 char *machine_absolute(const char *key, const char *value);
+/* The same, seen from the folder of @m's file. */
+char *machine_from_folder(const struct machine *m, const char *key, const char *value);
 
 /* Puts all keys into @c, which must not outlive @m. */
 bool machine_apply(struct machine *m, struct config *c, struct err *e);

@@ -74,7 +74,7 @@ char *machine_absolute(const char *key, const char *value)
 	return put_before(dir, strlen(dir), how, value);
 }
 
-static char *from_its_folder(const struct machine *m, const char *key, const char *value)
+char *machine_from_folder(const struct machine *m, const char *key, const char *value)
 {
 	enum names how = names_file(key, value);
 
@@ -85,7 +85,7 @@ static char *from_its_folder(const struct machine *m, const char *key, const cha
 
 char *machine_file_of(const struct machine *m, const char *value)
 {
-	char *s = from_its_folder(m, "disk", value), *r = s, *w = s;
+	char *s = machine_from_folder(m, "disk", value), *r = s, *w = s;
 	size_t n = name_len(UP_TO_COMMA, s);
 
 	for (size_t i = 0; i < n; i++) {
@@ -113,7 +113,7 @@ static bool apply_line(struct machine *m, const struct machine_line *l, struct c
 	}
 	if (m->nheld == ARRAY_SIZE(m->held))
 		return err_set(e, HV_EXIT_USAGE, "%s: too many lines", m->path);
-	value = from_its_folder(m, l->key, l->value);
+	value = machine_from_folder(m, l->key, l->value);
 	m->held[m->nheld++] = value;
 	return config_set(c, l->key, value, e) || err_prefix(e, "%s", m->path);
 }

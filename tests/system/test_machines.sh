@@ -56,6 +56,14 @@ run "duplicate" 0 "copy.hvm" $HVRUN duplicate first copy
 file "has a disk of its own" "$D/copy.qcow2"
 run "the duplicate runs" 200 "sector ran" $HVRUN copy --display none --engine soft \
 	--debug-exit 0xf4 --timeout 60s
+mkdir "$tmp/elsewhere"
+printf 'disk = ../boot.img\ncdrom = ../boot.img\n' >"$tmp/elsewhere/away.hvm"
+run "duplicate from another folder" 0 "near.hvm" $HVRUN duplicate "$tmp/elsewhere/away.hvm" near
+has "its files are found from there" "$M/near.hvm" "cdrom = $tmp/elsewhere/../boot.img"
+run "and edited" 0 "near.hvm" $HVRUN edit near -m 70M
+file "the text before is kept" "$M/near.hvm~"
+run "it goes as well" 0 "near.hvm" $HVRUN delete near --disks --yes
+gone "with the text before" "$M/near.hvm~"
 run "linked clone" 0 "linked.hvm" $HVRUN clone copy linked
 qemu-img info "$D/linked.qcow2" | grep -q "backing file: .*copy.qcow2" && ok "is backed by the original" ||
 	not_ok "is backed by the original"

@@ -74,6 +74,36 @@ static void test_status(void **state)
 	vm_free(vm);
 }
 
+/* The name of a process in the abstract space is anybody's to take. */
+static void test_name_taken(void **state)
+{
+	struct err e = { 0 };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "hvrun-%u-%d", (unsigned)getuid(),
+			 (int)getpid());
+	int other = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct vm *vm = vm_new(true, &e);
+	struct config c;
+	struct session *s;
+	struct control *ctl;
+
+	assert_int_equal(bind(other, (struct sockaddr *)&a,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1) +
+			      (socklen_t)n), 0);
+	assert_null(control_open(NULL, &e));
+	config_init(&c);
+	s = session_new(vm, &c, NULL, &e);
+	ctl = control_open(m, &e);
+	assert_non_null(s);
+	assert_non_null(ctl);
+	session_set_control(s, ctl);
+	assert_string_equal(told(s, "status"), "stopped");
+	session_free(s);
+	control_close(ctl);
+	vm_free(vm);
+	close(other);
+}
+
 /* A machine that hangs, with others who wait for it: nobody waits for ever. */
 static void test_nobody_answers(void **state)
 {
@@ -98,7 +128,8 @@ static void test_nobody_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status), cmocka_unit_test(test_nobody_answers),
+		cmocka_unit_test(test_status), cmocka_unit_test(test_name_taken),
+		cmocka_unit_test(test_nobody_answers),
 	};
 	char cmd[100];
 	int rc;

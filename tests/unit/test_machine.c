@@ -66,6 +66,28 @@ static void test_keeps_text(void **state)
 			    "disk = c.img\nappend = \" quoted \"\n");
 }
 
+/* The text before the last change is kept, and only that. */
+static void test_previous(void **state)
+{
+	char path[PATH_MAX], old[PATH_MAX + 1];
+	struct machine *m;
+
+	snprintf(path, sizeof(path), "%s/kept.hvm", top);
+	snprintf(old, sizeof(old), "%s~", path);
+	put(path, "memory = 1G\n");
+	m = machine_open(path, NULL);
+	machine_set(m, "memory", "2G");
+	assert_true(machine_save(m, NULL));
+	assert_string_equal(get(path), "memory = 2G\n");
+	assert_string_equal(get(old), "memory = 1G\n");
+	machine_set(m, "memory", "3G");
+	assert_true(machine_save(m, NULL));
+	assert_string_equal(get(old), "memory = 2G\n");
+	machine_free(m);
+	unlink(path);
+	unlink(old);
+}
+
 static void test_hostile(void **state)
 {
 	char path[PATH_MAX], *big = malloc(400 << 10);
@@ -328,7 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keeps_text), cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_options),
-		cmocka_unit_test(test_given),
+		cmocka_unit_test(test_given), cmocka_unit_test(test_previous),
 		cmocka_unit_test(test_lock), cmocka_unit_test(test_of_disk),
 		cmocka_unit_test(test_remember), cmocka_unit_test(test_guess),
 		cmocka_unit_test(test_empty_drives),
