@@ -160,8 +160,9 @@ void command_man(FILE *out)
 		 "option of this page a line, KEY = VALUE, where KEY is the option's name without "
 		 "its dashes; flags take yes or no. Lines that start with # are comments. Relative "
 		 "file names start at the file's folder; NAME.hvm~ is the text before the last "
-		 "change. hvrun NAME and hvrun NAME.hvm start it; "
-		 "options on the command line come after those of the file. An image that is "
+		 "change. hvrun NAME and hvrun NAME.hvm start it; a NAME.hvm in another folder may "
+		 "only name files in that folder or below. Options "
+		 "on the command line come after those of the file. An image that is "
 		 "opened in a window becomes a machine by itself (--no-remember: not).\n");
 	for (const struct command *c = commands; c->name; c++) {
 		fprintf(out, ".TP\n.B hvrun %s\n", c->name);

@@ -83,17 +83,88 @@ char *machine_from_folder(const struct machine *m, const char *key, const char *
 	return put_before(m->path, (size_t)(strrchr(m->path, '/') - m->path), how, value);
 }
 
-char *machine_file_of(const struct machine *m, const char *value)
+/* Leaves only the file's name of @s. */
+static void keep_name(enum names how, char *s)
 {
-	char *s = machine_from_folder(m, "disk", value), *r = s, *w = s;
-	size_t n = name_len(UP_TO_COMMA, s);
+	size_t n = name_len(how, s);
+	char *w = s;
 
 	for (size_t i = 0; i < n; i++) {
-		*w++ = r[i];
-		i += r[i] == ',';
+		*w++ = s[i];
+		i += how == UP_TO_COMMA && s[i] == ',';
 	}
 	*w = 0;
+}
+
+char *machine_file_of(const struct machine *m, const char *value)
+{
+	char *s = machine_from_folder(m, "disk", value);
+
+	keep_name(UP_TO_COMMA, s);
 	return s;
+}
+
+/* ---- machine files from elsewhere ------------------------------------------------- */
+
+/* Not in the user's folder of machines: it may have come with a download. */
+static bool is_foreign(const struct machine *m)
+{
+	char mine[PATH_MAX], here[PATH_MAX];
+	struct stat a, b;
+
+	snprintf(here, sizeof(here), "%.*s", (int)(strrchr(m->path, '/') - m->path + 1), m->path);
+	return !machine_dir(MACHINE_DIR_DATA, mine, sizeof(mine), NULL) || stat(mine, &a) < 0 ||
+	       stat(here, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino;
+}
+
+/* Symbolic links followed; a file that is not there yet is where its folder is. */
+static bool is_below(const struct machine *m, char *file)
+{
+	size_t n = (size_t)(strrchr(m->path, '/') - m->path) + 1;
+	char real[PATH_MAX];
+
+	if (!realpath(file, real)) {
+		*strrchr(file, '/') = 0;
+		if (!realpath(*file ? file : "/", real))
+			return true;	/* nor is that: opening it will say so */
+		strncat(real, "/", sizeof(real) - strlen(real) - 1);
+	}
+	return !strncmp(real, m->path, n);
+}
+
+/* @value, its name seen from @m's folder, stays within it. */
+static bool stays_inside(const struct machine *m, const char *key, const char *value)
+{
+	static const char *const backends[] = { "serial", "parallel", "console", "channel",
+						"sound" };
+	enum names how = names_file(key, value);
+	char *file;
+	bool ok;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(backends); i++)
+		if (!strcmp(key, backends[i]))
+			return !strstr(value, "file:") && !strstr(value, "unix:") &&
+			       !strstr(value, "wav:");
+	if (!how || *value != '/')
+		return true;
+	file = hv_strdup(value);
+	keep_name(how, file);
+	ok = is_below(m, file);
+	free(file);
+	return ok;
+}
+
+static bool check_foreign(const struct machine *m, const char *key, const char *value,
+			  struct err *e)
+{
+	char mine[PATH_MAX] = "the folder of machines";
+
+	if (!is_foreign(m) || stays_inside(m, key, value))
+		return true;
+	machine_dir(MACHINE_DIR_DATA, mine, sizeof(mine), NULL);
+	return err_set(e, HV_EXIT_USAGE, "%s: '%s = %s' reaches out of the folder of this file, "
+		       "which is none of your machines; if you trust it, copy it to %s", m->path,
+		       key, value, mine);
 }
 
 static bool apply_line(struct machine *m, const struct machine_line *l, struct config *c,
@@ -115,6 +186,8 @@ static bool apply_line(struct machine *m, const struct machine_line *l, struct c
 		return err_set(e, HV_EXIT_USAGE, "%s: too many lines", m->path);
 	value = machine_from_folder(m, l->key, l->value);
 	m->held[m->nheld++] = value;
+	if (!check_foreign(m, l->key, value, e))
+		return false;
 	return config_set(c, l->key, value, e) || err_prefix(e, "%s", m->path);
 }
 

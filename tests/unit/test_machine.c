@@ -145,11 +145,13 @@ static void test_options(void **state)
 {
 	char path[PATH_MAX], want[PATH_MAX], arg[PATH_MAX];
 	char *argv[] = { "hvrun", arg, "-m", "3G", "--disk", "/x/late.img" };
+	char mine[PATH_MAX - 20];
 	struct machine *m;
 	struct config c;
 	struct err e = { 0 };
 
-	snprintf(path, sizeof(path), "%s/opt.hvm", top);
+	assert_true(machine_dir(MACHINE_DIR_DATA, mine, sizeof(mine), &e));
+	snprintf(path, sizeof(path), "%s/opt.hvm", mine);
 	snprintf(arg, sizeof(arg), "%s", path);
 	put(path, "memory = 1G\ncpus = 2\ndisk = sub/a,,b.img,if=ide\nfullscreen = yes\n"
 	    "discard = no\ntimeout = 3s\nwhatever = 1\ncdrom = /abs.iso\nfloppy = f.img\n");
@@ -163,11 +165,11 @@ static void test_options(void **state)
 	assert_int_equal(c.timeout_ms, 0);	/* not for files */
 	assert_int_equal(c.nfiles, 0);
 	assert_int_equal(c.ndisks, 3);
-	snprintf(want, sizeof(want), "%s/sub/a,b.img", top);
+	snprintf(want, sizeof(want), "%s/sub/a,b.img", mine);
 	assert_string_equal(c.disks[0].path, want);
 	assert_int_equal(c.disks[0].bus, CFG_BUS_IDE);
 	assert_string_equal(c.disks[1].path, "/abs.iso");
-	snprintf(want, sizeof(want), "%s/f.img", top);
+	snprintf(want, sizeof(want), "%s/f.img", mine);
 	assert_string_equal(c.floppies[0].path, want);
 	assert_string_equal(c.disks[2].path, "/x/late.img");
 	assert_string_equal(c.name, "opt");
@@ -179,6 +181,48 @@ static void test_options(void **state)
 	assert_non_null(strstr(e.msg, "opt.hvm"));
 	config_free(&c);
 	machine_free(m);
+	unlink(path);
+}
+
+/* A machine file that came with a download names nothing but what came with it. */
+static void test_foreign(void **state)
+{
+	static const struct { const char *line; bool ok; } rows[] = {
+		{ "disk = a.img,if=ide", true }, { "disk = sub/new.img", true },
+		{ "append = root=/dev/vda", true }, { "serial = stdio", true },
+		{ "cdrom = none", true }, { "sound = hda,mic=off", true },
+		{ "disk = /etc/passwd,if=ide", false }, { "disk = ../a.img", false },
+		{ "disk = link.img", false }, { "nvram = up/new.fd", false },
+		{ "kernel = /boot/vmlinuz", false }, { "module = /etc/passwd x", false },
+		{ "floppy = sub/../../f.img", false }, { "serial = file:a.log", false },
+		{ "channel = org.test=unix:/tmp/x", false }, { "console = file:x", false },
+		{ "sound = hda,backend=wav:x", false }, { "parallel = file:x", false },
+	};
+	char dir[PATH_MAX - 40], path[PATH_MAX];
+	struct err e = { 0 };
+
+	snprintf(dir, sizeof(dir), "%s/download", top);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	snprintf(path, sizeof(path), "%s/download/sub", top);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/download/link.img", top);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	snprintf(path, sizeof(path), "%s/download/up", top);
+	assert_int_equal(symlink("..", path), 0);
+	snprintf(path, sizeof(path), "%s/download/it.hvm", top);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct machine *m;
+		struct config c;
+
+		put(path, rows[i].line);
+		m = machine_open(path, &e);
+		assert_non_null(m);
+		config_init(&c);
+		assert_int_equal(machine_apply(m, &c, &e), rows[i].ok);
+		assert_true(rows[i].ok || strstr(e.msg, "if you trust it"));
+		config_free(&c);
+		machine_free(m);
+	}
 }
 
 /* What may be given several times is kept several times. */
@@ -350,6 +394,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keeps_text), cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_options),
+		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_given), cmocka_unit_test(test_previous),
 		cmocka_unit_test(test_lock), cmocka_unit_test(test_of_disk),
 		cmocka_unit_test(test_remember), cmocka_unit_test(test_guess),
