@@ -110,12 +110,20 @@ SYSTESTS := $(sort $(wildcard tests/system/test_*.sh))
 KVMTESTS := $(B)/tests/engine/test_kvm $(B)/tests/engine/test_engine
 QUICK := $(filter-out $(B)/tests/guest/% $(B)/tests/engine/test_soft_diff $(KVMTESTS),$(TESTS))
 
-# Everything: installs what is missing, builds, runs all tests.
+# The sanitizer build of clang: fuzz targets, and the exerciser of every bus.
+STORM := build/fuzz/tests/fuzz/test_storm
+fuzz-build:
+	$(Q)+$(MAKE) --no-print-directory SAN=fuzz CC=clang fuzzers $(STORM)
+
+# Everything: installs what is missing, builds, runs all tests, the long ones first.
 test:
 	$(Q)scripts/deps test
 	$(Q)+$(MAKE) --no-print-directory all tests
+	$(Q)+$(MAKE) --no-print-directory fuzz-build
 	$(Q)scripts/make-initramfs build/guest || echo "no guest kernel: tests that need it say so"
-	$(Q)B=$(B) scripts/run-tests $(B)/test-logs $(TESTS) $(SYSTESTS)
+	$(Q)B=$(B) HV_STORM_SECONDS=$${HV_STORM_SECONDS:-120} scripts/run-tests $(B)/test-logs \
+		tests/fuzz/test_fuzzers.sh $(STORM) \
+		$(filter-out $(B)/tests/fuzz/test_storm,$(TESTS)) $(SYSTESTS)
 
 # Whole systems, half an hour and more: memtest86+, iPXE, Xen, installers, reboots.
 test-guests: all
@@ -124,14 +132,11 @@ test-guests: all
 		$(sort $(wildcard tests/guests/test_*.sh)) tests/system/test_disks.sh tests/system/test_sound.sh
 
 # Fuzzing: FUZZ_TIME seconds for each target, two minutes of nonsense on every bus of the
-# whole machine, then the CPU against this computer's own with another random seed:
-# HV_DIFF_CASES, HV_DIFF_SEED choose.
-fuzz: $(B)/tests/engine/test_soft_diff
-	$(Q)+$(MAKE) --no-print-directory SAN=fuzz CC=clang fuzzers
-	$(Q)scripts/run-fuzz build/fuzz $${FUZZ_TIME:-60}
-	$(Q)+$(MAKE) --no-print-directory SAN=asan build/asan/tests/fuzz/test_storm
-	$(Q)HV_STORM_SECONDS=$${HV_STORM_SECONDS:-120} HV_STORM_SEED=$${HV_STORM_SEED:-$$$$} \
-		build/asan/tests/fuzz/test_storm
+# whole machine, then the CPU against this computer's own, both with another random seed:
+# HV_STORM_SEED, HV_DIFF_CASES, HV_DIFF_SEED choose.
+fuzz: $(B)/tests/engine/test_soft_diff fuzz-build
+	$(Q)tests/fuzz/test_fuzzers.sh
+	$(Q)HV_STORM_SECONDS=$${HV_STORM_SECONDS:-120} HV_STORM_SEED=$${HV_STORM_SEED:-$$$$} $(STORM)
 	$(Q)HV_DIFF_SEED=$${HV_DIFF_SEED:-random} HV_DIFF_CASES=$${HV_DIFF_CASES:-30000000} $<
 
 # Hours: the software CPU in lockstep and under load; T= chooses parts, MINUTES= bounds each.
@@ -230,6 +235,6 @@ clean:
 	rm -rf build
 
 -include $(OBJS:.o=.d) $(TESTLIBOBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
-.PHONY: all bench-guest tests test test-long test-disks fuzz check check-kvm demo lint bench install \
+.PHONY: all bench-guest tests test fuzz-build test-long test-disks fuzz check check-kvm demo lint bench install \
 	uninstall deb clean
 .SECONDARY:

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define FILE_MAX (256u << 10)
-#define LINES_MAX 2000u
 #define HEADER "# A machine of hvrun: an option of hvrun(1) a line, without its dashes."
 
 /* ---- lines -------------------------------------------------------------------- */
@@ -103,35 +102,42 @@ static char *trim(char *s)
 	return s;
 }
 
-/* KEY = VALUE; anything else is kept as it is. */
+/* The key of "KEY = VALUE", and where its value begins; NULL: the line is none. */
+static char *take_key(char *line, char **value)
+{
+	char *key = line + strspn(line, " \t");
+	size_t n = strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	char *eq = key + n + strspn(key + n, " \t");
+
+	if (!n || *eq != '=')
+		return NULL;
+	key[n] = 0;
+	*value = eq + 1;
+	return key;
+}
+
+/* What is no KEY = VALUE is kept as it is. */
 static void parse_line(struct machine *m, char *line)
 {
-	char *eq = strchr(line, '='), *key, *value;
+	char *value, *key = take_key(line, &value);
 	size_t n;
 
-	if (!eq || line[strspn(line, " \t")] == '#') {
+	if (!key) {
 		push(m, NULL, line);
 		return;
 	}
-	*eq = 0;
-	key = trim(line);
-	value = trim(eq + 1);
+	value = trim(value);
 	n = strlen(value);
 	if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
 		value[n - 1] = 0;
 		value++;
 	}
-	if (*key && !key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-")]) {
-		push(m, key, value);
-		return;
-	}
-	*eq = '=';	/* no key: trim() has cut blanks only */
-	push(m, NULL, line);
+	push(m, key, value);
 }
 
 static void parse(struct machine *m, char *text)
 {
-	while (*text && m->n < LINES_MAX) {
+	while (*text) {
 		size_t n = strcspn(text, "\n");
 		char *next = text + n + (text[n] == '\n');
 
@@ -145,7 +151,7 @@ static bool needs_quotes(const char *v)
 {
 	size_t n = strlen(v);
 
-	return n && (strchr(" \t\"", v[0]) || strchr(" \t\"", v[n - 1]));
+	return n && (strchr(" \t\r\"", v[0]) || strchr(" \t\r\"", v[n - 1]));
 }
 
 static void write_text(const struct machine *m, FILE *f)

@@ -150,6 +150,8 @@ static void close_scene(struct scene *s)
 	session_free(s->session);
 	display_free(s->vm->display);
 	s->vm->display = NULL;
+	input_free(s->vm->input);
+	s->vm->input = NULL;
 	vm_free(s->vm);
 }
 
