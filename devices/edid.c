@@ -8,6 +8,7 @@
  */
 #include "edid.h"
 #include "../src/util.h"
+#include <stdio.h>
 
 #define H_BLANK 160u
 #define H_FRONT 48u
@@ -59,24 +60,28 @@ static void put_range(uint8_t *d)
 	memcpy(d, limits, sizeof(limits));
 }
 
-void edid_make(uint8_t out[EDID_SIZE], unsigned w, unsigned h)
+void edid_make(uint8_t out[EDID_SIZE], unsigned nth, unsigned w, unsigned h)
 {
 	static const uint8_t head[] = {
 		0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00,
 		0x22, 0xd2,			/* maker "HVR" */
-		0x01, 0x00, 0x01, 0x00, 0x00, 0x00,
+		0x01, 0x00, 0x00, 0x00, 0x00, 0x00,	/* product, serial number: below */
 		0x01, 36, 0x01, 0x04,		/* week 1 of 2026, EDID 1.4 */
 		0xa5,				/* digital, 8 bits a colour, DisplayPort */
 	};
 	/* sRGB (3.7) */
 	static const uint8_t colour[] = { 0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50,
 					  0x54 };
+	char name[14], serial[14];
 	uint8_t sum = 0;
 
+	snprintf(name, sizeof(name), nth ? "hvrun %u" : "hvrun", nth + 1);
+	snprintf(serial, sizeof(serial), "%u", nth + 1);
 	w = MAX(MIN(w, EDID_MAX_DIM), 1u);
 	h = MAX(MIN(h, EDID_MAX_DIM), 1u);
 	memset(out, 0, EDID_SIZE);
 	memcpy(out, head, sizeof(head));
+	st_le32(out + 12, nth + 1);
 	out[21] = (uint8_t)MIN(w * 254 / 9600, 255u);
 	out[22] = (uint8_t)MIN(h * 254 / 9600, 255u);
 	out[23] = 120;				/* gamma 2.2 */
@@ -87,8 +92,8 @@ void edid_make(uint8_t out[EDID_SIZE], unsigned w, unsigned h)
 	memset(out + 38, 1, 16);		/* no standard timings */
 	put_timing(out + 54, w, h);
 	put_range(out + 72);
-	put_text(out + 90, 0xfc, "hvrun");
-	put_text(out + 108, 0xff, "1");
+	put_text(out + 90, 0xfc, name);
+	put_text(out + 108, 0xff, serial);
 	for (unsigned i = 0; i < EDID_SIZE - 1; i++)
 		sum += out[i];
 	out[EDID_SIZE - 1] = (uint8_t)-sum;

@@ -316,6 +316,8 @@ static bool add_display(struct pc *pc, struct err *e)
 		return false;
 	d = device_create(pc->dev.vm, pc->cfg->vga_std ? &vga_ops : &virtio_vga_ops, "vga");
 	pci_place(d, pc->bus, PCI_DEVFN(2, 0));
+	if (!pc->cfg->vga_std && pc->cfg->outputs)
+		virtio_vga_set_outputs(d, pc->cfg->outputs);
 	ok = vga_set_rom(d, rom, len, e);
 	free(rom);
 	pc->vga = d;

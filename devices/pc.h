@@ -84,6 +84,7 @@ struct pc_config {
 	int debug_exit;			/* I/O port of the debug-exit device; <= 0: none */
 	bool display;			/* make a VGA device (and keep vm->display) */
 	bool vga_std;			/* plain VGA instead of virtio-vga */
+	unsigned outputs;		/* screens of virtio-vga; 0: one */
 	enum pc_sound sound;		/* heard by vm->audio */
 	bool no_balloon;		/* leave virtio-balloon out */
 	bool hpet;

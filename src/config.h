@@ -95,6 +95,7 @@ struct config {
 	bool vmgenid;
 	uint8_t generation[16];	/* GUID as it lies in memory */
 	bool vga_std;		/* --vga std */
+	unsigned outputs;	/* screens of --vga virtio; 0: one */
 	enum cfg_sound sound;
 	enum audio_mic sound_mic;
 	const char *sound_backend;	/* NULL: sdl */

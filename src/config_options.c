@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The options of the command line: one function each, and their table; see hvrun(1). */
 #include "config_int.h"
+#include "display.h"
 #include "vm.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -149,8 +150,18 @@ static bool opt_forward(struct config *c, const char *v, struct err *e)
 static bool opt_vga(struct config *c, const char *v, struct err *e)
 {
 	static const char *const words[] = { "virtio", "std", NULL };
+	static const char key[] = "virtio,outputs=";
+	unsigned long n;
 
-	return parse_either("vga", v, words, &c->vga_std, e);
+	c->outputs = 0;
+	if (strncmp(v, key, sizeof(key) - 1))
+		return parse_either("vga", v, words, &c->vga_std, e);
+	if (!parse_number(v + sizeof(key) - 1, 10, DISPLAY_MAX_SCANOUTS, &n))
+		return USAGE(e, "--vga %s is impossible; give between 1 and %u outputs", v,
+			     DISPLAY_MAX_SCANOUTS);
+	c->vga_std = false;
+	c->outputs = (unsigned)n;
+	return true;
 }
 
 static bool opt_ui_scale(struct config *c, const char *v, struct err *e)
@@ -394,9 +405,10 @@ const struct option_row config_options[] = {
 	  "Show a window (default when there is a display) or run "
 	  "without.",
 	  .parse = opt_display },
-	{ "vga", 0, "virtio|std",
+	{ "vga", 0, "virtio[,outputs=N]|std",
 	  "Graphics card: virtio is a VGA that guests with a virtio-gpu driver use at the "
-	  "window's size (default); std is the VGA alone.",
+	  "window's size (default); std is the VGA alone. outputs: screens that such a driver "
+	  "finds, 1 (default) to 16; the window shows one of them, Right Ctrl + N the next.",
 	  .parse = opt_vga },
 	{ "fullscreen", 0, NULL, "Start the window in fullscreen.", FLAG(fullscreen) },
 	{ "ui-scale", 0, "N",
@@ -462,7 +474,8 @@ const struct option_row config_options[] = {
 	  "When the guest powers off: exit (default), or the window stays and offers to start "
 	  "again.",
 	  .parse = opt_on_poweroff },
-	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG.", STR(screenshot),
+	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG, of further screens as "
+	  "FILE-2.png and so on.", STR(screenshot),
 	  .run_only = true },
 	{ "record", 0, "FILE.webm", "Record the screen from the start on; FILE must not exist.",
 	  STR(record), .run_only = true },

@@ -19,6 +19,8 @@ struct display {
 	struct cursor cursor;
 	bool has_cursor;
 	unsigned cursor_serial;
+	struct display *others[DISPLAY_MAX_SCANOUTS - 1];	/* of scanout 0: 1 and so on */
+	unsigned nothers;
 };
 
 struct display *display_new(void)
@@ -33,8 +35,29 @@ void display_free(struct display *d)
 {
 	if (!d)
 		return;
+	while (d->nothers)
+		display_free(d->others[--d->nothers]);
 	free(d->s.pixels);
 	free(d);
+}
+
+void display_set_scanouts(struct display *d, unsigned n)
+{
+	HV_BUG_ON(!n || n > DISPLAY_MAX_SCANOUTS);
+	while (d->nothers + 1 < n)
+		d->others[d->nothers++] = display_new();
+	while (d->nothers + 1 > n)
+		display_free(d->others[--d->nothers]);
+}
+
+unsigned display_scanouts(const struct display *d)
+{
+	return d->nothers + 1;
+}
+
+struct display *display_scanout(struct display *d, unsigned i)
+{
+	return !i ? d : i <= d->nothers ? d->others[i - 1] : NULL;
 }
 
 void display_set_source(struct display *d, const struct display_source *src)
@@ -120,6 +143,15 @@ bool display_cursor(const struct display *d, unsigned *serial, const struct curs
 bool display_want_size(struct display *d, unsigned w, unsigned h)
 {
 	return d->src.want_size && d->src.want_size(d->src.dev, w, h);
+}
+
+struct display_place display_place(struct display *d)
+{
+	struct display_place p = { { 0, 0, d->s.w, d->s.h }, d->s.w, d->s.h };
+
+	if (d->src.place)
+		d->src.place(d->src.dev, &p);
+	return p;
 }
 
 void display_refresh(struct display *d)

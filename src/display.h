@@ -6,6 +6,10 @@
  * The device renders into surface (XRGB8888) when a viewer asks with
  * display_refresh(), under dev_lock, and reports damage.  Nothing is
  * rendered when nobody looks, so a still or unwatched screen costs nothing.
+ *
+ * A machine has one or more scanouts (monitors).  Each is a struct display
+ * with its own picture, damage, pointer and source; vm->display is scanout 0,
+ * where the VGA is seen, and finds the others.
  */
 #ifndef HV_DISPLAY_H
 #define HV_DISPLAY_H
@@ -24,6 +28,8 @@ struct surface {
 #define DISPLAY_MAX_DIM 8192u
 #define DISPLAY_MAX_RECTS 32
 
+#define DISPLAY_MAX_SCANOUTS 16u
+
 #define CURSOR_DIM 64u
 
 /* The guest's pointer image; straight alpha. */
@@ -35,6 +41,12 @@ struct cursor {
 
 struct display;
 
+/* A scanout's part of a desktop of @w x @h that spreads over several. */
+struct display_place {
+	struct rect r;
+	unsigned w, h;
+};
+
 struct display_source {
 	/* Bring the surface up to date; resizes and damages through the calls below. */
 	void (*refresh)(void *dev);
@@ -42,11 +54,18 @@ struct display_source {
 	size_t (*text)(void *dev, char *buf, size_t len);
 	/* The viewer would like this size (pixels); false: the guest cannot.  NULL: never. */
 	bool (*want_size)(void *dev, unsigned w, unsigned h);
+	/* Where the scanout lies in the guest's desktop.  NULL: it is all of it. */
+	void (*place)(void *dev, struct display_place *out);
 	void *dev;
 };
 
-struct display *display_new(void);
-void display_free(struct display *d);
+struct display *display_new(void);	/* scanout 0 */
+void display_free(struct display *d);	/* with the others */
+/* The device has @n scanouts; those that are there stay as they are.  On scanout 0. */
+void display_set_scanouts(struct display *d, unsigned n);
+unsigned display_scanouts(const struct display *d);
+/* Scanout @i of the machine whose scanout 0 is @d; NULL: there is none. */
+struct display *display_scanout(struct display *d, unsigned i);
 void display_set_source(struct display *d, const struct display_source *src);
 
 /* Device side, inside refresh(). */
@@ -70,6 +89,7 @@ bool display_blank(const struct display *d);
 bool display_cursor(const struct display *d, unsigned *serial, const struct cursor **out);
 /* Ask the guest for a picture of @w x @h; false: it cannot. */
 bool display_want_size(struct display *d, unsigned w, unsigned h);
+struct display_place display_place(struct display *d);
 size_t display_text(struct display *d, char *buf, size_t len);
 /* Write the current picture as PNG (libpng). */
 bool display_screenshot(struct display *d, const char *path, struct err *e);

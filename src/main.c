@@ -318,6 +318,7 @@ static void describe(struct app *a)
 	p->debug_exit = c->debug_exit;
 	p->display = true;
 	p->vga_std = c->vga_std;
+	p->outputs = c->outputs;
 	p->hpet = c->hpet;
 	p->vmgenid = c->vmgenid;
 	p->vmmouse = c->vmmouse;
@@ -445,13 +446,32 @@ static bool set_up(struct app *a, struct err *e)
 	return true;
 }
 
-static bool save_screenshot(struct app *a, struct err *e)
+/* FILE.png of the first screen, FILE-2.png of the second one. */
+static bool save_scanout(struct app *a, unsigned i, struct err *e)
 {
+	struct display *d = display_scanout(a->vm->display, i);
+	const char *path = a->cfg.screenshot, *base = strrchr(path, '/');
+	const char *dot = strrchr(base ? base : path, '.');
+	int stem = (int)(dot ? dot - path : (ptrdiff_t)strlen(path));
+	char *of = NULL;
 	bool ok;
 
+	if (i && asprintf(&of, "%.*s-%u%s", stem, path, i + 1, path + stem) < 0)
+		return err_set(e, HV_EXIT_HOST, "out of memory");
+	display_refresh(d);
+	ok = display_screenshot(d, of ? of : path, e);
+	free(of);
+	return ok;
+}
+
+static bool save_screenshot(struct app *a, struct err *e)
+{
+	unsigned n = display_scanouts(a->vm->display);
+	bool ok = true;
+
 	vm_lock(a->vm);
-	display_refresh(a->vm->display);
-	ok = display_screenshot(a->vm->display, a->cfg.screenshot, e);
+	for (unsigned i = 0; ok && i < n; i++)
+		ok = save_scanout(a, i, e);
 	vm_unlock(a->vm);
 	return ok;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * virtio-gpu, 2D, with the VGA in the same PCI function (VIRTIO 1.2, 5.7):
- * firmware and guests without a driver see a standard VGA, a driver's first
- * scanout takes the screen over, a reset gives it back.
+ * firmware and guests without a driver see a standard VGA on scanout 0, a
+ * driver's first scanout takes the screen over, a reset gives it back.
  *
- * One scanout, EDID, cursor queue, guest-memory blobs; the viewer's window
- * size reaches the guest as display information.  Left out: 3D (virgl),
- * host blobs, UUIDs, more scanouts than one.
+ * One to sixteen scanouts, all of them plugged in, each with its EDID, its
+ * cursor and the size of its viewer's window; guest-memory blobs.  Left out:
+ * 3D (virgl), host blobs, UUIDs.
  */
 #include "gpu_int.h"
 #include "../edid.h"
@@ -18,11 +18,12 @@
 #define FLAG_FENCE 1u
 #define HDR_LEN 24u
 #define CONFIG_LEN 16u
-#define MAX_SCANOUTS 16u	/* in the answer's layout */
 #define Q_CONTROL 0
 #define Q_CURSOR 1
 #define DEFAULT_W 1280u
 #define DEFAULT_H 800u
+#define OTHERS_W 1024u	/* of the others than scanout 0, until somebody looks */
+#define OTHERS_H 768u
 #define MAX_ANSWER (HDR_LEN + 8 + 1024)
 
 static const struct state_field scanout_fields[] = {
@@ -32,14 +33,29 @@ static const struct state_field scanout_fields[] = {
 	STATE_U32(struct gpu_scanout, stride), STATE_U64(struct gpu_scanout, offset), STATE_END
 };
 
+static const struct state_field viewer_fields[] = {
+	STATE_U32(struct gpu_head, cursor_res), STATE_U32(struct gpu_head, hot_x),
+	STATE_U32(struct gpu_head, hot_y), STATE_U32(struct gpu_head, want_w),
+	STATE_U32(struct gpu_head, want_h), STATE_END
+};
+static const struct state_field head_fields[] = {
+	STATE_STRUCT(struct gpu_head, scan, scanout_fields), STATE_U32(struct gpu_head, cursor_res),
+	STATE_U32(struct gpu_head, hot_x), STATE_U32(struct gpu_head, hot_y),
+	STATE_U32(struct gpu_head, want_w), STATE_U32(struct gpu_head, want_h), STATE_END
+};
+
+/* Version 2 had scanout 0 only. */
 #define T struct virtio_vga
 static const struct state_field virtio_vga_state[] = {
 	VIRTIO_STATE(T, vga.virtio), STATE_STRUCT(T, vga, vga_core_fields),
 	STATE_STRUCTS(T, gpu.res, gpu_res_fields), STATE_STRUCTS(T, gpu.entry, gpu_entry_fields),
-	STATE_U32(T, gpu.nentries), STATE_STRUCT(T, gpu.scan, scanout_fields),
-	STATE_BOOL(T, gpu.active), STATE_U32(T, gpu.cursor_res), STATE_U32(T, gpu.hot_x),
-	STATE_U32(T, gpu.hot_y), STATE_U32(T, gpu.want_w), STATE_U32(T, gpu.want_h),
-	STATE_U32(T, gpu.events), STATE_END
+	STATE_U32(T, gpu.nentries), STATE_STRUCT(T, gpu.head[0].scan, scanout_fields),
+	STATE_BOOL(T, gpu.active), STATE_STRUCT(T, gpu.head[0], viewer_fields),
+	STATE_U32(T, gpu.events),
+	STATE_ROW_(T, gpu.nheads, uint32_t, F_U32, 3),
+	{ .name = "gpu.head[1]", .off = offsetof(T, gpu.head[1]), .size = sizeof(struct gpu_head),
+	  .count = GPU_MAX_HEADS - 1, .kind = F_STRUCT, .since = 3, .sub = head_fields },
+	STATE_END
 };
 #undef T
 
@@ -71,21 +87,31 @@ static struct gpu_rect arg_rect(const struct gpu_req *r)
 /* ---- commands --------------------------------------------------------------------- */
 static enum gpu_cmd display_info(struct gpu_req *r)
 {
-	uint8_t *mode = r->out + HDR_LEN;
+	const struct gpu *g = &r->v->gpu;
+	uint32_t x = 0;
 
-	st_le32(mode + 8, r->v->gpu.want_w);
-	st_le32(mode + 12, r->v->gpu.want_h);
-	st_le32(mode + 16, 1);			/* enabled */
-	r->out_len = HDR_LEN + 24 * MAX_SCANOUTS;
+	for (uint32_t i = 0; i < g->nheads; i++) {
+		uint8_t *mode = r->out + HDR_LEN + 24 * i;
+
+		st_le32(mode, x);		/* side by side */
+		st_le32(mode + 8, g->head[i].want_w);
+		st_le32(mode + 12, g->head[i].want_h);
+		st_le32(mode + 16, 1);		/* enabled */
+		x += g->head[i].want_w;
+	}
+	r->out_len = HDR_LEN + 24 * GPU_MAX_HEADS;
 	return GPU_OK_DISPLAY_INFO;
 }
 
 static enum gpu_cmd get_edid(struct gpu_req *r)
 {
-	if (arg32(r, 0))
+	uint32_t i = arg32(r, 0);
+	const struct gpu_head *h = gpu_head(&r->v->gpu, i);
+
+	if (!h)
 		return GPU_E_SCANOUT;
 	st_le32(r->out + HDR_LEN, EDID_SIZE);
-	edid_make(r->out + HDR_LEN + 8, r->v->gpu.want_w, r->v->gpu.want_h);
+	edid_make(r->out + HDR_LEN + 8, i, h->want_w, h->want_h);
 	r->out_len = HDR_LEN + 8 + 1024;
 	return GPU_OK_EDID;
 }
@@ -170,10 +196,11 @@ static enum gpu_cmd set_scanout(struct gpu_req *r)
 {
 	struct gpu_scanout s = { .res = arg32(r, 20), .r = arg_rect(r) };
 	const struct gpu_res *res = gpu_res_find(&r->v->gpu, s.res);
+	struct gpu_head *h = gpu_head(&r->v->gpu, arg32(r, 16));
 
-	if (arg32(r, 16))
+	if (!h)
 		return GPU_E_SCANOUT;
-	return res && res->blob ? GPU_E_PARAMETER : gpu_set_scanout(r->v, &s);
+	return res && res->blob ? GPU_E_PARAMETER : gpu_set_scanout(h, &s);
 }
 
 static enum gpu_cmd set_scanout_blob(struct gpu_req *r)
@@ -183,10 +210,11 @@ static enum gpu_cmd set_scanout_blob(struct gpu_req *r)
 		.stride = arg32(r, 40), .offset = arg32(r, 56),
 	};
 	const struct gpu_res *res = gpu_res_find(&r->v->gpu, s.res);
+	struct gpu_head *h = gpu_head(&r->v->gpu, arg32(r, 16));
 
-	if (arg32(r, 16))
+	if (!h)
 		return GPU_E_SCANOUT;
-	return res && !res->blob ? GPU_E_PARAMETER : gpu_set_scanout(r->v, &s);
+	return res && !res->blob ? GPU_E_PARAMETER : gpu_set_scanout(h, &s);
 }
 
 static enum gpu_cmd flush(struct gpu_req *r)
@@ -208,19 +236,21 @@ static enum gpu_cmd transfer(struct gpu_req *r)
 
 static enum gpu_cmd update_cursor(struct gpu_req *r)
 {
-	struct gpu *g = &r->v->gpu;
+	struct gpu_head *h = gpu_head(&r->v->gpu, arg32(r, 0));
 
-	g->cursor_res = arg32(r, 16);
-	g->hot_x = arg32(r, 20);
-	g->hot_y = arg32(r, 24);
-	gpu_set_cursor(r->v);
+	if (!h)
+		return GPU_E_SCANOUT;
+	h->cursor_res = arg32(r, 16);
+	h->hot_x = arg32(r, 20);
+	h->hot_y = arg32(r, 24);
+	gpu_set_cursor(h);
 	return GPU_OK;
 }
 
 /* The pointer is where the host's is: a viewer draws it there. */
 static enum gpu_cmd move_cursor(struct gpu_req *r)
 {
-	return GPU_OK;
+	return gpu_head(&r->v->gpu, arg32(r, 0)) ? GPU_OK : GPU_E_SCANOUT;
 }
 
 static const struct gpu_row {
@@ -289,8 +319,10 @@ static uint64_t gpu_features(const struct virtio_dev *v)
 
 static void gpu_get_config(const struct virtio_dev *vd, uint8_t *cfg)
 {
-	st_le32(cfg, virtio_vga_of((struct virtio_dev *)vd)->gpu.events);
-	st_le32(cfg + 8, 1);		/* scanouts */
+	const struct gpu *g = &virtio_vga_of((struct virtio_dev *)vd)->gpu;
+
+	st_le32(cfg, g->events);
+	st_le32(cfg + 8, g->nheads);
 }
 
 static void gpu_set_config(struct virtio_dev *vd, const uint8_t *cfg, unsigned off, unsigned len)
@@ -305,9 +337,12 @@ static void gpu_quiesce(struct virtio_dev *vd)
 	struct gpu *g = &v->gpu;
 
 	gpu_res_drop_all(g);
-	g->scan = (struct gpu_scanout){ 0 };
-	g->cursor_res = g->hot_x = g->hot_y = g->events = 0;
-	g->dirty.w = 0;
+	for (struct gpu_head *h = g->head; h < g->head + GPU_MAX_HEADS; h++) {
+		h->scan = (struct gpu_scanout){ 0 };
+		h->cursor_res = h->hot_x = h->hot_y = 0;
+		h->dirty.w = 0;
+	}
+	g->events = 0;
 	gpu_show_vga(v);
 }
 
@@ -324,32 +359,72 @@ static const struct virtio_class gpu_class = {
 
 static bool want_size(void *dev, unsigned w, unsigned h)
 {
-	struct virtio_vga *v = dev;
-	struct gpu *g = &v->gpu;
+	struct gpu_head *head = dev;
+	struct gpu *g = &head->v->gpu;
 
 	if (!g->active)
 		return false;
 	w = MIN(MAX(w, 320u), EDID_MAX_DIM) & ~7u;	/* guests' timings count in eights */
 	h = MIN(MAX(h, 200u), EDID_MAX_DIM);
-	if (g->want_w == w && g->want_h == h)
+	if (head->want_w == w && head->want_h == h)
 		return true;
-	g->want_w = w;
-	g->want_h = h;
+	head->want_w = w;
+	head->want_h = h;
 	g->events |= EVENT_DISPLAY;
-	virtio_config_changed(&v->vga.virtio);
+	virtio_config_changed(&head->v->vga.virtio);
 	return true;
+}
+
+static struct display_source source_of(struct gpu_head *h)
+{
+	return (struct display_source){ .refresh = gpu_refresh, .text = gpu_text,
+					.want_size = want_size, .place = gpu_place, .dev = h };
+}
+
+static void reset_sizes(struct gpu *g)
+{
+	for (unsigned i = 0; i < GPU_MAX_HEADS; i++) {
+		bool used = i < g->nheads;
+
+		g->head[i].want_w = !i ? DEFAULT_W : used ? OTHERS_W : 0;
+		g->head[i].want_h = !i ? DEFAULT_H : used ? OTHERS_H : 0;
+	}
+}
+
+/* Scanout 0's source is set with the VGA. */
+static void make_heads(struct virtio_vga *v)
+{
+	struct gpu *g = &v->gpu;
+	struct display *first = v->vga.pci.dev.vm->display;
+
+	g->nheads = g->outputs = MAX(g->outputs, 1u);
+	if (first)
+		display_set_scanouts(first, g->nheads);
+	for (unsigned i = 0; i < GPU_MAX_HEADS; i++) {
+		struct display_source src = source_of(&g->head[i]);
+
+		g->head[i].v = v;
+		g->head[i].d = first ? display_scanout(first, i) : NULL;
+		if (i && g->head[i].d)
+			display_set_source(g->head[i].d, &src);
+	}
+	reset_sizes(g);
+}
+
+void virtio_vga_set_outputs(struct device *d, unsigned n)
+{
+	HV_BUG_ON(!n || n > GPU_MAX_HEADS);
+	virtio_vga_of(virtio_of(d))->gpu.outputs = n;
 }
 
 static bool virtio_vga_realize(struct device *d, struct err *e)
 {
 	struct virtio_vga *v = virtio_vga_of(virtio_of(d));
-	struct display_source src = { .refresh = gpu_refresh, .text = gpu_text,
-				      .want_size = want_size, .dev = v };
+	struct display_source src = source_of(&v->gpu.head[0]);
 	struct gm_block *rom = vga_take_rom(&v->vga);
 
 	v->vga.virtio.disable_legacy = true;
-	v->gpu.want_w = DEFAULT_W;
-	v->gpu.want_h = DEFAULT_H;
+	make_heads(v);
 	return virtio_realize(&v->vga.virtio, &gpu_class, 2, 256, e) &&
 	       vga_core_realize(&v->vga, rom, &src, e);
 }
@@ -360,24 +435,38 @@ static void virtio_vga_reset(struct device *d)
 
 	virtio_reset(d);
 	vga_core_reset(&v->vga);
-	v->gpu.want_w = DEFAULT_W;
-	v->gpu.want_h = DEFAULT_H;
+	reset_sizes(&v->gpu);
 }
 
 static void virtio_vga_unrealize(struct device *d)
 {
-	gpu_res_drop_all(&virtio_vga_of(virtio_of(d))->gpu);
-	vga_core_unrealize(&virtio_vga_of(virtio_of(d))->vga);
+	struct virtio_vga *v = virtio_vga_of(virtio_of(d));
+
+	gpu_res_drop_all(&v->gpu);
+	for (unsigned i = 1; i < GPU_MAX_HEADS; i++)
+		v->gpu.head[i].d = NULL;
+	if (d->vm->display)
+		display_set_scanouts(d->vm->display, 1);
+	vga_core_unrealize(&v->vga);
 	virtio_unrealize(virtio_of(d));
+}
+
+/* Before anything counts on them. */
+static bool same_heads(struct gpu *g, struct err *e)
+{
+	uint32_t saved = g->nheads;
+
+	g->nheads = g->outputs;
+	return saved == g->outputs ||
+	       err_set(e, HV_EXIT_IMAGE, "it was saved with %u screens, this machine has %u; "
+		       "give --vga virtio,outputs=%u", saved, g->outputs, saved);
 }
 
 static bool virtio_vga_post_load(struct device *d, struct err *e)
 {
 	struct virtio_vga *v = virtio_vga_of(virtio_of(d));
 
-	if (v->gpu.want_w > EDID_MAX_DIM || v->gpu.want_h > EDID_MAX_DIM)
-		return err_set(e, HV_EXIT_IMAGE, "impossible virtio-gpu window size");
-	return vga_core_post_load(&v->vga, e) && virtio_post_load(&v->vga.virtio, e) &&
+	return same_heads(&v->gpu, e) && vga_core_post_load(&v->vga, e) && virtio_post_load(&v->vga.virtio, e) &&
 	       gpu_res_post_load(v, e) && gpu_scan_post_load(v, e);
 }
 
@@ -388,6 +477,6 @@ const struct device_ops virtio_vga_ops = {
 	.reset = virtio_vga_reset,
 	.unrealize = virtio_vga_unrealize,
 	.state = virtio_vga_state,
-	.state_version = 2,
+	.state_version = 3,
 	.post_load = virtio_vga_post_load,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * virtio-gpu 2D, private interface between gpu.c (device, commands),
- * gpu_res.c (resources and their backing) and gpu_scan.c (scanout, cursor).
+ * gpu_res.c (resources and their backing) and gpu_scan.c (scanouts, cursors).
  *
  * Everything runs under vm->dev_lock.
  */
@@ -17,6 +17,7 @@
 #define GPU_MAX_DIM 8192u
 #define GPU_MAX_IMAGES (256u << 20)	/* bytes of all images */
 #define GPU_CURSOR 64u
+#define GPU_MAX_HEADS 16u		/* scanouts, in the layout of GET_DISPLAY_INFO too */
 
 /* Commands and answers (VIRTIO 1.2, 5.7.6.7) */
 enum gpu_cmd {
@@ -31,6 +32,8 @@ enum gpu_cmd {
 };
 
 struct gpu_rect { uint32_t x, y, w, h; };
+
+struct virtio_vga;
 
 struct gpu_entry {
 	uint64_t at;
@@ -53,19 +56,30 @@ struct gpu_scanout {
 	uint64_t offset;		/* blob: of the first line */
 };
 
+/* A monitor of the guest. */
+struct gpu_head {
+	struct gpu_scanout scan;
+	uint32_t cursor_res, hot_x, hot_y;
+	uint32_t want_w, want_h;	/* size of the viewer's window */
+
+	/* Derived */
+	struct gpu_rect dirty;		/* of the scanout; w 0: nothing */
+	struct virtio_vga *v;
+	struct display *d;		/* NULL: nobody can look */
+};
+
 struct gpu {
 	struct gpu_res res[GPU_MAX_RES];
 	struct gpu_entry entry[GPU_MAX_ENTRIES];
 	uint32_t nentries;		/* used, packed */
-	struct gpu_scanout scan;
+	struct gpu_head head[GPU_MAX_HEADS];
+	uint32_t nheads;		/* as outputs, but for a state that is being loaded */
 	bool active;			/* a driver has set a scanout since the reset */
-	uint32_t cursor_res, hot_x, hot_y;
-	uint32_t want_w, want_h;	/* size of the viewer's window */
 	uint32_t events;
 
 	/* Derived */
+	uint32_t outputs;		/* how many the board gave it */
 	uint64_t image_bytes;
-	struct gpu_rect dirty;		/* of the scanout; w 0: nothing */
 	struct virtq_elem elem;
 };
 
@@ -79,9 +93,10 @@ static inline struct virtio_vga *virtio_vga_of(struct virtio_dev *v)
 	return container_of(v, struct virtio_vga, vga.virtio);
 }
 
-static inline struct display *gpu_display(const struct virtio_vga *g)
+/* NULL: a scanout that the device has not. */
+static inline struct gpu_head *gpu_head(struct gpu *g, uint32_t i)
 {
-	return g->vga.pci.dev.vm->display;
+	return i < g->nheads ? &g->head[i] : NULL;
 }
 
 /* gpu_res.c: each returns GPU_OK or GPU_E_*. */
@@ -113,12 +128,14 @@ bool gpu_read_at(struct gpu_reader *rd, uint64_t off, void *dst, size_t len);
 
 /* gpu_scan.c */
 void gpu_to_xrgb(uint32_t *p, size_t n, uint32_t format, bool alpha);	/* in place */
-enum gpu_cmd gpu_set_scanout(struct virtio_vga *v, const struct gpu_scanout *s);
+enum gpu_cmd gpu_set_scanout(struct gpu_head *h, const struct gpu_scanout *s);
 void gpu_flush(struct virtio_vga *v, uint32_t res, struct gpu_rect r);
 void gpu_scanout_lost(struct virtio_vga *v, uint32_t res);	/* the resource goes away */
-void gpu_set_cursor(struct virtio_vga *v);
-void gpu_refresh(void *dev);
-size_t gpu_text(void *dev, char *buf, size_t len);
+void gpu_set_cursor(struct gpu_head *h);
+/* For struct display_source: of a struct gpu_head. */
+void gpu_refresh(void *head);
+size_t gpu_text(void *head, char *buf, size_t len);
+void gpu_place(void *head, struct display_place *out);
 void gpu_show_vga(struct virtio_vga *v);	/* reset: the VGA's picture again */
 bool gpu_scan_post_load(struct virtio_vga *v, struct err *e);
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio-gpu scanout 0: which part of which resource the display shows, what
- * was flushed since the viewer looked, and the cursor (VIRTIO 1.2, 5.7.6.8).
+ * virtio-gpu scanouts: which part of which resource each display shows, what
+ * was flushed since the viewer looked, and its cursor (VIRTIO 1.2, 5.7.6.8).
  *
  * Pixels are copied when a viewer refreshes, from the host's image or, for a
  * blob, from guest memory: an unwatched screen costs nothing.
  */
 #include "gpu_int.h"
+#include "../edid.h"
 #include <endian.h>
 
 /* ---- pixels ------------------------------------------------------------------- */
@@ -52,9 +53,9 @@ static struct gpu_rect clip(struct gpu_rect r, struct gpu_rect by)
 				  (uint32_t)(y1 - y0) };
 }
 
-static void add_dirty(struct gpu *g, struct gpu_rect r)
+static void add_dirty(struct gpu_head *h, struct gpu_rect r)
 {
-	struct gpu_rect *d = &g->dirty;
+	struct gpu_rect *d = &h->dirty;
 	uint32_t x1, y1;
 
 	if (!r.w)
@@ -87,46 +88,52 @@ static bool scanout_ok(const struct gpu *g, const struct gpu_scanout *s)
 			((uint64_t)c->x + c->w) * 4, r->size);
 }
 
-enum gpu_cmd gpu_set_scanout(struct virtio_vga *v, const struct gpu_scanout *s)
+enum gpu_cmd gpu_set_scanout(struct gpu_head *h, const struct gpu_scanout *s)
 {
-	struct gpu *g = &v->gpu;
+	struct gpu *g = &h->v->gpu;
 
 	if (s->res && !gpu_res_find(g, s->res))
 		return GPU_E_RESOURCE;
 	if (s->res && !scanout_ok(g, s))
 		return GPU_E_PARAMETER;
-	g->scan = *s;
+	h->scan = *s;
 	g->active |= s->res != 0;
-	g->dirty = (struct gpu_rect){ 0, 0, s->r.w, s->r.h };
+	h->dirty = (struct gpu_rect){ 0, 0, s->r.w, s->r.h };
 	return GPU_OK;
 }
 
 void gpu_scanout_lost(struct virtio_vga *v, uint32_t res)
 {
-	if (v->gpu.scan.res == res)
-		v->gpu.scan.res = 0;
-	if (v->gpu.cursor_res == res)
-		v->gpu.cursor_res = 0;
+	for (struct gpu_head *h = v->gpu.head; h < v->gpu.head + v->gpu.nheads; h++) {
+		if (h->scan.res == res)
+			h->scan.res = 0;
+		if (h->cursor_res == res)
+			h->cursor_res = 0;
+	}
+}
+
+static void flush_one(struct gpu_head *h, struct gpu_rect r)
+{
+	r = clip(r, h->scan.r);
+	r.x -= r.w ? h->scan.r.x : 0;
+	r.y -= r.w ? h->scan.r.y : 0;
+	add_dirty(h, r);
 }
 
 void gpu_flush(struct virtio_vga *v, uint32_t res, struct gpu_rect r)
 {
-	struct gpu *g = &v->gpu;
-
-	if (g->scan.res != res)
-		return;
-	r = clip(r, g->scan.r);
-	r.x -= r.w ? g->scan.r.x : 0;
-	r.y -= r.w ? g->scan.r.y : 0;
-	add_dirty(g, r);
+	for (struct gpu_head *h = v->gpu.head; h < v->gpu.head + v->gpu.nheads; h++)
+		if (h->scan.res == res)
+			flush_one(h, r);
 }
 
 void gpu_show_vga(struct virtio_vga *v)
 {
 	v->gpu.active = false;
 	v->vga.redraw = true;
-	if (gpu_display(v))
-		display_set_cursor(gpu_display(v), NULL);
+	for (unsigned i = 0; i < v->gpu.nheads; i++)
+		if (v->gpu.head[i].d)
+			display_set_cursor(v->gpu.head[i].d, NULL);
 }
 
 /* ---- refresh ---------------------------------------------------------------------- */
@@ -142,13 +149,13 @@ static void copy_image(const struct gpu_res *r, const struct gpu_scanout *s, str
 	}
 }
 
-static void copy_blob(struct virtio_vga *v, const struct gpu_res *r, struct gpu_rect d,
+static void copy_blob(struct gpu_head *h, const struct gpu_res *r, struct gpu_rect d,
 		      struct surface *to)
 {
-	const struct gpu_scanout *s = &v->gpu.scan;
+	const struct gpu_scanout *s = &h->scan;
 	struct gpu_reader rd;
 
-	gpu_read_start(&rd, v, r);
+	gpu_read_start(&rd, h->v, r);
 	for (uint32_t y = d.y; y < d.y + d.h; y++) {
 		uint32_t *line = to->pixels + (size_t)y * to->stride + d.x;
 		uint64_t off = s->offset + ((uint64_t)s->r.y + y) * s->stride +
@@ -160,50 +167,87 @@ static void copy_blob(struct virtio_vga *v, const struct gpu_res *r, struct gpu_
 	}
 }
 
-static void draw(struct virtio_vga *v, const struct gpu_res *r, struct display *d)
+static void draw(struct gpu_head *h, const struct gpu_res *r)
 {
-	struct gpu *g = &v->gpu;
-	struct surface *to;
+	const struct gpu_scanout *s = &h->scan;
+	struct surface *to = display_surface(h->d);
 	struct gpu_rect c;
 
-	to = display_surface(d);
-	if (to->w != g->scan.r.w || to->h != g->scan.r.h) {
-		if (!display_resize(d, g->scan.r.w, g->scan.r.h))
+	if (to->w != s->r.w || to->h != s->r.h) {
+		if (!display_resize(h->d, s->r.w, s->r.h))
 			return;
-		g->dirty = (struct gpu_rect){ 0, 0, g->scan.r.w, g->scan.r.h };
+		h->dirty = (struct gpu_rect){ 0, 0, s->r.w, s->r.h };
 	}
-	c = clip(g->dirty, (struct gpu_rect){ 0, 0, to->w, to->h });
-	g->dirty.w = 0;
+	c = clip(h->dirty, (struct gpu_rect){ 0, 0, to->w, to->h });
+	h->dirty.w = 0;
 	if (!c.w)
 		return;
 	if (r->blob)
-		copy_blob(v, r, c, to);
+		copy_blob(h, r, c, to);
 	else
-		copy_image(r, &g->scan, c, to);
-	display_damage(d, (struct rect){ c.x, c.y, c.w, c.h });
+		copy_image(r, s, c, to);
+	display_damage(h->d, (struct rect){ c.x, c.y, c.w, c.h });
 }
 
-void gpu_refresh(void *dev)
+static bool is_vga(const struct gpu_head *h)
 {
-	struct virtio_vga *v = dev;
-	struct display *d = gpu_display(v);
+	return h == h->v->gpu.head && !h->v->gpu.active;
+}
+
+void gpu_refresh(void *head)
+{
+	struct gpu_head *h = head;
 	const struct gpu_res *r;
 
-	if (!v->gpu.active) {
-		vga_refresh(&v->vga);
+	if (is_vga(h)) {
+		vga_refresh(&h->v->vga);
 		return;
 	}
-	r = gpu_res_find(&v->gpu, v->gpu.scan.res);
-	display_set_blank(d, !r);
+	r = gpu_res_find(&h->v->gpu, h->scan.res);
+	display_set_blank(h->d, !r);
 	if (r)
-		draw(v, r, d);
+		draw(h, r);
 }
 
-size_t gpu_text(void *dev, char *buf, size_t len)
+size_t gpu_text(void *head, char *buf, size_t len)
 {
-	struct virtio_vga *v = dev;
+	struct gpu_head *h = head;
 
-	return v->gpu.active ? 0 : vga_text(&v->vga, buf, len);
+	return is_vga(h) ? vga_text(&h->v->vga, buf, len) : 0;
+}
+
+/*
+ * Guests do not say how they put their monitors together.  Those that draw
+ * one picture for all show parts of it; of others it is taken that they do
+ * as the display information says: side by side, the first one at the left.
+ */
+void gpu_place(void *head, struct display_place *out)
+{
+	const struct gpu_head *h = head;
+	const struct gpu *g = &h->v->gpu;
+	struct display_place row = { .h = 0 }, one = { .h = 0 };
+	bool shared = true;
+	unsigned n = 0;
+
+	if (is_vga(h) || !h->scan.res)
+		return;
+	for (const struct gpu_head *o = g->head; o < g->head + g->nheads; o++) {
+		const struct gpu_rect *r = &o->scan.r;
+
+		if (!o->scan.res)
+			continue;
+		if (o == h)
+			row.r = (struct rect){ row.w, 0, r->w, r->h };
+		shared = shared && o->scan.res == h->scan.res && !o->scan.stride;
+		n++;
+		row.w += r->w;
+		row.h = MAX(row.h, r->h);
+		one.w = MAX(one.w, r->x + r->w);
+		one.h = MAX(one.h, r->y + r->h);
+	}
+	one.r = (struct rect){ h->scan.r.x, h->scan.r.y, h->scan.r.w, h->scan.r.h };
+	if (n > 1)
+		*out = shared ? one : row;
 }
 
 /* ---- cursor ------------------------------------------------------------------------- */
@@ -222,28 +266,30 @@ static bool cursor_pixels(struct virtio_vga *v, const struct gpu_res *r, uint32_
 	return gpu_read_at(&rd, 0, out, GPU_CURSOR * GPU_CURSOR * 4);
 }
 
-void gpu_set_cursor(struct virtio_vga *v)
+void gpu_set_cursor(struct gpu_head *h)
 {
-	struct gpu *g = &v->gpu;
-	struct display *d = gpu_display(v);
-	const struct gpu_res *r = gpu_res_find(g, g->cursor_res);
+	const struct gpu_res *r = gpu_res_find(&h->v->gpu, h->cursor_res);
 	struct cursor c = { .w = GPU_CURSOR, .h = GPU_CURSOR };
 
-	if (!d)
+	if (!h->d)
 		return;
-	c.hot_x = MIN(g->hot_x, GPU_CURSOR - 1);
-	c.hot_y = MIN(g->hot_y, GPU_CURSOR - 1);
-	c.visible = r && cursor_pixels(v, r, c.argb);
-	display_set_cursor(d, &c);
+	c.hot_x = MIN(h->hot_x, GPU_CURSOR - 1);
+	c.hot_y = MIN(h->hot_y, GPU_CURSOR - 1);
+	c.visible = r && cursor_pixels(h->v, r, c.argb);
+	display_set_cursor(h->d, &c);
 }
 
 bool gpu_scan_post_load(struct virtio_vga *v, struct err *e)
 {
 	struct gpu *g = &v->gpu;
 
-	if (g->scan.res && !scanout_ok(g, &g->scan))
-		return err_set(e, HV_EXIT_IMAGE, "impossible virtio-gpu scanout");
-	g->dirty = (struct gpu_rect){ 0, 0, g->scan.r.w, g->scan.r.h };
-	gpu_set_cursor(v);
+	for (struct gpu_head *h = g->head; h < g->head + g->nheads; h++) {
+		if (h->scan.res && !scanout_ok(g, &h->scan))
+			return err_set(e, HV_EXIT_IMAGE, "impossible virtio-gpu scanout");
+		if (h->want_w > EDID_MAX_DIM || h->want_h > EDID_MAX_DIM)
+			return err_set(e, HV_EXIT_IMAGE, "impossible virtio-gpu window size");
+		h->dirty = (struct gpu_rect){ 0, 0, h->scan.r.w, h->scan.r.h };
+		gpu_set_cursor(h);
+	}
 	return true;
 }

@@ -114,6 +114,8 @@ struct block;
 struct net;
 extern const struct device_ops virtio_blk_ops, virtio_net_ops, virtio_rng_ops,
 	virtio_vga_ops, virtio_keyboard_ops, virtio_tablet_ops;
+/* Screens, 1 (when this is not called) to DISPLAY_MAX_SCANOUTS; before device_realize(). */
+void virtio_vga_set_outputs(struct device *d, unsigned n);
 extern const struct device_ops virtio_balloon_ops;
 extern const struct device_ops virtio_sound_ops;	/* heard by vm->audio */
 extern const struct device_ops virtio_console_ops;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio-vga through its queues (VIRTIO 1.2, 5.7): scanout, blobs, cursor, resize, bad guests. */
+/* virtio-vga through its queues (VIRTIO 1.2, 5.7): scanouts, blobs, cursor, resize, bad guests. */
 #include "../lib/vguest.h"
 #include "../../devices/edid.h"
 #include "../../devices/vga.h"
@@ -33,6 +33,12 @@ static void wire(struct device *d)
 	d->vm->display = made[nmade++] = display_new();
 }
 
+static void wire_three(struct device *d)
+{
+	wire(d);
+	virtio_vga_set_outputs(d, 3);
+}
+
 static void start_in(struct vm *in, struct device *d)
 {
 	vm = in;
@@ -41,11 +47,22 @@ static void start_in(struct vm *in, struct device *d)
 	vg_start(&g, F_EDID | F_BLOB, q, 2);
 }
 
-static int setup(void **st)
+static void setup_with(void (*wiring)(struct device *d))
 {
 	struct vm *v = tvm_new(MiB(4));
 
-	start_in(v, tvm_add(v, &virtio_vga_ops, "vga", wire));
+	start_in(v, tvm_add(v, &virtio_vga_ops, "vga", wiring));
+}
+
+static int setup(void **st)
+{
+	setup_with(wire);
+	return 0;
+}
+
+static int setup_three(void **st)
+{
+	setup_with(wire_three);
 	return 0;
 }
 
@@ -287,6 +304,202 @@ static void test_cursor(void **st)
 	assert_false(c->visible);
 }
 
+/* ---- several scanouts ---------------------------------------------------------- */
+static struct display *screen(unsigned i)
+{
+	struct display *d = display_scanout(vm->display, i);
+
+	assert_non_null(d);
+	return d;
+}
+
+static uint32_t pixel_of(unsigned i, unsigned x, unsigned y)
+{
+	struct surface *s = display_surface(screen(i));
+
+	assert_true(x < s->w && y < s->h);
+	return s->pixels[y * s->stride + x];
+}
+
+/* Everything brought up to date, no damage left. */
+static void look(void)
+{
+	struct rect r[DISPLAY_MAX_RECTS];
+	bool resized;
+
+	for (unsigned i = 0; i < 3; i++) {
+		display_refresh(screen(i));
+		display_take_damage(screen(i), r, &resized);
+	}
+}
+
+/* What of scanout @i has changed since: one rectangle, or nothing with w 0. */
+static struct rect changed(unsigned i)
+{
+	struct rect r[DISPLAY_MAX_RECTS] = { 0 };
+	bool resized;
+	unsigned n;
+
+	display_refresh(screen(i));
+	n = display_take_damage(screen(i), r, &resized);
+	assert_true(n <= 1 && !resized);
+	return n ? r[0] : (struct rect){ 0 };
+}
+
+static void assert_rect(struct rect got, unsigned x, unsigned y, unsigned w, unsigned h)
+{
+	if (got.x != x || got.y != y || got.w != w || got.h != h)
+		fail_msg("%u,%u %ux%u instead of %u,%u %ux%u", got.x, got.y, got.w, got.h, x, y, w,
+			 h);
+}
+
+/* 5.7.4, 5.7.6.8: as many as the board gave, side by side, each with an EDID of its own. */
+static void test_scanouts_listed(void **st)
+{
+	uint8_t info[16 * 24], edid[3][EDID_SIZE];
+
+	assert_int_equal(display_scanouts(vm->display), 3);
+	assert_null(display_scanout(vm->display, 3));
+	assert_int_equal(vg_rd(&g, VG_CONFIG + 8, 4), 3);
+	make_2d();
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 5), OK);
+	assert_true(display_want_size(screen(1), 640, 480));
+	assert_int_equal(vg_rd(&g, VG_CONFIG, 4), 1);
+	assert_int_equal(SEND(DISPLAY_INFO, 0), OK_INFO);
+	vg_get(&g, ANSWER + HDR, info, sizeof(info));
+	for (unsigned i = 0; i < 16; i++) {
+		static const unsigned x[3] = { 0, 1280, 1920 }, w[3] = { 1280, 640, 1024 };
+
+		assert_int_equal(ld_le32(info + 24 * i), i < 3 ? x[i] : 0);
+		assert_int_equal(ld_le32(info + 24 * i + 8), i < 3 ? w[i] : 0);
+		assert_int_equal(ld_le32(info + 24 * i + 16), i < 3);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(SEND(EDID, i, 0), OK_EDID);
+		vg_get(&g, ANSWER + HDR + 8, edid[i], EDID_SIZE);
+		assert_int_equal(ld_le32(edid[i] + 12), i + 1);
+		assert_int_equal(edid[i][113], '1' + i);
+	}
+	assert_memory_equal(edid[0] + 95, "hvrun\n", 6);
+	assert_memory_equal(edid[2] + 95, "hvrun 3\n", 8);
+	assert_int_equal(edid[1][54 + 2] | (edid[1][54 + 4] & 0xf0) << 4, 640);
+	assert_int_equal(SEND(EDID, 3, 0), E_SCANOUT);
+}
+
+/* A resource each; scanout 2 stays off. */
+static void test_scanouts_apart(void **st)
+{
+	make_2d();
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 0, 0, 5, 0), OK);
+	assert_int_equal(SEND(CREATE_2D, 6, 2, 16, 8), OK);
+	assert_int_equal(SEND(ATTACH, 6, 1, PIXELS + 0x4000, 0, 512, 0), OK);
+	draw(PIXELS + 0x4000, 128, 0x5000);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 16, 8, 0, 0, 6, 0), OK);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, 0, 5), OK);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 16, 8, 1, 6), OK);
+	look();
+	assert_int_equal(pixel_of(0, 63, 31), 64 * 32 - 1);
+	assert_int_equal(display_surface(screen(1))->w, 16);
+	assert_int_equal(pixel_of(1, 15, 7), 0x507f);
+	assert_true(display_blank(screen(2)) && !display_blank(screen(1)));
+	assert_int_equal(display_text(screen(2), (char[16]){ 0 }, 16), 0);
+	assert_int_equal(SEND(FLUSH, 2, 3, 4, 5, 6, 0), OK);
+	assert_rect(changed(0), 0, 0, 0, 0);
+	assert_rect(changed(1), 2, 3, 4, 5);
+	assert_int_equal(SEND(UNREF, 6, 0), OK);
+	look();
+	assert_true(display_blank(screen(1)) && !display_blank(screen(0)));
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 0, 0, 0, 0), OK);
+	look();
+	assert_true(display_blank(screen(0)));
+}
+
+/* One picture that two scanouts show parts of, overlapping; a flush reaches each its part. */
+static void test_scanouts_shared(void **st)
+{
+	struct display_place p;
+
+	make_2d();
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 0, 0, 5, 0), OK);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 40, 32, 0, 5), OK);
+	assert_int_equal(SEND(SET_SCANOUT, 32, 8, 32, 24, 2, 5), OK);
+	look();
+	assert_int_equal(pixel_of(0, 33, 9), 9 * 64 + 33);
+	assert_int_equal(pixel_of(2, 1, 1), 9 * 64 + 33);
+	draw(PIXELS, 64 * 32, 0x1000);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 32, 0, 0, 5, 0), OK);
+	assert_int_equal(SEND(FLUSH, 30, 4, 20, 8, 5, 0), OK);
+	assert_rect(changed(0), 30, 4, 10, 8);
+	assert_rect(changed(2), 0, 0, 18, 4);
+	assert_int_equal(pixel_of(2, 17, 3), 0x1000 + 11 * 64 + 49);
+	assert_int_equal(pixel_of(2, 18, 3), 11 * 64 + 50);
+	assert_int_equal(SEND(FLUSH, 0, 0, 8, 8, 5, 0), OK);	/* not in the second one's */
+	assert_rect(changed(0), 0, 0, 8, 8);
+	assert_rect(changed(2), 0, 0, 0, 0);
+	p = display_place(screen(2));
+	assert_rect(p.r, 32, 8, 32, 24);
+	assert_true(p.w == 64 && p.h == 32);
+}
+
+/* Where the pointer's positions are scaled to: two pictures are taken to be side by side. */
+static void test_scanouts_place(void **st)
+{
+	struct display_place p;
+
+	make_2d();
+	assert_int_equal(SEND(CREATE_2D, 6, 2, 16, 48), OK);
+	assert_int_equal(SEND(SET_SCANOUT, 8, 8, 32, 16, 0, 5), OK);
+	look();
+	p = display_place(screen(0));		/* alone: all there is */
+	assert_rect(p.r, 0, 0, 32, 16);
+	assert_true(p.w == 32 && p.h == 16);
+	assert_int_equal(SEND(SET_SCANOUT, 0, 0, 16, 48, 1, 6), OK);
+	look();
+	p = display_place(screen(1));
+	assert_rect(p.r, 32, 0, 16, 48);
+	assert_true(p.w == 48 && p.h == 48);
+}
+
+/* Scanout numbers that the device has not. */
+static void test_scanouts_bad(void **st)
+{
+	static const uint32_t bad[] = { 3, 15, 16, 0x80000000, 0xffffffff };
+
+	make_2d();
+	assert_int_equal(SEND(CREATE_BLOB, 9, 1, 2, 1, 0, 0, 16384, 0, PIXELS, 0, 16384, 0), OK);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(SEND(SET_SCANOUT, 0, 0, 64, 32, bad[i], 5), E_SCANOUT);
+		assert_int_equal(SEND(SCANOUT_BLOB, 0, 0, 20, 10, bad[i], 9, 20, 10, 2, 0, 160, 0,
+				      0, 0, 80, 0, 0, 0), E_SCANOUT);
+		assert_int_equal(SEND(EDID, bad[i], 0), E_SCANOUT);
+		assert_int_equal(send_words(1, UPDATE_CURSOR, (const uint32_t[]){ bad[i], 0, 0, 0,
+				 5, 0, 0, 0 }, 8), E_SCANOUT);
+	}
+	assert_int_equal(SEND(SCANOUT_BLOB, 0, 0, 20, 10, 2, 9, 20, 10, 2, 0, 160, 0, 0, 0, 80, 0,
+			      0, 0), OK);
+	draw(PIXELS, 4096, 0x2000);
+	look();
+	assert_int_equal(pixel_of(2, 19, 9), 0x2000 + 20 + 9 * 40 + 19);
+}
+
+static void test_scanouts_cursor(void **st)
+{
+	const struct cursor *c = NULL;
+	unsigned serial[2] = { 0 };
+
+	draw(PIXELS, 64 * 64, 0xff000000);
+	assert_int_equal(SEND(CREATE_2D, 3, 1, 64, 64), OK);
+	assert_int_equal(SEND(ATTACH, 3, 1, PIXELS, 0, 16384, 0), OK);
+	assert_int_equal(SEND(TRANSFER, 0, 0, 64, 64, 0, 0, 3, 0), OK);
+	display_cursor(screen(0), &serial[0], &c);
+	assert_int_equal(send_words(1, UPDATE_CURSOR, (const uint32_t[]){ 1, 5, 6, 0, 3, 7, 2, 0 },
+			 8), OK);
+	assert_false(display_cursor(screen(0), &serial[0], &c));
+	assert_true(display_cursor(screen(1), &serial[1], &c));
+	assert_true(c && c->visible && c->hot_x == 7);
+	assert_int_equal(c->argb[9], 0xff000009);
+}
+
 /* A reset of the virtio part gives the screen back to the VGA. */
 static void test_vga_returns(void **st)
 {
@@ -321,15 +534,27 @@ static void poke(struct vm *pvm, struct device *d)
 	tvm_outb(vm, 0x3c5, 7);
 }
 
+static void poke_three(struct vm *pvm, struct device *d)
+{
+	poke(pvm, d);
+	SEND(SCANOUT_BLOB, 0, 0, 20, 10, 1, 9, 20, 10, 2, 0, 160, 0, 0, 0, 80, 0, 0, 0);
+	SEND(SET_SCANOUT, 8, 4, 16, 8, 2, 5);
+	send_words(1, UPDATE_CURSOR, (const uint32_t[]){ 2, 5, 6, 0, 5, 7, 2, 0 }, 8);
+	display_want_size(screen(1), 640, 480);
+	display_want_size(screen(2), 800, 608);
+}
+
 static void test_roundtrip(void **st)
 {
 	tvm_check_roundtrip(&virtio_vga_ops, wire, poke);
+	tvm_check_roundtrip(&virtio_vga_ops, wire_three, poke_three);
 	vm = NULL;
 }
 
 static void test_reset(void **st)
 {
 	tvm_check_reset(&virtio_vga_ops, wire, poke);
+	tvm_check_reset(&virtio_vga_ops, wire_three, poke_three);
 	vm = NULL;
 }
 
@@ -374,11 +599,40 @@ static void test_hostile_load(void **st)
 			v->gpu.res[j].n = rows[i].n[j];
 		}
 		v->gpu.nentries = rows[i].nentries;
-		v->gpu.want_w = rows[i].want_w;
+		v->gpu.head[0].want_w = rows[i].want_w;
 		assert_int_equal(load_over(v, was), rows[i].ok);
 		assert_int_equal(v->gpu.res[1].id, rows[i].ok ? 6 : 0);
 		teardown(st);
 		setup(st);
+	}
+	free(was);
+}
+
+/* Scanouts of a saved state: only as many as here, each possible. */
+static void test_hostile_scanouts(void **st)
+{
+	static const struct { uint32_t nheads, head, res, x, want_h; bool ok; } rows[] = {
+		{ 3, 2, 5, 0, 608, true }, { 3, 2, 5, 1, 608, false }, { 3, 2, 6, 0, 608, false },
+		{ 3, 1, 0, 0, 4096, false }, { 2, 2, 5, 0, 608, false },
+		{ 0xffffffff, 2, 5, 0, 608, false }, { 0, 2, 5, 0, 608, false },
+	};
+	struct gpu *was = hv_zalloc(sizeof(*was));
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct virtio_vga *v = virtio_vga_of(g.v);
+		struct gpu_head *h = &v->gpu.head[rows[i].head];
+
+		make_2d();
+		*was = v->gpu;
+		v->gpu.nheads = rows[i].nheads;
+		h->scan = (struct gpu_scanout){ .res = rows[i].res, .r = { rows[i].x, 0, 64, 32 } };
+		h->want_h = rows[i].want_h;
+		assert_int_equal(load_over(v, was), rows[i].ok);
+		assert_int_equal(v->gpu.nheads, 3);
+		assert_int_equal(h->scan.res, rows[i].ok ? 5 : 0);
+		look();
+		teardown(st);
+		setup_three(st);
 	}
 	free(was);
 }
@@ -402,12 +656,13 @@ static void test_fuzz(void **st)
 		}
 		seed = seed * 1664525 + 1013904223;
 		send_words(seed >> 16 & 1, cmds[(seed >> 20) % ARRAY_SIZE(cmds)], w, n);
-		if (!(round & 15))
-			display_refresh(vm->display);
+		for (unsigned i = 0; !(round & 15) && i < display_scanouts(vm->display); i++)
+			display_refresh(screen(i));
 	}
 }
 
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define THREE(t) cmocka_unit_test_setup_teardown(t, setup_three, teardown)
 
 int main(void)
 {
@@ -415,7 +670,9 @@ int main(void)
 		CASE(test_2d), CASE(test_part_and_formats), CASE(test_blob),
 		CASE(test_bad_commands), CASE(test_backing_moves), CASE(test_edid_and_resize),
 		CASE(test_cursor), CASE(test_vga_returns), CASE(test_fuzz),
-		CASE(test_hostile_load),
+		CASE(test_hostile_load), THREE(test_scanouts_listed), THREE(test_scanouts_apart),
+		THREE(test_scanouts_shared), THREE(test_scanouts_place), THREE(test_scanouts_bad),
+		THREE(test_scanouts_cursor), THREE(test_fuzz), THREE(test_hostile_scanouts),
 		cmocka_unit_test_teardown(test_roundtrip, teardown),
 		cmocka_unit_test_teardown(test_reset, teardown),
 	};
