@@ -474,9 +474,9 @@ const struct option_row config_options[] = {
 	  "When the guest powers off: exit (default), or the window stays and offers to start "
 	  "again.",
 	  .parse = opt_on_poweroff },
-	{ "screenshot-at-exit", 0, "FILE.png", "Save the last picture as PNG, of further screens as "
-	  "FILE-2.png and so on.", STR(screenshot),
-	  .run_only = true },
+	{ "screenshot-at-exit", 0, "FILE.png",
+	  "Save the last picture as PNG, of further screens as FILE-2.png and so on.",
+	  STR(screenshot), .run_only = true },
 	{ "record", 0, "FILE.webm", "Record the screen from the start on; FILE must not exist.",
 	  STR(record), .run_only = true },
 	{ "debug-exit", 0, "PORT",

@@ -57,8 +57,8 @@ static void screenshot(struct window *w)
 
 	free_path(path, sizeof(path), "XDG_PICTURES_DIR", "png");
 	vm_lock(w->vm);
-	display_refresh(w->vm->display);
-	ok = display_screenshot(w->vm->display, path, &e);
+	display_refresh(window_display(w));
+	ok = display_screenshot(window_display(w), path, &e);
 	vm_unlock(w->vm);
 	if (!ok) {
 		shell_message(w, e.msg);
@@ -245,6 +245,9 @@ static void do_view(struct window *w, enum action a)
 	case ACT_FULLSCREEN:
 		window_set_fullscreen(w, !w->fullscreen);
 		break;
+	case ACT_NEXT_DISPLAY:
+		window_next_display(w);
+		break;
 	case ACT_FIT:
 		window_set_mode(w, SCALE_FIT);
 		break;
@@ -331,6 +334,8 @@ bool action_enabled(struct window *w, enum action a)
 		return SDL_HasClipboardText();
 	case ACT_CAPTURE:
 		return !w->keys.absolute;
+	case ACT_NEXT_DISPLAY:
+		return display_scanouts(w->vm->display) > 1;
 	case ACT_RECORD:
 		return w->record != NULL;
 	case ACT_MIC:
@@ -378,6 +383,7 @@ static const struct {
 } chords[] = {
 	{ SDL_SCANCODE_M, ACT_MENU, "M" },
 	{ SDL_SCANCODE_F, ACT_FULLSCREEN, "F" },
+	{ SDL_SCANCODE_N, ACT_NEXT_DISPLAY, "N" },
 	{ SDL_SCANCODE_G, ACT_CAPTURE, "G" },
 	{ SDL_SCANCODE_P, ACT_PAUSE, "P" },
 	{ SDL_SCANCODE_R, ACT_RESET, "R" },

@@ -9,6 +9,7 @@
  * guest has a device for that; before, a click captures it.
  */
 #include "window_int.h"
+#include "../src/display.h"
 
 #define TAP_MS 400
 #define PASTE_MAX 4096
@@ -227,14 +228,28 @@ static unsigned to_abs(int at, int from, int size)
 	return (unsigned)(v < 0 ? 0 : v > 32767 ? 32767 : v);
 }
 
+/* Guests spread positions over all their monitors: @v of @part at @from, of @all. */
+static unsigned to_desktop(unsigned v, unsigned from, unsigned part, unsigned all)
+{
+	return (unsigned)(((uint64_t)from * 32767 + (uint64_t)v * part) / MAX(all, 1u));
+}
+
+static void send_abs(struct window *w, SDL_Point at, int dz)
+{
+	struct display_place p = display_place(window_display(w));
+	unsigned x = to_abs(at.x, w->dst.x, w->dst.w), y = to_abs(at.y, w->dst.y, w->dst.h);
+
+	input_abs(w->vm->input, to_desktop(x, p.r.x, p.r.w, p.w),
+		  to_desktop(y, p.r.y, p.r.h, p.h), dz, w->keys.buttons);
+}
+
 static void send_pointer(struct window *w, SDL_Point at, int dx, int dy, int dz)
 {
 	vm_lock(w->vm);
 	if (w->keys.captured)
 		input_rel(w->vm->input, dx, dy, dz, w->keys.buttons);
 	else
-		input_abs(w->vm->input, to_abs(at.x, w->dst.x, w->dst.w),
-			  to_abs(at.y, w->dst.y, w->dst.h), dz, w->keys.buttons);
+		send_abs(w, at, dz);
 	vm_unlock(w->vm);
 	w->still = 0;
 }

@@ -45,6 +45,7 @@ static const struct menu_row main_rows[] = {
 	{ ACT_CAPTURE, N_("Capture the mouse") },
 }, view_rows[] = {
 	{ ACT_FULLSCREEN, N_("Fullscreen") },
+	{ ACT_NEXT_DISPLAY, N_("Next display") },
 	{ ACT_NONE, NULL },
 	{ ACT_FIT, N_("Scale to the window") },
 	{ ACT_INTEGER, N_("Whole multiples only") },
@@ -79,6 +80,8 @@ static void add_row(struct window *w, struct panel *p, const struct menu_row *ro
 		panel_add(p, W_SEPARATOR, 0, NULL);
 		return;
 	}
+	if (row->id == ACT_NEXT_DISPLAY && !action_enabled(w, row->id))
+		return;		/* of one */
 	g = panel_add(p, W_ITEM, (int)row->id, _(row->text));
 	g->disabled = !action_enabled(w, row->id);
 	g->checked = action_checked(w, row->id);

@@ -122,12 +122,14 @@ static void build_keys(struct window *w, struct panel *p)
 		{ ACT_CAPTURE, N_("Capture or release the mouse") }, { ACT_PAUSE, N_("Pause") },
 		{ ACT_RESET, N_("Reset") }, { ACT_SHUTDOWN, N_("Shut down") },
 		{ ACT_SCREENSHOT, N_("Screenshot") }, { ACT_SEND_CAD, N_("Send Ctrl+Alt+Del") },
-		{ ACT_CLOSE, N_("Close") },
+		{ ACT_CLOSE, N_("Close") }, { ACT_NEXT_DISPLAY, N_("Next display") },
 	};
 
 	panel_add(p, W_TITLE, 0, _("Keys"));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		add_fact(p, _(rows[i].text), _("Right Ctrl + %s"), action_chord_text(rows[i].a));
+		if (rows[i].a != ACT_NEXT_DISPLAY || action_enabled(w, rows[i].a))
+			add_fact(p, _(rows[i].text), _("Right Ctrl + %s"),
+				 action_chord_text(rows[i].a));
 	add_fact(p, _("Ctrl+Alt+F1 to F12"), _("Right Ctrl + %s"), "F1 - F12");
 	add_fact(p, _("Release the mouse"), "Ctrl+Alt+G");
 	add_lines(w, p, _("Right Ctrl twice sends Right Ctrl to the guest."));

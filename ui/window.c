@@ -30,12 +30,14 @@ static void wake(void *opaque)
 
 void window_title(struct window *w)
 {
-	char t[300];
+	char t[300], screen[16] = "";
 	const char *state = vm_status(w->vm) == VM_PAUSED ? " [paused]" :
 			    vm_status(w->vm) == VM_STOPPED ? " [stopped]" :
 			    vm_status(w->vm) == VM_SUSPENDED ? " [asleep]" : "";
 
-	snprintf(t, sizeof(t), "%s%s - hvrun%s", w->title, state,
+	if (w->shown)
+		snprintf(screen, sizeof(screen), " (%u)", w->shown + 1);
+	snprintf(t, sizeof(t), "%s%s%s - hvrun%s", w->title, screen, state,
 		 w->keys.captured ? " - Ctrl+Alt+G releases the mouse" : "");
 	SDL_SetWindowTitle(w->win, t);
 }
@@ -141,6 +143,30 @@ void window_close(struct window *w)
 
 /* ---- picture --------------------------------------------------------------- */
 
+struct display *window_display(const struct window *w)
+{
+	struct display *d = display_scanout(w->vm->display, w->shown);
+
+	return d ? d : w->vm->display;
+}
+
+/* One that the user has given a size keeps it: the guest is asked for it there too. */
+void window_next_display(struct window *w)
+{
+	unsigned n = display_scanouts(w->vm->display);
+	char text[80];
+
+	w->shown = (w->shown + 1) % n;
+	w->w = w->h = 0;		/* the whole picture is taken */
+	w->still = 0;
+	w->cursor_serial = ~0u;
+	if (w->user_sized || w->fullscreen)
+		w->resize_at = SDL_GetTicks64();
+	window_title(w);
+	snprintf(text, sizeof(text), _("Display %u of %u"), w->shown + 1, n);
+	shell_notice(w, text, 2000);
+}
+
 int window_strip_height(const struct window *w)
 {
 	const struct panel *p = &w->shell.panel[SLOT_STRIP];
@@ -241,7 +267,7 @@ static void follow_size(struct window *w, unsigned width, unsigned height)
 
 static void update_picture(struct window *w)
 {
-	struct display *d = w->vm->display;
+	struct display *d = window_display(w);
 	struct rect rects[DISPLAY_MAX_RECTS];
 	struct surface *s;
 	bool resized, blank, absolute;
@@ -293,7 +319,7 @@ static void tell_size(struct window *w)
 	dh -= window_strip_height(w);
 	vm_lock(w->vm);
 	if (dw > 0 && dh > 0)
-		display_want_size(w->vm->display, (unsigned)dw, (unsigned)dh);
+		display_want_size(window_display(w), (unsigned)dw, (unsigned)dh);
 	vm_unlock(w->vm);
 	w->still = 0;
 }
@@ -308,7 +334,7 @@ static void follow_cursor(struct window *w)
 	bool own;
 
 	vm_lock(w->vm);
-	if (!display_cursor(w->vm->display, &w->cursor_serial, &c)) {
+	if (!display_cursor(window_display(w), &w->cursor_serial, &c)) {
 		vm_unlock(w->vm);
 		return;
 	}

@@ -97,6 +97,7 @@ struct window {
 	const struct view_ops *ops;
 	void *view;
 	unsigned w, h;
+	unsigned shown;		/* the machine's scanout, see window_display() */
 	unsigned still;
 	Uint64 drawn_at;	/* SDL ticks */
 	bool present, blank, dim, user_sized, quit_asked, detach, ended, fullscreen, smooth;
@@ -128,6 +129,8 @@ void window_frame(struct window *w);	/* bring everything up to date and show it 
 /* Drawable pixels at the bottom that the strip takes. */
 int window_strip_height(const struct window *w);
 void window_follow(struct window *w);	/* size the window after the guest's picture */
+struct display *window_display(const struct window *w);	/* the scanout that is shown */
+void window_next_display(struct window *w);
 
 /* lost.c */
 void lost_watch(struct window *w);	/* w->lost is set when the display server goes */

@@ -13,17 +13,12 @@
 
 #define F_EDID 1
 #define F_RESOURCE_BLOB 3
-#define EVENT_DISPLAY 1u
 #define BLOB_MEM_GUEST 1u
 #define FLAG_FENCE 1u
 #define HDR_LEN 24u
 #define CONFIG_LEN 16u
 #define Q_CONTROL 0
 #define Q_CURSOR 1
-#define DEFAULT_W 1280u
-#define DEFAULT_H 800u
-#define OTHERS_W 1024u	/* of the others than scanout 0, until somebody looks */
-#define OTHERS_H 768u
 #define MAX_ANSWER (HDR_LEN + 8 + 1024)
 
 static const struct state_field scanout_fields[] = {
@@ -357,60 +352,6 @@ static const struct virtio_class gpu_class = {
 	.reset = gpu_quiesce,
 };
 
-static bool want_size(void *dev, unsigned w, unsigned h)
-{
-	struct gpu_head *head = dev;
-	struct gpu *g = &head->v->gpu;
-
-	if (!g->active)
-		return false;
-	w = MIN(MAX(w, 320u), EDID_MAX_DIM) & ~7u;	/* guests' timings count in eights */
-	h = MIN(MAX(h, 200u), EDID_MAX_DIM);
-	if (head->want_w == w && head->want_h == h)
-		return true;
-	head->want_w = w;
-	head->want_h = h;
-	g->events |= EVENT_DISPLAY;
-	virtio_config_changed(&head->v->vga.virtio);
-	return true;
-}
-
-static struct display_source source_of(struct gpu_head *h)
-{
-	return (struct display_source){ .refresh = gpu_refresh, .text = gpu_text,
-					.want_size = want_size, .place = gpu_place, .dev = h };
-}
-
-static void reset_sizes(struct gpu *g)
-{
-	for (unsigned i = 0; i < GPU_MAX_HEADS; i++) {
-		bool used = i < g->nheads;
-
-		g->head[i].want_w = !i ? DEFAULT_W : used ? OTHERS_W : 0;
-		g->head[i].want_h = !i ? DEFAULT_H : used ? OTHERS_H : 0;
-	}
-}
-
-/* Scanout 0's source is set with the VGA. */
-static void make_heads(struct virtio_vga *v)
-{
-	struct gpu *g = &v->gpu;
-	struct display *first = v->vga.pci.dev.vm->display;
-
-	g->nheads = g->outputs = MAX(g->outputs, 1u);
-	if (first)
-		display_set_scanouts(first, g->nheads);
-	for (unsigned i = 0; i < GPU_MAX_HEADS; i++) {
-		struct display_source src = source_of(&g->head[i]);
-
-		g->head[i].v = v;
-		g->head[i].d = first ? display_scanout(first, i) : NULL;
-		if (i && g->head[i].d)
-			display_set_source(g->head[i].d, &src);
-	}
-	reset_sizes(g);
-}
-
 void virtio_vga_set_outputs(struct device *d, unsigned n)
 {
 	HV_BUG_ON(!n || n > GPU_MAX_HEADS);
@@ -420,11 +361,11 @@ void virtio_vga_set_outputs(struct device *d, unsigned n)
 static bool virtio_vga_realize(struct device *d, struct err *e)
 {
 	struct virtio_vga *v = virtio_vga_of(virtio_of(d));
-	struct display_source src = source_of(&v->gpu.head[0]);
+	struct display_source src = gpu_source(&v->gpu.head[0]);
 	struct gm_block *rom = vga_take_rom(&v->vga);
 
 	v->vga.virtio.disable_legacy = true;
-	make_heads(v);
+	gpu_make_heads(v);
 	return virtio_realize(&v->vga.virtio, &gpu_class, 2, 256, e) &&
 	       vga_core_realize(&v->vga, rom, &src, e);
 }
@@ -435,7 +376,7 @@ static void virtio_vga_reset(struct device *d)
 
 	virtio_reset(d);
 	vga_core_reset(&v->vga);
-	reset_sizes(&v->gpu);
+	gpu_reset_sizes(&v->gpu);
 }
 
 static void virtio_vga_unrealize(struct device *d)
@@ -451,23 +392,13 @@ static void virtio_vga_unrealize(struct device *d)
 	virtio_unrealize(virtio_of(d));
 }
 
-/* Before anything counts on them. */
-static bool same_heads(struct gpu *g, struct err *e)
-{
-	uint32_t saved = g->nheads;
-
-	g->nheads = g->outputs;
-	return saved == g->outputs ||
-	       err_set(e, HV_EXIT_IMAGE, "it was saved with %u screens, this machine has %u; "
-		       "give --vga virtio,outputs=%u", saved, g->outputs, saved);
-}
-
 static bool virtio_vga_post_load(struct device *d, struct err *e)
 {
 	struct virtio_vga *v = virtio_vga_of(virtio_of(d));
 
-	return same_heads(&v->gpu, e) && vga_core_post_load(&v->vga, e) && virtio_post_load(&v->vga.virtio, e) &&
-	       gpu_res_post_load(v, e) && gpu_scan_post_load(v, e);
+	return gpu_same_heads(&v->gpu, e) && vga_core_post_load(&v->vga, e) &&
+	       virtio_post_load(&v->vga.virtio, e) && gpu_res_post_load(v, e) &&
+	       gpu_scan_post_load(v, e);
 }
 
 const struct device_ops virtio_vga_ops = {

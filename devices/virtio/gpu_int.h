@@ -132,11 +132,11 @@ enum gpu_cmd gpu_set_scanout(struct gpu_head *h, const struct gpu_scanout *s);
 void gpu_flush(struct virtio_vga *v, uint32_t res, struct gpu_rect r);
 void gpu_scanout_lost(struct virtio_vga *v, uint32_t res);	/* the resource goes away */
 void gpu_set_cursor(struct gpu_head *h);
-/* For struct display_source: of a struct gpu_head. */
-void gpu_refresh(void *head);
-size_t gpu_text(void *head, char *buf, size_t len);
-void gpu_place(void *head, struct display_place *out);
+void gpu_make_heads(struct virtio_vga *v);	/* g->outputs of them, with their displays */
+struct display_source gpu_source(struct gpu_head *h);
+void gpu_reset_sizes(struct gpu *g);
 void gpu_show_vga(struct virtio_vga *v);	/* reset: the VGA's picture again */
+bool gpu_same_heads(struct gpu *g, struct err *e);	/* first: others count on them */
 bool gpu_scan_post_load(struct virtio_vga *v, struct err *e);
 
 #endif

@@ -10,6 +10,12 @@
 #include "../edid.h"
 #include <endian.h>
 
+#define EVENT_DISPLAY 1u
+#define DEFAULT_W 1280u
+#define DEFAULT_H 800u
+#define OTHERS_W 1024u	/* of the others than scanout 0, until somebody looks */
+#define OTHERS_H 768u
+
 /* ---- pixels ------------------------------------------------------------------- */
 /* Bytes in memory order, as the formats are named (5.7.6.8). */
 static uint32_t xrgb_of(uint32_t p, uint32_t format)
@@ -194,7 +200,7 @@ static bool is_vga(const struct gpu_head *h)
 	return h == h->v->gpu.head && !h->v->gpu.active;
 }
 
-void gpu_refresh(void *head)
+static void refresh(void *head)
 {
 	struct gpu_head *h = head;
 	const struct gpu_res *r;
@@ -209,7 +215,7 @@ void gpu_refresh(void *head)
 		draw(h, r);
 }
 
-size_t gpu_text(void *head, char *buf, size_t len)
+static size_t text(void *head, char *buf, size_t len)
 {
 	struct gpu_head *h = head;
 
@@ -221,7 +227,7 @@ size_t gpu_text(void *head, char *buf, size_t len)
  * one picture for all show parts of it; of others it is taken that they do
  * as the display information says: side by side, the first one at the left.
  */
-void gpu_place(void *head, struct display_place *out)
+static void place(void *head, struct display_place *out)
 {
 	const struct gpu_head *h = head;
 	const struct gpu *g = &h->v->gpu;
@@ -277,6 +283,71 @@ void gpu_set_cursor(struct gpu_head *h)
 	c.hot_y = MIN(h->hot_y, GPU_CURSOR - 1);
 	c.visible = r && cursor_pixels(h->v, r, c.argb);
 	display_set_cursor(h->d, &c);
+}
+
+/* ---- the monitors ------------------------------------------------------------------- */
+static bool want_size(void *dev, unsigned w, unsigned h)
+{
+	struct gpu_head *head = dev;
+	struct gpu *g = &head->v->gpu;
+
+	if (!g->active)
+		return false;
+	w = MIN(MAX(w, 320u), EDID_MAX_DIM) & ~7u;	/* guests' timings count in eights */
+	h = MIN(MAX(h, 200u), EDID_MAX_DIM);
+	if (head->want_w == w && head->want_h == h)
+		return true;
+	head->want_w = w;
+	head->want_h = h;
+	g->events |= EVENT_DISPLAY;
+	virtio_config_changed(&head->v->vga.virtio);
+	return true;
+}
+
+struct display_source gpu_source(struct gpu_head *h)
+{
+	return (struct display_source){ .refresh = refresh, .text = text, .want_size = want_size,
+					.place = place, .dev = h };
+}
+
+void gpu_reset_sizes(struct gpu *g)
+{
+	for (unsigned i = 0; i < GPU_MAX_HEADS; i++) {
+		bool used = i < g->nheads;
+
+		g->head[i].want_w = !i ? DEFAULT_W : used ? OTHERS_W : 0;
+		g->head[i].want_h = !i ? DEFAULT_H : used ? OTHERS_H : 0;
+	}
+}
+
+/* Scanout 0's source is set with the VGA. */
+void gpu_make_heads(struct virtio_vga *v)
+{
+	struct gpu *g = &v->gpu;
+	struct display *first = v->vga.pci.dev.vm->display;
+
+	g->nheads = g->outputs = MAX(g->outputs, 1u);
+	if (first)
+		display_set_scanouts(first, g->nheads);
+	for (unsigned i = 0; i < GPU_MAX_HEADS; i++) {
+		struct display_source src = gpu_source(&g->head[i]);
+
+		g->head[i].v = v;
+		g->head[i].d = first ? display_scanout(first, i) : NULL;
+		if (i && g->head[i].d)
+			display_set_source(g->head[i].d, &src);
+	}
+	gpu_reset_sizes(g);
+}
+
+bool gpu_same_heads(struct gpu *g, struct err *e)
+{
+	uint32_t saved = g->nheads;
+
+	g->nheads = g->outputs;
+	return saved == g->outputs ||
+	       err_set(e, HV_EXIT_IMAGE, "it was saved with %u screens, this machine has %u; "
+		       "give --vga virtio,outputs=%u", saved, g->outputs, saved);
 }
 
 bool gpu_scan_post_load(struct virtio_vga *v, struct err *e)

@@ -82,6 +82,14 @@ static void test_engine_keys(void **st)
 	assert_int_equal(err.exit_code, 0);
 }
 
+static void test_vga(void **st)
+{
+	assert_true(parse("--vga|virtio") && !cfg.vga_std && !cfg.outputs);
+	assert_true(parse("--vga|std|--vga|virtio,outputs=16"));
+	assert_true(!cfg.vga_std && cfg.outputs == 16);
+	assert_true(parse("--vga|virtio,outputs=2|--vga|std") && cfg.vga_std && !cfg.outputs);
+}
+
 static void test_disk_keys(void **st)
 {
 	const struct cfg_disk *d = cfg.disks;
@@ -143,6 +151,10 @@ static void test_refused(void **st)
 		{ "--vmgenid|f81d4fae-7dec-11d0-a765-00a0c91e6bf", "GUID" },
 		{ "--channel|x", "NAME=" }, { "--channel|a/b=null", "no /" },
 		{ "--channel|=null", "63" }, { "--console|tty", "unix:PATH" },
+		{ "--vga|virtio,outputs=0", "between 1 and 16" },
+		{ "--vga|virtio,outputs=17", "between 1 and 16" },
+		{ "--vga|virtio,outputs=two", "between 1 and 16" },
+		{ "--vga|std,outputs=2", "virtio or std" }, { "--vga|virtio,", "virtio or std" },
 		{ "--floppy|a.img,if=ide", "--floppy" }, { "--floppy|,x=y", "file name" },
 	};
 
@@ -175,7 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values), cmocka_unit_test(test_sound),
 		cmocka_unit_test(test_engine_keys),
-		cmocka_unit_test(test_disk_keys),
+		cmocka_unit_test(test_vga), cmocka_unit_test(test_disk_keys),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_unescape),
 	};
