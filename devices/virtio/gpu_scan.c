@@ -244,7 +244,8 @@ static void place(void *head, struct display_place *out)
 			continue;
 		if (o == h)
 			row.r = (struct rect){ row.w, 0, r->w, r->h };
-		shared = shared && o->scan.res == h->scan.res && !o->scan.stride;
+		shared = shared && o->scan.res == h->scan.res && o->scan.stride == h->scan.stride &&
+			 o->scan.offset == h->scan.offset;
 		n++;
 		row.w += r->w;
 		row.h = MAX(row.h, r->h);

@@ -458,6 +458,15 @@ static void test_scanouts_place(void **st)
 	p = display_place(screen(1));
 	assert_rect(p.r, 32, 0, 16, 48);
 	assert_true(p.w == 48 && p.h == 48);
+	/* Parts of one blob that do not touch: where they are in it. */
+	assert_int_equal(SEND(CREATE_BLOB, 9, 1, 2, 1, 0, 0, 16384, 0, PIXELS, 0, 16384, 0), OK);
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(SEND(SCANOUT_BLOB, i * 30, 0, 20, 10, i, 9, 50, 10, 2, 0, 200, 0,
+				      0, 0, 0, 0, 0, 0), OK);
+	look();
+	p = display_place(screen(1));
+	assert_rect(p.r, 30, 0, 20, 10);
+	assert_true(p.w == 50 && p.h == 10);
 }
 
 /* Scanout numbers that the device has not. */
@@ -637,6 +646,40 @@ static void test_hostile_scanouts(void **st)
 	free(was);
 }
 
+/* States of before there were several: the others are as after a reset. */
+static void test_old_state(void **st)
+{
+	const struct device *d = &g.v->pci.dev;
+	struct state_field old[40];
+	struct state_buf b = { 0 };
+	struct gpu *gpu = &virtio_vga_of(g.v)->gpu;
+	struct err e = { 0 };
+	size_t n = 0, pos = 0;
+
+	make_2d();
+	assert_int_equal(SEND(SET_SCANOUT, 4, 4, 32, 16, 0, 5), OK);
+	display_want_size(vm->display, 900, 600);
+	for (const struct state_field *f = virtio_vga_ops.state; n < 40; f++) {
+		if (f->since <= 2)
+			old[n++] = *f;
+		if (f->kind == F_END)
+			break;
+	}
+	assert_int_equal(old[n - 1].kind, F_END);
+	state_save(&b, d->ops->name, d->id, 2, old, d);
+	d->ops->reset((struct device *)(uintptr_t)d);
+	assert_int_equal(gpu->head[0].scan.res, 0);
+	assert_true(state_load_device(&g.v->pci.dev, b.data, b.len, &pos, &e));
+	state_buf_free(&b);
+	assert_true(gpu->active && gpu->head[0].scan.res == 5 && gpu->head[0].scan.r.w == 32);
+	assert_int_equal(gpu->head[0].want_w, 896);
+	assert_int_equal(gpu->nheads, 3);
+	assert_true(!gpu->head[1].scan.res && gpu->head[1].want_w == 1024);
+	look();
+	assert_int_equal(pixel_of(0, 0, 0), 4 * 64 + 4);
+	assert_true(display_blank(screen(1)));
+}
+
 /* Any words, any order: answered, never more. */
 static void test_fuzz(void **st)
 {
@@ -673,6 +716,7 @@ int main(void)
 		CASE(test_hostile_load), THREE(test_scanouts_listed), THREE(test_scanouts_apart),
 		THREE(test_scanouts_shared), THREE(test_scanouts_place), THREE(test_scanouts_bad),
 		THREE(test_scanouts_cursor), THREE(test_fuzz), THREE(test_hostile_scanouts),
+		THREE(test_old_state),
 		cmocka_unit_test_teardown(test_roundtrip, teardown),
 		cmocka_unit_test_teardown(test_reset, teardown),
 	};

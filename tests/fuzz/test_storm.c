@@ -135,6 +135,7 @@ static void make(struct machine *m, unsigned kind)
 	m->cfg.firmware = m->cfg.vgabios = rom_path;
 	m->cfg.display = true;
 	m->cfg.vga_std = kind & 1;
+	m->cfg.outputs = kind & 2 ? 3 : 1;
 	m->cfg.sound = sound[kind % ARRAY_SIZE(sound)];
 	m->cfg.hpet = m->cfg.vmgenid = true;
 	for (unsigned i = 0; i < 2; i++) {
@@ -360,6 +361,7 @@ static void host_side(struct machine *m)
 {
 	static uint8_t frame[9000];
 	const struct net *n = &m->net[below(2)];
+	struct display *d;
 
 	vm_lock(m->vm);
 	switch (below(7)) {
@@ -378,8 +380,10 @@ static void host_side(struct machine *m)
 		input_abs(m->vm->input, below(40000), below(40000), (int)below(3) - 1, below(32));
 		break;
 	case 4:
-		display_refresh(m->vm->display);
-		display_want_size(m->vm->display, below(9000), below(9000));
+		d = display_scanout(m->vm->display,
+				    below(display_scanouts(m->vm->display)));
+		display_refresh(d);
+		display_want_size(d, below(9000), below(9000));
 		break;
 	case 5:
 		chardev_inject(m->chars[below(m->nchars)], frame, 1 + below(300));
