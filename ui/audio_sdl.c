@@ -242,6 +242,7 @@ static void *sound_thread(void *arg)
 	close_device(s, &s->in, true);
 	if (s->sdl_up)
 		SDL_QuitSubSystem(SDL_INIT_AUDIO);
+	SDL_TLSCleanup();	/* no thread of SDL's: its error text */
 	return NULL;
 }
 

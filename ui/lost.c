@@ -23,6 +23,7 @@ static struct lost {
 #ifdef SDL_VIDEO_DRIVER_X11
 	Display *x;
 	Window x_window;
+	size_t x_room;		/* of its output buffer */
 #endif
 } lost;
 
@@ -47,14 +48,26 @@ static int on_x_error(Display *display)
 	return 0;
 }
 
+/* A request that came too late, as for a window that has just gone: Xlib's own would exit. */
+static int on_x_refusal(Display *display, XErrorEvent *ev)
+{
+	log_debug("X: request %u.%u was refused, error %u", ev->request_code, ev->minor_code,
+		 ev->error_code);
+	return 0;
+}
+
 static void watch_x(void)
 {
 	void *lib = dlopen("libX11.so.6", RTLD_LAZY | RTLD_NOLOAD);
-	XIOErrorHandler (*set_handler)(XIOErrorHandler) = lib ?
+	XIOErrorHandler (*set_io_handler)(XIOErrorHandler) = lib ?
 		(XIOErrorHandler (*)(XIOErrorHandler))dlsym(lib, "XSetIOErrorHandler") : NULL;
+	XErrorHandler (*set_handler)(XErrorHandler) = lib ?
+		(XErrorHandler (*)(XErrorHandler))dlsym(lib, "XSetErrorHandler") : NULL;
 
+	if (set_io_handler)
+		set_io_handler(on_x_error);
 	if (set_handler)
-		set_handler(on_x_error);
+		set_handler(on_x_refusal);
 }
 #endif
 
@@ -91,17 +104,32 @@ void lost_watch(struct window *w)
 }
 
 #ifdef SDL_VIDEO_DRIVER_X11
-/*
- * What the dead connection was still to send stays in Xlib's buffer, and the
- * first request that does not fit crashes (GetReq of libX11 1.8 returns NULL):
- * closing the window needs the room.
- */
-static void drop_output(void)
+#define X_ROOM_LEAST 2048u	/* Xlib's buffers are larger */
+
+/* While XCB has the connection the buffer looks full, for Xlib to ask for it back. */
+static void measure_room(void)
 {
-	if (lost.x)
-		lost.x->bufptr = lost.x->buffer;
+	if (lost.x && lost.x->bufmax > lost.x->buffer)
+		lost.x_room = (size_t)(lost.x->bufmax - lost.x->buffer);
 }
 #endif
+
+/*
+ * What the dead connection was still to send stays in Xlib's buffer, or XCB
+ * has it and does not give it back; the first request that does not fit then
+ * crashes (GetReq of libX11 1.8 returns NULL).  Each step of closing the
+ * window needs the room.
+ */
+void lost_room(void)
+{
+#ifdef SDL_VIDEO_DRIVER_X11
+	if (!lost.x)
+		return;
+	lost.x->bufptr = lost.x->buffer;
+	if (lost.x->bufmax == lost.x->buffer)
+		lost.x->bufmax += MAX(lost.x_room, X_ROOM_LEAST);
+#endif
+}
 
 /* SDL waits for the news that its window has gone, which nobody sends any more. */
 static void say_unmapped(void)
@@ -113,16 +141,25 @@ static void say_unmapped(void)
 	XEvent ev = { .xunmap = { .type = UnmapNotify, .display = lost.x, .event = lost.x_window,
 				  .window = lost.x_window } };
 
-	drop_output();
+	lost_room();
 	if (lost.x && put_back)
 		put_back(lost.x, &ev);
 #endif
 }
 
-void lost_forget(void)
+void lost_begin(void)
 {
+	if (lost.w)
+		lost_look(lost.w);
 	if (lost.w && lost.w->lost)
 		say_unmapped();
+	else
+		lost_end();
+	lost.w = NULL;
+}
+
+void lost_end(void)
+{
 	lost = (struct lost){ .fd = -1 };
 }
 
@@ -134,6 +171,9 @@ void lost_look(struct window *w)
 {
 	struct pollfd p = { .fd = lost.fd, .events = POLLRDHUP };
 
+#ifdef SDL_VIDEO_DRIVER_X11
+	measure_room();
+#endif
 	if (lost.fd >= 0 && poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLRDHUP | POLLERR))
 		w->lost = true;
 	if (lost.wayland && lost.wayland_error(lost.wayland))

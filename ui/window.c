@@ -98,19 +98,23 @@ void window_set_record(struct window *w, struct record **record)
 
 static void drop_window(struct window *w)
 {
-	lost_forget();
+	lost_begin();
 	media_close(w);
 	shell_close(w);
 	if (w->cursor)
 		SDL_FreeCursor(w->cursor);
 	w->cursor = NULL;
+	lost_room();
 	if (w->view)
 		w->ops->close(w->view);
+	lost_room();
 	if (w->win)
 		SDL_DestroyWindow(w->win);
 	w->view = NULL;
 	w->win = NULL;
+	lost_room();
 	SDL_QuitSubSystem(SDL_INIT_VIDEO);	/* the sound plays on */
+	lost_end();
 }
 
 bool window_check_gl(char *out, size_t len)

@@ -134,7 +134,10 @@ void window_next_display(struct window *w);
 
 /* lost.c */
 void lost_watch(struct window *w);	/* w->lost is set when the display server goes */
-void lost_forget(void);			/* before the connection is closed */
+/* Around the closing of the connection, and room() before each step of that: it may be dead. */
+void lost_begin(void);
+void lost_room(void);
+void lost_end(void);
 void lost_look(struct window *w);	/* where nothing tells: ask */
 
 /* shell.c */
