@@ -31,6 +31,19 @@ compile)	# JOBS once|forever [PACKAGE...]: build and test what is in /long/src, 
 		[ "$often" = forever ] || break
 	done
 	;;
+check)		# JOBS [PACKAGE...]: make check of what was built natively
+	jobs=$2
+	shift 2
+	[ $# != 0 ] || set -- $(ls /long/src | sort -r)
+	for p; do
+		cd "/long/built/$p" || exit 1
+		echo "long: begin check $p"
+		LONG_PACKAGE=$p make -j "$jobs" check CC=/long/cc >/tmp/log 2>&1
+		rc=$?
+		grep '^long: \|^# [A-Z]*: \|\*\*\*' /tmp/log
+		echo "long: result $p check $rc"
+	done
+	;;
 stress)		# SECONDS CPUS
 	for s in "--cpu $3 --cpu-method all" "--vm $3 --vm-bytes 32M --vm-method all" \
 		"--matrix $3 --matrix-method all" "--memcpy $3" "--str $3" "--wcs $3" "--crypt $3" \
