@@ -36,7 +36,7 @@ check)		# JOBS [PACKAGE...]: make check of what was built natively
 	shift 2
 	[ $# != 0 ] || set -- $(ls /long/src | sort -r)
 	for p; do
-		cd "/long/built/$p" || exit 1
+		cd "/long/work/$p" || exit 1
 		echo "long: begin check $p"
 		LONG_PACKAGE=$p make -j "$jobs" check CC=/long/cc >/tmp/log 2>&1
 		rc=$?
