@@ -102,4 +102,18 @@ static inline void svm_free(struct svm *t)
 	tvm_free(t->vm);
 }
 
+/* A machine @t that is new in each test: setup() and teardown() for cmocka. */
+#define SVM_EACH_TEST(t) \
+	static struct svm t; \
+	static int setup(void **state) \
+	{ \
+		svm_init(&t); \
+		return 0; \
+	} \
+	static int teardown(void **state) \
+	{ \
+		svm_free(&t); \
+		return 0; \
+	}
+
 #endif

@@ -2,19 +2,7 @@
 /* Small programs on the software CPU in real, protected and long mode (Intel SDM vol. 1-3). */
 #include "softvm.h"
 
-static struct svm t;
-
-static int setup(void **state)
-{
-	svm_init(&t);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	svm_free(&t);
-	return 0;
-}
+SVM_EACH_TEST(t)
 
 #define RUN(bits, ...) do { \
 	static const uint8_t code_[] = { __VA_ARGS__, 0xf4 }; \

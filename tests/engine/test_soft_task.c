@@ -5,19 +5,7 @@
  */
 #include "softsys.h"
 
-static struct svm t;
-
-static int setup(void **state)
-{
-	svm_init(&t);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	svm_free(&t);
-	return 0;
-}
+SVM_EACH_TEST(t)
 
 static void check(struct frame f, int vec, uint32_t err, const char *what)
 {
