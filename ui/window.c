@@ -367,8 +367,10 @@ static void follow_trouble(struct window *w)
 	bool disk = session_disk_trouble(w->session, &t), loop = session_reset_loop(w->session);
 
 	if (disk != (*w->trouble != 0)) {
-		snprintf(w->trouble, sizeof(w->trouble), disk ? "%.400s: %s" : "", t.path,
-			 strerror(disk ? t.error : 0));
+		*w->trouble = 0;
+		if (disk)
+			snprintf(w->trouble, sizeof(w->trouble), "%.400s: %s", t.path,
+				 strerror(t.error));
 		w->trouble_full = disk && (t.error == ENOSPC || t.error == EDQUOT);
 		w->shell.dirty = true;
 	}
@@ -449,7 +451,8 @@ static void on_window(struct window *w, const SDL_WindowEvent *e)
 	case SDL_WINDOWEVENT_RESIZED:
 		w->user_sized = true;	/* only sent for resizes that we did not ask for */
 		w->resize_at = SDL_GetTicks64() + RESIZE_MS;
-		/* fall through */
+		w->present = w->shell.dirty = true;
+		break;
 	case SDL_WINDOWEVENT_EXPOSED:
 	case SDL_WINDOWEVENT_SIZE_CHANGED:
 		w->present = w->shell.dirty = true;

@@ -112,8 +112,7 @@ static void capture(struct diff_out *o, ucontext_t *uc)
 		o->st.rip--;
 }
 
-static __attribute__((optimize("no-stack-protector"))) void on_signal(int sig, siginfo_t *si,
-								      void *ctx)
+static __attribute__((no_stack_protector)) void on_signal(int sig, siginfo_t *si, void *ctx)
 {
 	ucontext_t *uc = ctx;
 	greg_t *g = uc->uc_mcontext.gregs;
