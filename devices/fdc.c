@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Intel 82077AA floppy disk controller in its PC/AT mode (Intel 290166-007):
- * registers, phases and the commands without data; fdc_data.c has the others.
+ * registers, phases, reset; fdc_cmd.c has the commands, fdc_data.c those that move
+ * data, fdc_drive.c the drives.
  *
  * Heads move and sectors come by in no time worth waiting for; every command
  * still ends some microseconds after its last byte, as drivers expect.  A
@@ -13,11 +14,8 @@
  */
 #include "fdc_int.h"
 #include "i8237.h"
-#include "../src/media.h"
 
 #define RESET_NS (50 * NS_PER_US)
-#define SEEK_NS (100 * NS_PER_US)
-#define START_NS (20 * NS_PER_US)
 
 #define MSR_RQM 0x80
 #define MSR_DIO 0x40
@@ -48,11 +46,6 @@ static const struct state_field fdc_fields[] = {
 	STATE_END
 };
 
-static struct fdc *to_fdc(struct device *d)
-{
-	return (struct fdc *)d;
-}
-
 /* DMAGATE# opens the interrupt's driver, too (2.1.3). */
 static void update_irq(struct fdc *s)
 {
@@ -65,40 +58,9 @@ void fdc_set_irq(struct fdc *s, bool level)
 	update_irq(s);
 }
 
-/* ---- Drives ---- */
-
-struct fdc_drive *fdc_selected(struct fdc *s)
-{
-	unsigned n = s->dor & 3;
-
-	if (n >= FDC_DRIVES || !s->drive[n].present || !(s->dor & 0x10u << n))
-		return NULL;
-	return &s->drive[n];
-}
-
-const struct fdc_format *fdc_readable(struct fdc *s, bool mfm, unsigned head)
-{
-	struct fdc_drive *dr = fdc_selected(s);
-	const struct fdc_format *f = dr ? dr->fmt : NULL;
-
-	if (!f || !mfm || f->rate != s->rate || head >= f->heads || dr->pos >= f->cyls)
-		return NULL;
-	return f;
-}
-
-/* Step pulses: the heads stop at either end; the first one resets the change line. */
-void fdc_step_to(struct fdc *s, struct fdc_drive *dr, unsigned unit, int cyl)
-{
-	int pos = dr->pos + cyl - s->pcn[unit & 3];
-
-	if (cyl != s->pcn[unit & 3] && dr->fmt)
-		dr->changed = false;
-	dr->pos = (uint8_t)(pos < 0 ? 0 : MIN(pos, FDC_MAX_CYL));
-}
-
 /* ---- Phases ---- */
 
-static void back_to_command(struct fdc *s)
+void fdc_end_command(struct fdc *s)
 {
 	s->phase = PH_COMMAND;
 	s->ncmd = s->nres = s->res_pos = 0;
@@ -115,231 +77,12 @@ void fdc_result(struct fdc *s, const uint8_t *bytes, unsigned n, bool irq)
 		fdc_set_irq(s, true);
 }
 
-static void arm(struct fdc *s, uint64_t ns)
+void fdc_arm(struct fdc *s, uint64_t ns)
 {
 	uint64_t at = vclock_now(dev_clock(&s->dev)) + ns;
 
 	if (!vtimer_armed(&s->timer) || at < s->timer.deadline)
 		vtimer_arm(&s->timer, at);
-}
-
-static void begin_seek(struct fdc *s, unsigned unit)
-{
-	s->seeking |= 1u << unit;
-	arm(s, SEEK_NS);
-	back_to_command(s);
-}
-
-/* ---- Commands (section 5) ---- */
-
-static void cmd_specify(struct fdc *s)
-{
-	s->srt_hut = s->cmd[1];
-	s->hlt_nd = s->cmd[2];
-	back_to_command(s);
-}
-
-/* 6.1.4: status register 3 */
-static void cmd_sense_drive(struct fdc *s)
-{
-	struct fdc_drive *dr = fdc_selected(s);
-	uint8_t st3 = 0x28 | (s->cmd[1] & 7);
-
-	if (dr && dr->pos == 0)
-		st3 |= 0x10;
-	if (dr && dr->readonly)
-		st3 |= 0x40;
-	fdc_result(s, &st3, 1, false);
-}
-
-/* At most 79 step pulses until the track 0 signal (5.2.4). */
-static void cmd_recalibrate(struct fdc *s)
-{
-	unsigned unit = s->cmd[1] & 3;
-	struct fdc_drive *dr = fdc_selected(s);
-	uint8_t st0 = ST0_SEEK_END | unit;
-
-	if (dr) {
-		if (dr->pos && dr->fmt)
-			dr->changed = false;
-		dr->pos = dr->pos > 79 ? dr->pos - 79 : 0;
-	}
-	if (!dr || dr->pos)
-		st0 |= ST0_ABNORMAL | ST0_EC;
-	s->pcn[unit] = 0;
-	s->sense_st0[unit] = st0;
-	begin_seek(s, unit);
-}
-
-static void seek_to(struct fdc *s, int cyl)
-{
-	unsigned unit = s->cmd[1] & 3;
-	struct fdc_drive *dr = fdc_selected(s);
-
-	if (dr)
-		fdc_step_to(s, dr, unit, cyl);
-	s->pcn[unit] = (uint8_t)cyl;
-	s->sense_st0[unit] = ST0_SEEK_END | (s->cmd[1] & 7);
-	begin_seek(s, unit);
-}
-
-static void cmd_seek(struct fdc *s)
-{
-	seek_to(s, s->cmd[2]);
-}
-
-/* 5.2.10: the present cylinder is what SENSE INTERRUPT tells of it, modulo 256 */
-static void cmd_relative_seek(struct fdc *s)
-{
-	int by = s->cmd[2], pcn = s->pcn[s->cmd[1] & 3];
-
-	seek_to(s, s->cmd[0] & 0x40 ? MIN(pcn + by, 255) : MAX(pcn - by, 0));
-}
-
-static void cmd_sense_interrupt(struct fdc *s)
-{
-	uint8_t r[2] = { ST0_INVALID };
-
-	for (unsigned n = 0; n < 4; n++) {
-		if (!(s->sense & 1u << n))
-			continue;
-		s->sense &= ~(1u << n);
-		r[0] = s->sense_st0[n];
-		r[1] = s->pcn[n];
-		fdc_set_irq(s, false);
-		fdc_result(s, r, 2, false);
-		/* After a reset one interrupt stands for all four drives. */
-		if (s->sense && (r[0] & 0xc0) != 0xc0)
-			fdc_set_irq(s, true);
-		return;
-	}
-	fdc_result(s, r, 1, false);
-}
-
-/* 5.2.7 */
-static void cmd_dumpreg(struct fdc *s)
-{
-	uint8_t r[10] = {
-		s->pcn[0], s->pcn[1], s->pcn[2], s->pcn[3], s->srt_hut, s->hlt_nd, s->sc_eot,
-		(uint8_t)(s->lock << 7 | (s->perp & 0x3f)), s->config, s->pretrk,
-	};
-
-	fdc_result(s, r, sizeof(r), false);
-}
-
-static void cmd_version(struct fdc *s)
-{
-	fdc_result(s, (const uint8_t[]){ 0x90 }, 1, false);
-}
-
-/* 5.2.9: drive bits change only together with OW */
-static void cmd_perpendicular(struct fdc *s)
-{
-	uint8_t v = s->cmd[1];
-
-	s->perp = v & 0x80 ? v & 0x3f : (s->perp & 0x3c) | (v & 3);
-	back_to_command(s);
-}
-
-static void cmd_configure(struct fdc *s)
-{
-	s->config = s->cmd[2] & 0x7f;
-	s->pretrk = s->cmd[3];
-	back_to_command(s);
-}
-
-static void cmd_lock(struct fdc *s)
-{
-	uint8_t r;
-
-	s->lock = s->cmd[0] & 0x80;
-	r = s->lock ? 0x10 : 0;
-	fdc_result(s, &r, 1, false);
-}
-
-static void data_command(struct fdc *s, enum fdc_kind kind)
-{
-	fdc_data_command(s, kind);
-	s->phase = PH_EXEC;
-	s->starting = true;
-	arm(s, START_NS);
-}
-
-static void cmd_read_id(struct fdc *s)
-{
-	s->phase = PH_EXEC;
-	s->starting = true;
-	arm(s, START_NS);
-}
-
-static void cmd_read(struct fdc *s) { data_command(s, K_READ); }
-static void cmd_read_deleted(struct fdc *s) { data_command(s, K_READ_DELETED); }
-static void cmd_read_track(struct fdc *s) { data_command(s, K_READ_TRACK); }
-static void cmd_write(struct fdc *s) { data_command(s, K_WRITE); }
-static void cmd_verify(struct fdc *s) { data_command(s, K_VERIFY); }
-static void cmd_format(struct fdc *s) { data_command(s, K_FORMAT); }
-static void cmd_scan_eq(struct fdc *s) { data_command(s, K_SCAN_EQ); }
-static void cmd_scan_le(struct fdc *s) { data_command(s, K_SCAN_LE); }
-static void cmd_scan_ge(struct fdc *s) { data_command(s, K_SCAN_GE); }
-
-/* Table 5-1 */
-static const struct fdc_cmd {
-	uint8_t mask, code, len;
-	void (*run)(struct fdc *s);
-} commands[] = {
-	{ 0x1f, 0x06, 9, cmd_read }, { 0x1f, 0x0c, 9, cmd_read_deleted },
-	{ 0x1f, 0x02, 9, cmd_read_track }, { 0x1f, 0x05, 9, cmd_write },
-	{ 0x1f, 0x09, 9, cmd_write }, { 0x1f, 0x16, 9, cmd_verify },
-	{ 0x1f, 0x0d, 6, cmd_format }, { 0x1f, 0x11, 9, cmd_scan_eq },
-	{ 0x1f, 0x19, 9, cmd_scan_le }, { 0x1f, 0x1d, 9, cmd_scan_ge },
-	{ 0x1f, 0x0a, 2, cmd_read_id }, { 0xff, 0x07, 2, cmd_recalibrate },
-	{ 0xff, 0x08, 1, cmd_sense_interrupt }, { 0xff, 0x03, 3, cmd_specify },
-	{ 0xff, 0x04, 2, cmd_sense_drive }, { 0xff, 0x0f, 3, cmd_seek },
-	{ 0xbf, 0x8f, 3, cmd_relative_seek }, { 0xff, 0x10, 1, cmd_version },
-	{ 0xff, 0x0e, 1, cmd_dumpreg }, { 0xff, 0x12, 2, cmd_perpendicular },
-	{ 0xff, 0x13, 4, cmd_configure }, { 0x7f, 0x14, 1, cmd_lock },
-};
-
-static const struct fdc_cmd *find_command(uint8_t code)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
-		if ((code & commands[i].mask) == commands[i].code)
-			return &commands[i];
-	return NULL;
-}
-
-static void command_byte(struct fdc *s, uint8_t v)
-{
-	const struct fdc_cmd *c = find_command(s->ncmd ? s->cmd[0] : v);
-	uint8_t st0 = ST0_INVALID;
-
-	if (!c) {
-		fdc_result(s, &st0, 1, false);
-		return;
-	}
-	s->cmd[s->ncmd++] = v;
-	if (s->ncmd == c->len)
-		c->run(s);
-}
-
-/* The ID that comes by next (5.2.1); the disk turns with the clock. */
-static void read_id_done(struct fdc *s)
-{
-	unsigned head = s->cmd[1] >> 2 & 1;
-	const struct fdc_format *f = fdc_readable(s, s->cmd[0] & MFM_BIT, head);
-	uint8_t r[7] = { s->cmd[1] & 7 };
-
-	if (f) {
-		r[3] = fdc_selected(s)->pos;
-		r[4] = (uint8_t)head;
-		r[5] = (uint8_t)(vclock_now(dev_clock(&s->dev)) / (200 * NS_PER_MS / f->spt) %
-				 f->spt + 1);
-		r[6] = 2;
-	} else {
-		r[0] |= ST0_ABNORMAL;
-		r[1] = ST1_MA;
-	}
-	fdc_result(s, r, sizeof(r), true);
 }
 
 static void timer_fired(void *opaque)
@@ -360,10 +103,7 @@ static void timer_fired(void *opaque)
 	}
 	if (s->starting) {
 		s->starting = false;
-		if ((s->cmd[0] & 0x1f) == 0x0a)
-			read_id_done(s);
-		else
-			fdc_data_start(s);
+		fdc_command_due(s);
 	}
 }
 
@@ -373,7 +113,7 @@ static void reset_core(struct fdc *s)
 {
 	vtimer_cancel(&s->timer);
 	fdc_data_abort(s);
-	back_to_command(s);
+	fdc_end_command(s);
 	memset(s->cmd, 0, sizeof(s->cmd));
 	memset(s->result, 0, sizeof(s->result));
 	s->seeking = s->sense = 0;
@@ -394,7 +134,7 @@ static void leave_reset(struct fdc *s)
 	if (s->config & CONF_NOPOLL)
 		return;
 	s->resetting = true;
-	arm(s, RESET_NS);
+	fdc_arm(s, RESET_NS);
 }
 
 static void dor_write(struct fdc *s, uint8_t v)
@@ -453,7 +193,7 @@ static uint8_t data_read(struct fdc *s)
 		fdc_set_irq(s, false);
 	v = s->result[s->res_pos++];
 	if (s->res_pos == s->nres)
-		back_to_command(s);
+		fdc_end_command(s);
 	return v;
 }
 
@@ -464,7 +204,7 @@ static void data_write(struct fdc *s, uint8_t v)
 	if (s->phase == PH_EXEC && s->hlt_nd & HLT_ND && s->x.data && !s->x.to_host)
 		fdc_pio_write(s, v);
 	else if (s->phase == PH_COMMAND)
-		command_byte(s, v);
+		fdc_command_byte(s, v);
 	else
 		dev_guest_error(&s->dev, "data %#x written out of turn", v);
 }
@@ -567,10 +307,10 @@ static void fdc_pre_save(struct device *d)
 static bool fdc_post_load(struct device *d, struct err *e)
 {
 	struct fdc *s = to_fdc(d);
-	const struct fdc_cmd *c = find_command(s->cmd[0]);
+	unsigned len = fdc_command_len(s->cmd[0]);
 
-	if (s->phase > PH_RESULT || (s->ncmd && !c) ||
-	    (s->phase == PH_COMMAND && s->ncmd && s->ncmd >= c->len) ||
+	if (s->phase > PH_RESULT || (s->ncmd && !len) ||
+	    (s->phase == PH_COMMAND && s->ncmd && s->ncmd >= len) ||
 	    (s->phase == PH_RESULT && (s->nres > sizeof(s->result) || s->res_pos >= s->nres)) ||
 	    (s->phase == PH_EXEC && s->ncmd > sizeof(s->cmd)) ||
 	    (s->starting && (s->phase != PH_EXEC || s->x.data)) || !fdc_data_valid(s))
@@ -585,115 +325,12 @@ static bool fdc_post_load(struct device *d, struct err *e)
 	return true;
 }
 
-/* ---- Wiring and disks ---- */
-
-static const struct fdc_format formats[] = {
-	{ 5760, 80, 2, 36, 3, 5 }, { 2880, 80, 2, 18, 0, 4 }, { 3360, 80, 2, 21, 0, 4 },
-	{ 3444, 82, 2, 21, 0, 4 }, { 2400, 80, 2, 15, 0, 2 }, { 1440, 80, 2, 9, 2, 3 },
-	{ 720, 40, 2, 9, 2, 1 }, { 640, 40, 2, 8, 2, 1 }, { 360, 40, 1, 9, 2, 1 },
-	{ 320, 40, 1, 8, 2, 1 },
-};
-
-/* The end of a 1.44 or 2.88 MB image may be missing: as boot floppies are handed out. */
-static const struct fdc_format *format_of(struct block *b, struct err *e)
-{
-	uint64_t size = block_info(b)->size;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(formats); i++)
-		if (size == (uint64_t)formats[i].sectors * FDC_SECTOR)
-			return &formats[i];
-	for (unsigned i = 2; i-- > 0;)		/* 1.44 MB, 2.88 MB */
-		if (size && size < (uint64_t)formats[i].sectors * FDC_SECTOR)
-			return &formats[i];
-	err_set(e, HV_EXIT_IMAGE, "%s has %llu bytes, too much for a floppy disk (at most 2949120)",
-		block_info(b)->path, (unsigned long long)size);
-	return NULL;
-}
-
-/* Which disks go into which drive: the same size, up to its density. */
-static bool fits(uint8_t drive, uint8_t disk)
-{
-	static const uint8_t takes[6] = { 0, 1 << 1, 1 << 2, 1 << 3, 1 << 3 | 1 << 4,
-					  1 << 3 | 1 << 4 | 1 << 5 };
-
-	return drive < ARRAY_SIZE(takes) && takes[drive] >> disk & 1;
-}
+/* ---- Wiring ---- */
 
 void fdc_wire(struct device *d, struct irq_line irq, struct device *dma)
 {
 	to_fdc(d)->irq = irq;
 	to_fdc(d)->dma = dma;
-}
-
-static void put_disk(struct fdc_drive *dr, struct block *b, const struct fdc_format *f,
-		     bool readonly)
-{
-	dr->block = b;
-	dr->fmt = f;
-	dr->readonly = b && (readonly || block_info(b)->readonly);
-}
-
-bool fdc_set_drive(struct device *d, unsigned unit, struct block *block, bool readonly,
-		   struct err *e)
-{
-	struct fdc_drive *dr = &to_fdc(d)->drive[unit];
-	const struct fdc_format *f = NULL;
-
-	HV_BUG_ON(unit >= FDC_DRIVES || dr->present);
-	if (block && !(f = format_of(block, e)))
-		return false;
-	dr->present = true;
-	dr->cmos = f ? f->cmos : 4;
-	put_disk(dr, block, f, readonly);
-	return true;
-}
-
-static bool medium_fits(struct device *d, unsigned unit, struct block *block, struct err *e)
-{
-	const struct fdc_format *f = format_of(block, e);
-
-	return f && (fits(to_fdc(d)->drive[unit].cmos, f->cmos) ||
-		     err_set(e, HV_EXIT_IMAGE, "%s does not fit into this floppy drive",
-			     block_info(block)->path));
-}
-
-bool fdc_set_medium(struct device *d, unsigned unit, struct block *block, bool readonly,
-		    struct err *e)
-{
-	struct fdc *s = to_fdc(d);
-	const struct fdc_format *f = NULL;
-
-	HV_BUG_ON(unit >= FDC_DRIVES || !s->drive[unit].present);
-	if (block && !medium_fits(d, unit, block, e))
-		return false;
-	if (block)
-		f = format_of(block, e);
-	fdc_data_drain(s);
-	put_disk(&s->drive[unit], block, f, readonly);
-	s->drive[unit].changed = true;
-	return true;
-}
-
-static void medium_set(struct device *d, unsigned unit, struct block *block)
-{
-	struct err e = { 0 };
-
-	HV_BUG_ON(!fdc_set_medium(d, unit, block, false, &e));
-}
-
-/* No lock, no tray: whoever pulls the disk out has it. */
-static struct media_tray medium_tray(struct device *d, unsigned unit, bool wish)
-{
-	return (struct media_tray){ false, false };
-}
-
-const struct media_ops fdc_media = { .set = medium_set, .tray = medium_tray, .fits = medium_fits };
-
-uint8_t fdc_cmos_types(struct device *d)
-{
-	const struct fdc *s = to_fdc(d);
-
-	return (uint8_t)(s->drive[0].cmos << 4 | s->drive[1].cmos);
 }
 
 const struct device_ops fdc_ops = {

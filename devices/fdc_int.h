@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to devices/fdc*.c. */
+/* Private to devices/fdc*.c: the controller's state, and who offers what of it. */
 #ifndef HV_FDC_INT_H
 #define HV_FDC_INT_H
 
@@ -108,15 +108,33 @@ DEVICE_CHECK(struct fdc);
 
 #define MFM_BIT 0x40
 
+static inline struct fdc *to_fdc(struct device *d)
+{
+	return (struct fdc *)d;
+}
+
 extern const struct state_field fdc_xfer_state[];
 
+/* fdc.c: the interrupt and the phases */
 void fdc_set_irq(struct fdc *s, bool level);
 /* The result phase; data commands raise the interrupt with it. */
 void fdc_result(struct fdc *s, const uint8_t *bytes, unsigned n, bool irq);
+/* The command phase: the next byte begins a command. */
+void fdc_end_command(struct fdc *s);
+/* What is under way (seeking, starting, resetting) is due in @ns at the latest. */
+void fdc_arm(struct fdc *s, uint64_t ns);
+
+/* fdc_cmd.c */
+void fdc_command_byte(struct fdc *s, uint8_t v);	/* written in the command phase */
+void fdc_command_due(struct fdc *s);			/* what it started can happen now */
+unsigned fdc_command_len(uint8_t code);			/* bytes; 0: there is none such */
+
+/* fdc_drive.c */
 /* The drive that the DOR selects, with its motor on; NULL: none answers. */
 struct fdc_drive *fdc_selected(struct fdc *s);
 /* The format a READ of the selected drive would find on side @head; NULL: nothing readable. */
 const struct fdc_format *fdc_readable(struct fdc *s, bool mfm, unsigned head);
+/* Step pulses for cylinder @cyl, from where the controller thinks that @unit is. */
 void fdc_step_to(struct fdc *s, struct fdc_drive *dr, unsigned unit, int cyl);
 
 /* fdc_data.c */
