@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a user interface offers to main.c: run the session on the main
+ * What a user interface offers to main*.c: run the session on the main
  * thread until it ends, return the exit status.
  */
 #ifndef HV_UI_H
