@@ -4,8 +4,10 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,16 +17,66 @@ static void fill_create(struct image_create *c, const struct img_args *a, const 
 	memcpy(c->opt, a->opt, sizeof(c->opt));
 }
 
-static bool make_room(const struct img_args *a, const char *path, struct err *e)
+/* What --force replaces, under another name until the new image is complete. */
+struct replaced {
+	char path[4096], aside[4128];	/* aside "": nothing was there */
+};
+
+/* Nobody else, nor this command itself, may have the file that is to go. */
+static bool not_in_use(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK), rdonly = fd < 0;
+	bool ok;
+
+	if (rdonly)
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return err_errno(e, HV_EXIT_HOST, errno, "%s: cannot open what --force is to "
+				 "replace", path);
+	ok = image_lock(fd, path, rdonly, e);
+	close(fd);
+	return ok;
+}
+
+/* Never over another file. */
+static bool rename_new(const char *from, const char *to)
 {
 	struct stat st;
 
+	if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE))
+		return true;
+	return (errno == EINVAL || errno == ENOSYS) && lstat(to, &st) && !rename(from, to);
+}
+
+static bool set_aside(const struct img_args *a, const char *path, struct replaced *r,
+		      struct err *e)
+{
+	struct stat st;
+
+	*r = (struct replaced){ 0 };
 	if (!a->force || lstat(path, &st))
 		return true;
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, HV_EXIT_USAGE, "%s: is no file; --force replaces files only",
 			       path);
-	return !unlink(path) || err_errno(e, HV_EXIT_HOST, errno, "%s: cannot remove", path);
+	if (!not_in_use(path, e))
+		return false;
+	snprintf(r->path, sizeof(r->path), "%s", path);
+	snprintf(r->aside, sizeof(r->aside), "%s.old-%d", r->path, (int)getpid());
+	if (rename_new(path, r->aside))
+		return true;
+	r->aside[0] = '\0';
+	return err_errno(e, HV_EXIT_HOST, errno, "%s: cannot be set aside", path);
+}
+
+/* The new image is there (@ok), and the old file goes, or comes back. */
+static void settle_replaced(const struct replaced *r, bool ok)
+{
+	if (!r->aside[0])
+		return;
+	if (ok ? unlink(r->aside) : !rename_new(r->aside, r->path))
+		log_warn("%s: cannot %s: %s", r->aside, ok ? "remove it" : "name it as before",
+			 strerror(errno));
 }
 
 /* The backing file as the new image will see it: relative to its directory. */
@@ -91,6 +143,7 @@ int img_create(struct img_args *a, struct err *e)
 	const struct block_format *fmt = image_format(a->format ? a->format : def, e);
 	struct image_create c;
 	struct image *base = NULL, *im;
+	struct replaced old;
 	bool ok;
 
 	fill_create(&c, a, path);
@@ -112,12 +165,13 @@ int img_create(struct img_args *a, struct err *e)
 		c.size = c.size ? c.size : base->size;
 	}
 	c.size = (c.size + BLOCK_SECTOR - 1) & ~(BLOCK_SECTOR - 1ull);
-	ok = make_room(a, path, e) && create(a, fmt, &c, e);
+	ok = set_aside(a, path, &old, e) && create(a, fmt, &c, e);
 	image_close(base);
 	/* What was made must open: names and paths are checked by the ordinary rules. */
 	im = ok ? image_open(path, fmt->name, BLOCK_RDONLY, e) : NULL;
 	if (ok && !im)
 		image_create_undo(&c);
+	settle_replaced(&old, im);
 	if (im)
 		tell_created(a, im);
 	image_close(im);
@@ -210,6 +264,7 @@ int img_convert(struct img_args *a, struct err *e)
 {
 	const struct block_format *fmt = image_format(a->out_format ? a->out_format : "raw", e);
 	struct image *src = fmt ? open_source(a, e) : NULL, *dst = NULL;
+	struct replaced old = { 0 };
 	struct image_create c;
 	bool ok = false;
 
@@ -219,7 +274,7 @@ int img_convert(struct img_args *a, struct err *e)
 	c.size = src->size;
 	c.packed = a->compress;
 	c.no_sync = true;
-	if (!same_file(src, c.path, e) && make_room(a, c.path, e) && image_create(fmt, &c, e)) {
+	if (!same_file(src, c.path, e) && set_aside(a, c.path, &old, e) && image_create(fmt, &c, e)) {
 		dst = image_open(c.path, fmt->name, IMAGE_NEW, e);
 		ok = dst && copy_into(a, src, dst, e);
 		if (dst && !ok)
@@ -228,6 +283,7 @@ int img_convert(struct img_args *a, struct err *e)
 		if (!ok)
 			image_create_undo(&c);
 	}
+	settle_replaced(&old, ok);
 	image_create_end(&c);
 	image_close(src);
 	return ok ? 0 : e->exit_code;

@@ -16,6 +16,7 @@
 #include "record.h"
 #include "../ui/ui.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,7 +261,30 @@ static bool wants_library(const struct app *a)
 	       !c->initrd && !c->append && !c->nmodules && wants_window(c);
 }
 
-int main(int argc, char **argv)
+/* Closed ones would become disk images, and messages would be written to those. */
+static bool open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return fd >= 0;
+}
+
+/* What was printed has arrived, or the exit status tells. */
+static int end_output(int rc)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return rc;
+	if (!rc)
+		log_error("cannot write to standard output: %s", strerror(errno));
+	return rc ? rc : HV_EXIT_HOST;
+}
+
+static int hvrun(int argc, char **argv)
 {
 	static struct app app;
 	struct err e = { 0 };
@@ -305,4 +329,12 @@ int main(int argc, char **argv)
 	if (app.again)
 		return start_again(&app, argc, argv);
 	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	if (!open_standard_files())
+		return HV_EXIT_HOST;
+	signal(SIGXFSZ, SIG_IGN);	/* a disk that may not grow is an error to tell */
+	return end_output(hvrun(argc, argv));
 }
