@@ -157,12 +157,13 @@ check-kvm: all
 
 # The image tests with large numbers (an hour or more): DISK_ROUNDS=10 for a tenth.
 DISK_TESTS := qcow2_random:50 formats_random:50 qcow2_tool:5 qcow2_hostile:20 qcow2_kill:5 \
-	formats_crash:1 power_loss:100
+	formats_crash:1 power_loss:100 faults:1
 test-disks: all
 	$(Q)+$(MAKE) --no-print-directory $(foreach t,$(DISK_TESTS),\
 		$(B)/tests/images/test_$(firstword $(subst :, ,$(t))))
 	$(Q)for t in $(DISK_TESTS); do \
 		HV_TEST_ROUNDS=$$(($${t#*:} * $${DISK_ROUNDS:-100})) TEST_LIMIT=7200 \
+			HV_TEST_STEP=$$((300 / $${DISK_ROUNDS:-100})) \
 			scripts/run-tests $(B)/disk-logs $(B)/tests/images/test_$${t%:*} || exit 1; \
 	done
 

@@ -363,7 +363,10 @@ int hf_truncate(struct hostfile *f, uint64_t size)
 		return err;
 	if (size > INT64_MAX)
 		return EFBIG;
-	return ftruncate(f->fd, (off_t)size) < 0 ? errno : 0;
+	do
+		err = ftruncate(f->fd, (off_t)size) < 0 ? errno : 0;
+	while (err == EINTR);
+	return err;
 }
 
 int hf_get_note(struct hostfile *f, const char *name, char *buf, size_t n)
