@@ -8,51 +8,21 @@
  * newest OUT_MAX bytes, so a late reader of a socket sees the end of the
  * boot messages.
  *
- * On a terminal, Ctrl-] q ends the program (as SIGTERM would) and Ctrl-]
- * Ctrl-] sends one Ctrl-]: everything else belongs to the guest.
+ * The back ends themselves: chardev_stdio.c and chardev_unix.c; a file is open_file().
  */
-#include "chardev.h"
+#include "chardev_int.h"
 #include "log.h"
-#include "loop.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
-#include <termios.h>
 #include <unistd.h>
 
 #define OUT_MAX 65536u		/* kept while the back end takes nothing */
 #define OUT_NOW 4096u		/* written without waiting for the timer */
-#define IN_MAX (1u << 20)	/* injected bytes waiting for the guest */
 #define FLUSH_NS 1000000L
-#define ESCAPE 0x1d		/* Ctrl-] */
-
-enum chr_kind { CHR_NULL, CHR_STDIO, CHR_FILE, CHR_UNIX };
-
-struct ring {
-	uint8_t *buf;
-	size_t cap, head, len;
-};
-
-struct chardev {
-	enum chr_kind kind;
-	struct loop *loop;
-	struct char_sink sink;
-	struct char_tap *taps;
-	struct ring out, in;
-	struct loop_fd in_fd, out_fd, listen_fd, timer_fd;	/* fd -1: none */
-	bool socket;		/* in_fd and out_fd are one connection */
-	bool send_out, close_out, timer_armed, blocked, said_dropped;
-	bool escape;		/* Ctrl-] seen on the terminal */
-	bool tty;
-	char *path;		/* socket to unlink */
-};
 
 /* ---- rings ---- */
 
@@ -92,39 +62,6 @@ static void ring_drop(struct ring *r, size_t n)
 {
 	r->head = (r->head + n) % r->cap;
 	r->len -= n;
-}
-
-/* ---- the terminal: one per process, so its saved modes may be static ---- */
-
-static struct termios tty_saved;
-static int tty_fd = -1;
-
-static void tty_restore(void)
-{
-	if (tty_fd >= 0)
-		tcsetattr(tty_fd, TCSADRAIN, &tty_saved);
-	tty_fd = -1;
-}
-
-static bool tty_raw(int fd)
-{
-	static bool registered;
-	struct termios t;
-
-	/* A background process would be stopped by SIGTTOU. */
-	if (tty_fd >= 0 || !isatty(fd) || tcgetpgrp(fd) != getpgrp() || tcgetattr(fd, &t) < 0)
-		return false;
-	tty_saved = t;
-	t.c_iflag &= ~(unsigned)(BRKINT | ICRNL | INLCR | IGNCR | INPCK | ISTRIP | IXON);
-	t.c_lflag &= ~(unsigned)(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
-	t.c_cc[VMIN] = 1;
-	t.c_cc[VTIME] = 0;
-	if (tcsetattr(fd, TCSADRAIN, &t) < 0)
-		return false;
-	tty_fd = fd;
-	if (!registered)
-		registered = atexit(tty_restore) == 0;
-	return true;
 }
 
 /* ---- output ---- */
@@ -206,7 +143,7 @@ static void arm_flush(struct chardev *c)
 }
 
 /* From the loop: the device may have waited for room. */
-static void flush_on(struct chardev *c)
+void chr_flush_on(struct chardev *c)
 {
 	chardev_flush(c);
 	if (c->sink.writable && chardev_room(c))
@@ -232,7 +169,7 @@ static void on_timer(void *opaque, unsigned events)
 
 	c->timer_armed = false;
 	if (read(c->timer_fd.fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
-		flush_on(c);
+		chr_flush_on(c);
 }
 
 void chardev_write(struct chardev *c, const uint8_t *buf, size_t len)
@@ -257,7 +194,7 @@ void chardev_write(struct chardev *c, const uint8_t *buf, size_t len)
 
 static void on_writable(void *opaque, unsigned events)
 {
-	flush_on(opaque);
+	chr_flush_on(opaque);
 }
 
 /* ---- input ---- */
@@ -283,7 +220,7 @@ static void drain_injected(struct chardev *c)
 }
 
 /* A descriptor that nobody reads would report its hang-up for ever: unwatch it meanwhile. */
-static void watch_input(struct chardev *c)
+void chr_watch_input(struct chardev *c)
 {
 	struct loop_fd *f = &c->in_fd;
 	bool want = f->fd >= 0 && !c->in.len && sink_room(c);
@@ -308,7 +245,7 @@ void chardev_accept_input(struct chardev *c)
 	if (!c)
 		return;
 	drain_injected(c);
-	watch_input(c);
+	chr_watch_input(c);
 }
 
 void chardev_inject(struct chardev *c, const uint8_t *buf, size_t len)
@@ -316,59 +253,23 @@ void chardev_inject(struct chardev *c, const uint8_t *buf, size_t len)
 	if (!c)
 		return;
 	if (!c->in.buf)
-		c->in = (struct ring){ .buf = hv_zalloc(IN_MAX), .cap = IN_MAX };
+		c->in = (struct ring){ .buf = hv_zalloc(CHR_IN_MAX), .cap = CHR_IN_MAX };
 	if (ring_put(&c->in, buf, len))
 		log_limited(LOG_WARN, "serial input queue full: the oldest bytes are dropped");
 	chardev_accept_input(c);
 }
 
-/* Take the escape character out of what was typed; returns the remaining length. */
-static size_t filter_escape(struct chardev *c, uint8_t *buf, size_t len)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		if (c->escape && buf[i] == 'q')
-			kill(getpid(), SIGTERM);
-		if (!c->escape && buf[i] == ESCAPE) {
-			c->escape = true;
-			continue;
-		}
-		if (!c->escape || buf[i] == ESCAPE)
-			buf[n++] = buf[i];
-		c->escape = false;
-	}
-	return n;
-}
-
-static void unix_hangup(struct chardev *c)
-{
-	struct err e;
-
-	loop_del_fd(c->loop, &c->in_fd);
-	close(c->in_fd.fd);
-	c->in_fd.fd = c->out_fd.fd = -1;
-	c->in_fd.events = 0;
-	c->blocked = c->said_dropped = false;
-	if (c->sink.opened) {		/* the next one does not get the rest of this */
-		c->out.len = 0;
-		c->sink.opened(c->sink.dev, false);
-	}
-	if (!loop_add_fd(c->loop, &c->listen_fd, &e))
-		log_warn("%s", e.msg);
-}
-
 static void input_ended(struct chardev *c)
 {
 	if (c->socket) {
-		unix_hangup(c);
+		chr_unix_hangup(c);
 		return;
 	}
 	loop_del_fd(c->loop, &c->in_fd);
 	c->in_fd.fd = -1;
 }
 
-static void on_readable(void *opaque, unsigned events)
+void chr_on_readable(void *opaque, unsigned events)
 {
 	struct chardev *c = opaque;
 	size_t room = sink_room(c);
@@ -376,11 +277,11 @@ static void on_readable(void *opaque, unsigned events)
 	ssize_t n;
 
 	if (c->socket && events & LOOP_OUT)
-		flush_on(c);
+		chr_flush_on(c);
 	if (!room || !(events & (LOOP_IN | LOOP_HUP))) {
 		if (c->socket && events & LOOP_HUP)
-			unix_hangup(c);
-		watch_input(c);
+			chr_unix_hangup(c);
+		chr_watch_input(c);
 		return;
 	}
 	n = read(c->in_fd.fd, buf, MIN(room, sizeof(buf)));
@@ -390,10 +291,10 @@ static void on_readable(void *opaque, unsigned events)
 		input_ended(c);
 		return;
 	}
-	n = (ssize_t)(c->tty ? filter_escape(c, buf, (size_t)n) : (size_t)n);
+	n = (ssize_t)(c->tty ? chr_filter_escape(c, buf, (size_t)n) : (size_t)n);
 	if (n)
 		c->sink.receive(c->sink.dev, buf, (size_t)n);
-	watch_input(c);
+	chr_watch_input(c);
 }
 
 void chardev_attach(struct chardev *c, const struct char_sink *s)
@@ -412,69 +313,6 @@ void chardev_add_tap(struct chardev *c, struct char_tap *t)
 
 /* ---- opening ---- */
 
-static void on_connect(void *opaque, unsigned events)
-{
-	struct chardev *c = opaque;
-	int fd = accept4(c->listen_fd.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct err e;
-
-	if (fd < 0)
-		return;
-	loop_del_fd(c->loop, &c->listen_fd);	/* one client at a time; others wait */
-	c->in_fd = (struct loop_fd){ .fd = fd, .fn = on_readable, .opaque = c };
-	if (!loop_add_fd(c->loop, &c->in_fd, &e)) {
-		close(fd);
-		c->in_fd.fd = -1;
-		return;
-	}
-	c->out_fd.fd = fd;
-	if (c->sink.opened)
-		c->sink.opened(c->sink.dev, true);
-	flush_on(c);
-	watch_input(c);
-}
-
-static bool socket_alive(const struct sockaddr_un *sa)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool alive = fd >= 0 && (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 ||
-				 errno == EAGAIN);	/* others wait there already */
-
-	if (fd >= 0)
-		close(fd);
-	return alive;
-}
-
-static bool open_unix(struct chardev *c, const char *path, struct err *e)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	struct stat st;
-	int fd;
-
-	if (!c->loop || strlen(path) >= sizeof(sa.sun_path))
-		return err_set(e, HV_EXIT_USAGE, "socket path too long (at most %zu bytes): %s",
-			       sizeof(sa.sun_path) - 1, path);
-	memcpy(sa.sun_path, path, strlen(path) + 1);
-	if (lstat(path, &st) == 0) {
-		if (!S_ISSOCK(st.st_mode))
-			return err_set(e, HV_EXIT_USAGE, "%s exists and is no socket; name another",
-				       path);
-		if (socket_alive(&sa))
-			return err_set(e, HV_EXIT_LOCKED, "socket %s is in use", path);
-		unlink(path);	/* left over from a process that died */
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	c->listen_fd = (struct loop_fd){ .fd = fd, .events = LOOP_IN, .fn = on_connect,
-		.opaque = c };
-	c->socket = c->send_out = true;
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot create socket %s", path);
-	c->path = hv_strdup(path);
-	if (chmod(path, 0600) < 0 || listen(fd, 4) < 0)
-		return err_errno(e, HV_EXIT_GENERIC, errno, "cannot listen on %s", path);
-	return loop_add_fd(c->loop, &c->listen_fd, e);
-}
-
 static bool open_file(struct chardev *c, const char *path, struct err *e)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
@@ -488,63 +326,14 @@ static bool open_file(struct chardev *c, const char *path, struct err *e)
 	return true;
 }
 
-/*
- * O_NONBLOCK belongs to the open file, which the shell shares: open pipes
- * and terminals anew instead.
- */
-static void stdio_output(struct chardev *c)
-{
-	struct stat st;
-	int fd = -1;
-
-	c->out_fd.fd = STDOUT_FILENO;
-	if (fstat(STDOUT_FILENO, &st) < 0)
-		c->out_fd.fd = -1;
-	else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
-		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	else
-		c->send_out = S_ISSOCK(st.st_mode);
-	if (fd < 0)
-		return;
-	c->out_fd.fd = fd;
-	c->close_out = true;
-}
-
-/* Regular files cannot be watched: take what they hold as typed. */
-static void stdio_input(struct chardev *c)
-{
-	struct stat st;
-	uint8_t buf[4096];
-	size_t total = 0;
-	ssize_t n;
-
-	if (fstat(STDIN_FILENO, &st) < 0 || !c->loop)
-		return;
-	if (!S_ISREG(st.st_mode)) {
-		c->in_fd.fd = STDIN_FILENO;
-		c->tty = tty_raw(STDIN_FILENO);
-		return;
-	}
-	while (total < IN_MAX && (n = read(STDIN_FILENO, buf, sizeof(buf))) > 0) {
-		chardev_inject(c, buf, (size_t)n);
-		total += (size_t)n;
-	}
-}
-
-static bool open_stdio(struct chardev *c, struct err *e)
-{
-	stdio_output(c);
-	stdio_input(c);
-	return true;
-}
-
 static bool open_kind(struct chardev *c, const char *spec, struct err *e)
 {
 	if (!strcmp(spec, "null"))
 		return true;
 	if (!strcmp(spec, "stdio")) {
 		c->kind = CHR_STDIO;
-		return open_stdio(c, e);
+		chr_open_stdio(c);
+		return true;
 	}
 	if (!strncmp(spec, "file:", 5) && spec[5]) {
 		c->kind = CHR_FILE;
@@ -552,7 +341,7 @@ static bool open_kind(struct chardev *c, const char *spec, struct err *e)
 	}
 	if (!strncmp(spec, "unix:", 5) && spec[5]) {
 		c->kind = CHR_UNIX;
-		return open_unix(c, spec + 5, e);
+		return chr_open_unix(c, spec + 5, e);
 	}
 	return err_set(e, HV_EXIT_USAGE,
 		       "unknown serial port \"%s\": use stdio, null, file:PATH or unix:PATH", spec);
@@ -576,7 +365,7 @@ struct chardev *chardev_open(const char *spec, struct loop *loop, struct err *e)
 	struct chardev *c = hv_zalloc(sizeof(*c));
 
 	c->loop = loop;
-	c->in_fd = (struct loop_fd){ .fd = -1, .fn = on_readable, .opaque = c };
+	c->in_fd = (struct loop_fd){ .fd = -1, .fn = chr_on_readable, .opaque = c };
 	c->out_fd = (struct loop_fd){ .fd = -1, .events = LOOP_OUT, .fn = on_writable,
 		.opaque = c };
 	c->listen_fd.fd = c->timer_fd.fd = -1;
@@ -612,7 +401,7 @@ void chardev_close(struct chardev *c)
 	close_fd(c, &c->out_fd, c->close_out);
 	close_fd(c, &c->in_fd, c->socket);
 	if (c->tty)
-		tty_restore();
+		chr_tty_restore();
 	if (c->path)
 		unlink(c->path);
 	free(c->path);
