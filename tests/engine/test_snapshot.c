@@ -229,7 +229,7 @@ static struct report in_process(void (*fn)(struct report *r, const char *name, u
 {
 	struct report *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0), out;
-	int status;
+	int status = 0;
 	pid_t pid;
 
 	assert_true(r != MAP_FAILED);

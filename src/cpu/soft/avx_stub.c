@@ -37,7 +37,7 @@
 
 /* Never called: it only makes the two sections. */
 void soft_vex_stubs_here(void);
-__attribute__((used, noinline, noclone)) void soft_vex_stubs_here(void)
+__attribute__((used, noinline)) void soft_vex_stubs_here(void)
 {
 #include "optable_avx.def"
 }

@@ -16,7 +16,7 @@ static void vex_form(const struct uop *u, struct vex_form *f)
 {
 	const struct optable_info *inf = &soft_optable_info[u->row];
 
-	*f = (struct vex_form){ NULL };
+	*f = (struct vex_form){ 0 };
 	for (unsigned i = 0; i < inf->n; i++) {
 		const struct opd *o = &inf->opd[i];
 

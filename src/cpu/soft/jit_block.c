@@ -33,7 +33,7 @@ static void plan_flags(struct plan *p, const struct uop *u)
 	switch (p->r->flags) {
 	case FK_ADC:
 		p->reads = FL_CF;
-		/* fall through */
+		__attribute__((fallthrough));
 	case FK_ALL:
 		p->must = p->may = ALL;
 		break;
