@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* hvrun edit and delete. */
+/* hvrun edit. */
 #include "command_int.h"
-#include "img_int.h"
-#include "log.h"
-#include "savefile.h"
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,117 +75,5 @@ int command_edit(struct command_args *a, struct err *e)
 		printf("%s\n", m->path);
 	machine_free(m);
 	config_free(&c);
-	return ok ? 0 : e->exit_code;
-}
-
-/* ---- delete ------------------------------------------------------------------------ */
-
-/* Does any other machine have the file? */
-static bool shared(const struct machine *m, const char *file)
-{
-	unsigned n;
-	struct machine **list = machine_list(&n);
-	bool found = false;
-	const char *v;
-
-	for (unsigned i = 0; i < n && !found; i++) {
-		if (!strcmp(list[i]->path, m->path))
-			continue;
-		for (unsigned k = 0; (v = machine_get(list[i], "disk", k)) && !found; k++) {
-			char *other = machine_file_of(list[i], v);
-
-			found = !strcmp(other, file);
-			free(other);
-		}
-	}
-	machine_list_free(list, n);
-	return found;
-}
-
-static uint64_t bytes_of(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_blocks * 512 : 0;
-}
-
-/* Goes through the files that go with the machine; @remove: and removes them. */
-static uint64_t each_file(const struct machine *m, bool disks, bool remove)
-{
-	static const char *const own[] = { "png", "log", "state", "lock", "sock" };
-	char path[PATH_MAX];
-	uint64_t sum = 0;
-	const char *v;
-
-	for (unsigned i = 0; disks && (v = machine_get(m, "disk", i)); i++) {
-		char *file = machine_file_of(m, v);
-		uint64_t n = bytes_of(file);
-
-		if (!n || shared(m, file)) {
-			if (n && !remove)
-				log_info("kept, another machine has it: %s", file);
-		} else if (!remove) {
-			printf("%s\t%s\n", img_bytes(n), file);
-			sum += n;
-		} else if (unlink(file) < 0) {
-			log_warn("cannot remove %s: %s", file, strerror(errno));
-		}
-		free(file);
-	}
-	for (unsigned i = 0; remove && i < ARRAY_SIZE(own); i++)
-		if (machine_path(m, own[i], path, sizeof(path), NULL))
-			unlink(path);
-	if (!remove)
-		printf("%s\t%s\n", img_bytes(bytes_of(m->path)), m->path);
-	return sum;
-}
-
-static bool confirm(const struct command_args *a, struct err *e)
-{
-	char answer[16] = "";
-
-	if (a->yes)
-		return true;
-	if (!isatty(STDIN_FILENO))
-		return USAGE(e, "nothing was removed: --yes is needed without a terminal");
-	fputs("Remove? [y/N] ", stdout);
-	fflush(stdout);
-	if (fgets(answer, sizeof(answer), stdin) && (*answer == 'y' || *answer == 'Y'))
-		return true;
-	return err_set(e, HV_EXIT_GENERIC, "nothing was removed");
-}
-
-static void remove_previous(const struct machine *m)
-{
-	char old[PATH_MAX];
-
-	if (snprintf(old, sizeof(old), "%s" SAVEFILE_PREVIOUS, m->path) < (int)sizeof(old))
-		unlink(old);	/* mostly there is none */
-}
-
-int command_delete(struct command_args *a, struct err *e)
-{
-	struct machine *m = machine_find(a->pos[0], e);
-	bool ok = m != NULL;
-	uint64_t sum;
-
-	/* Held while its files go, so that nobody starts it. */
-	ok = ok && machine_lock(m, e);
-	if (ok) {
-		sum = each_file(m, a->disks, false);
-		printf("%s\tin all\n", img_bytes(sum));
-		ok = confirm(a, e);
-	}
-	if (ok && unlink(m->path) < 0)
-		ok = err_errno(e, HV_EXIT_HOST, errno, "cannot remove %s", m->path);
-	if (ok) {
-		remove_previous(m);
-		each_file(m, a->disks, true);
-	}
-	if (m && m->lock_fd >= 0) {
-		close(m->lock_fd);	/* without a note of use */
-		m->lock_fd = -1;
-	}
-	machine_free(m);
 	return ok ? 0 : e->exit_code;
 }

@@ -179,6 +179,19 @@ int command_create(struct command_args *a, struct err *e)
 
 /* ---- copies ------------------------------------------------------------------------ */
 
+/* The format that a disk's value names; NULL: none. */
+static char *format_of(const char *value)
+{
+	char *format = NULL;
+	struct config c;
+
+	config_init(&c);
+	if (config_set(&c, "disk", value, NULL) && c.disks[0].format)
+		format = hv_strdup(c.disks[0].format);
+	config_free(&c);
+	return format;
+}
+
 /* The part of a disk's value behind its file name, without what belongs to the old file. */
 static void keys_of(const char *value, char *out, size_t len)
 {
@@ -205,11 +218,16 @@ static bool copy_disk(const struct machine *from, struct machine *to, const char
 		      bool linked, struct made *made, struct err *e)
 {
 	char dst[PATH_MAX], keys[300], *src = machine_file_of(from, value), *v, *all;
-	const char *copy[] = { "convert", "-q", "-O", "qcow2", src, dst, NULL };
-	const char *link[] = { "create", "-q", "-b", src, dst, NULL };
-	bool ok = command_disk_path(to->name, "qcow2", dst, sizeof(dst), e) &&
-		  command_img(linked ? link : copy, e);
+	char *format = format_of(value);
+	const char *copy[] = { "convert", "-q", "-O", "qcow2", src, dst, "-f", format, NULL };
+	const char *link[] = { "create", "-q", "-b", src, dst, "-F", format, NULL };
 	size_t n;
+	bool ok;
+
+	if (!format)	/* by its record or content, as at its start */
+		copy[6] = link[5] = NULL;
+	ok = command_disk_path(to->name, "qcow2", dst, sizeof(dst), e) &&
+	     command_img(linked ? link : copy, e);
 
 	if (ok) {
 		note_made(made, dst);
@@ -222,6 +240,7 @@ static bool copy_disk(const struct machine *from, struct machine *to, const char
 		free(all);
 		free(v);
 	}
+	free(format);
 	free(src);
 	return ok;
 }

@@ -22,8 +22,7 @@ struct replaced {
 	char path[4096], aside[4128];	/* aside "": nothing was there */
 };
 
-/* Nobody else, nor this command itself, may have the file that is to go. */
-static bool not_in_use(const char *path, struct err *e)
+bool img_not_in_use(const char *path, struct err *e)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK), rdonly = fd < 0;
 	bool ok;
@@ -31,8 +30,8 @@ static bool not_in_use(const char *path, struct err *e)
 	if (rdonly)
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return err_errno(e, HV_EXIT_HOST, errno, "%s: cannot open what --force is to "
-				 "replace", path);
+		return err_errno(e, HV_EXIT_HOST, errno, "%s: cannot open, so it cannot be "
+				 "told whether it is in use", path);
 	ok = image_lock(fd, path, rdonly, e);
 	close(fd);
 	return ok;
@@ -59,7 +58,7 @@ static bool set_aside(const struct img_args *a, const char *path, struct replace
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, HV_EXIT_USAGE, "%s: is no file; --force replaces files only",
 			       path);
-	if (!not_in_use(path, e))
+	if (!img_not_in_use(path, e))
 		return false;
 	snprintf(r->path, sizeof(r->path), "%s", path);
 	snprintf(r->aside, sizeof(r->aside), "%s.old-%d", r->path, (int)getpid());
@@ -274,7 +273,8 @@ int img_convert(struct img_args *a, struct err *e)
 	c.size = src->size;
 	c.packed = a->compress;
 	c.no_sync = true;
-	if (!same_file(src, c.path, e) && set_aside(a, c.path, &old, e) && image_create(fmt, &c, e)) {
+	if (!same_file(src, c.path, e) && set_aside(a, c.path, &old, e) &&
+	    image_create(fmt, &c, e)) {
 		dst = image_open(c.path, fmt->name, IMAGE_NEW, e);
 		ok = dst && copy_into(a, src, dst, e);
 		if (dst && !ok)

@@ -98,8 +98,7 @@ int img_resize(struct img_args *a, struct err *e)
 	return ok ? 0 : e->exit_code;
 }
 
-/* What @im calls its backing file, as a path from here; NULL: it has none. */
-static char *backing_path(struct image *im, char *fmt, size_t n)
+char *img_backing_path(struct image *im, char *fmt, size_t n)
 {
 	struct image_info i = { 0 };
 	char *copy, *path;
@@ -164,7 +163,7 @@ int img_commit(struct img_args *a, struct err *e)
 	if (ok)
 		top = image_open(a->pos[0], a->format, IMAGE_NO_BACKING | BLOCK_DISCARD_ON, e);
 	if (top)
-		path = backing_path(top, fmt, sizeof(fmt));
+		path = img_backing_path(top, fmt, sizeof(fmt));
 	if (top && !path)
 		err_set(e, HV_EXIT_USAGE, "%s: has no backing file to commit to", a->pos[0]);
 	if (path)

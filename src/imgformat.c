@@ -114,6 +114,15 @@ static bool choose_by_record(struct image *im, const char *note, struct err *e)
 	return true;
 }
 
+/* A text, a picture, a download that was cut: not to be written to by a slip. */
+static bool no_disk(const char *path, uint64_t size, struct err *e)
+{
+	return err_set(e, HV_EXIT_IMAGE, "%s: is no disk image that hvrun knows, and with %llu "
+		       "bytes, which are no whole sectors, and no boot sector hardly a raw disk; "
+		       "to write to it all the same name the format (format=raw), or attach it "
+		       "read-only", path, (unsigned long long)size);
+}
+
 bool image_choose_format(struct image *im, const char *name, struct err *e)
 {
 	char note[NOTE_MAX];
@@ -134,7 +143,9 @@ bool image_choose_format(struct image *im, const char *name, struct err *e)
 	if (!read_head(im, head, &size, e) || !refuse_unsupported(im->path, head, IMAGE_HEAD, e))
 		return false;
 	im->fmt = judge(head, size);
-	return true;
+	return (im->flags & BLOCK_RDONLY) || strcmp(im->fmt->name, "raw") ||
+	       size % BLOCK_SECTOR == 0 || ld_le16(head + 510) == 0xaa55 ||
+	       no_disk(im->path, size, e);
 }
 
 /* Only raw content is the guest's to forge; other formats are known by theirs. */

@@ -232,6 +232,12 @@ void machine_free_name(const char *want, char *out, size_t len)
 	}
 }
 
+static bool taken(const char *name, struct err *e)
+{
+	return err_set(e, HV_EXIT_USAGE, "there is a machine %s already; choose another name, "
+		       "or change it with: hvrun edit", name);
+}
+
 struct machine *machine_new(const char *name, struct err *e)
 {
 	struct machine *m;
@@ -240,11 +246,11 @@ struct machine *machine_new(const char *name, struct err *e)
 	if (!name_path(name, path, sizeof(path), e))
 		return NULL;
 	if (access(path, F_OK) == 0) {
-		err_set(e, HV_EXIT_USAGE, "there is a machine %s already; choose another name, "
-			"or change it with: hvrun edit", name);
+		taken(name, e);
 		return NULL;
 	}
 	m = blank(path);
+	m->fresh = true;
 	push(m, NULL, HEADER);
 	return m;
 }
@@ -313,7 +319,7 @@ struct machine *machine_find(const char *arg, struct err *e)
 	return NULL;
 }
 
-bool machine_save(const struct machine *m, struct err *e)
+bool machine_save(struct machine *m, struct err *e)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -328,8 +334,12 @@ bool machine_save(const struct machine *m, struct err *e)
 	HV_BUG_ON(!f);
 	write_text(m, f);
 	fclose(f);
-	err = savefile_write(m->path, text, len, 0644, true);
+	err = m->fresh ? savefile_create(m->path, text, len, 0644) :
+			 savefile_write(m->path, text, len, 0644, true);
 	free(text);
+	if (m->fresh && err == EEXIST)
+		return taken(m->name, e);
+	m->fresh = m->fresh && err;
 	return !err || err_errno(e, HV_EXIT_HOST, err, "cannot write %s", m->path);
 }
 

@@ -41,6 +41,7 @@ struct machine {
 	char *held[CFG_MAX_GIVEN];	/* strings that a config points into */
 	unsigned nheld;
 	int lock_fd;		/* -1: not running here */
+	bool fresh;		/* has no file yet */
 };
 
 enum machine_dir { MACHINE_DIR_DATA, MACHINE_DIR_DISKS, MACHINE_DIR_CACHE, MACHINE_DIR_RUN };
@@ -61,8 +62,8 @@ struct machine *machine_open(const char *path, struct err *e);
 struct machine *machine_find(const char *arg, struct err *e);
 /* The machine whose first disk or CD is the file @disk; NULL: none. */
 struct machine *machine_of_disk(const char *disk);
-/* The text that it replaces stays in NAME.hvm~. */
-bool machine_save(const struct machine *m, struct err *e);
+/* The text that it replaces stays in NAME.hvm~.  A new one replaces none: false + @e then. */
+bool machine_save(struct machine *m, struct err *e);
 void machine_free(struct machine *m);		/* NULL: nothing; gives the lock up */
 
 /* All machines by name; the array and its elements are the caller's. */

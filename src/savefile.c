@@ -55,7 +55,27 @@ static void keep_previous(const char *path)
 		errno = 0;	/* nothing there yet, or no links here */
 }
 
-int savefile_write(const char *path, const void *data, size_t len, unsigned mode, bool keep)
+enum manner { REPLACE, REPLACE_KEEP, CREATE };
+
+/* Into its place, complete. */
+static int put(const char *tmp, const char *path, enum manner how)
+{
+	struct stat st;
+
+	if (how == REPLACE_KEEP)
+		keep_previous(path);
+	if (how != CREATE)
+		return rename(tmp, path) < 0 ? errno : 0;
+	if (!renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE))
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return errno;
+	if (lstat(path, &st) == 0)	/* this file system cannot say it in one step */
+		return EEXIST;
+	return rename(tmp, path) < 0 ? errno : 0;
+}
+
+static int save(const char *path, const void *data, size_t len, unsigned mode, enum manner how)
 {
 	char tmp[PATH_MAX];
 	int fd, err = 0;
@@ -69,13 +89,21 @@ int savefile_write(const char *path, const void *data, size_t len, unsigned mode
 		err = errno;
 	if (close(fd) < 0 && !err)
 		err = errno;
-	if (!err && keep)
-		keep_previous(path);
-	if (!err && rename(tmp, path) < 0)
-		err = errno;
+	if (!err)
+		err = put(tmp, path, how);
 	if (err)
 		unlink(tmp);
 	else
 		sync_folder(path);
 	return err;
+}
+
+int savefile_write(const char *path, const void *data, size_t len, unsigned mode, bool keep)
+{
+	return save(path, data, len, mode, keep ? REPLACE_KEEP : REPLACE);
+}
+
+int savefile_create(const char *path, const void *data, size_t len, unsigned mode)
+{
+	return save(path, data, len, mode, CREATE);
 }

@@ -18,5 +18,7 @@
  * two writers of one path: one of them wins whole.
  */
 int savefile_write(const char *path, const void *data, size_t len, unsigned mode, bool keep);
+/* The same for a new file: EEXIST where there is one; of two writers one gets that. */
+int savefile_create(const char *path, const void *data, size_t len, unsigned mode);
 
 #endif

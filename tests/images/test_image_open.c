@@ -372,8 +372,8 @@ static void test_given_twice(void **state)
 	struct image *im;
 
 	it_write_file(f, "0123456789", 10);
-	im = it_open(f, NULL, 0);
-	expect_refused(f, NULL, 0, HV_EXIT_LOCKED, "given twice");
+	im = it_open(f, "raw", 0);
+	expect_refused(f, "raw", 0, HV_EXIT_LOCKED, "given twice");
 	image_close(im);
 }
 
@@ -401,16 +401,23 @@ static void test_raw(void **state)
 
 	memset(b, 0x5a, sizeof(b));
 	it_write_file(f, b, 1000);
-	im = it_open(f, NULL, BLOCK_DISCARD_ON);
-	assert_string_equal(im->fmt->name, "raw");
+	expect_refused(f, NULL, BLOCK_DISCARD_ON, HV_EXIT_IMAGE, "hardly a raw disk");
+	image_close(it_open(f, NULL, BLOCK_RDONLY));
+	im = it_open(f, "raw", BLOCK_DISCARD_ON);
 	assert_int_equal(im->size, 1024);	/* rounded up, zeros at the end */
 	assert_int_equal(it_read(im, 0, got, 1024), 0);
 	assert_memory_equal(got, b, 1000);
 	for (unsigned i = 1000; i < 1024; i++)
 		assert_int_equal(got[i], 0);
 	image_close(im);
+	unlink(f);
+	b[510] = 0x55;
+	b[511] = 0xaa;
+	it_write_file(f, b, 1000);
+	image_close(it_open(f, NULL, 0));	/* what boots is a disk */
 	it_write_file(f, b, sizeof(b));
 	im = it_open(f, NULL, BLOCK_DISCARD_ON);
+	assert_string_equal(im->fmt->name, "raw");
 	assert_int_equal(it_op(im, BLOCK_WRITE_ZEROES, 512, 1024), 0);
 	memset(b + 512, 0, 1024);
 	assert_int_equal(it_read(im, 0, got, sizeof(got)), 0);

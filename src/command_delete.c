@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hvrun delete: the machine's file, what is known of its runs, and with
+ * --disks its disks, but for those that something else needs: another
+ * machine, an image over them (of a machine, or in their folder: overlays
+ * elsewhere could not be opened), a process.
+ */
+#include "command_int.h"
+#include "img_int.h"
+#include "log.h"
+#include "savefile.h"
+#include <dirent.h>
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define USAGE(e, ...) err_set(e, HV_EXIT_USAGE, __VA_ARGS__)
+#define FOLDER_MAX 10000u	/* files of a folder that are looked at */
+
+static bool is_file(const char *path, const struct stat *st)
+{
+	struct stat s;
+
+	return stat(path, &s) == 0 && s.st_dev == st->st_dev && s.st_ino == st->st_ino;
+}
+
+/* Is the file @st somewhere below the image @path? */
+static bool is_over(const char *path, const struct stat *st)
+{
+	char *at = hv_strdup(path), fmt[32] = "";
+	bool found = false;
+	struct stat s;
+
+	for (unsigned i = 0; at && !found && i <= IMAGE_MAX_DEPTH; i++) {
+		struct image *im = stat(at, &s) == 0 && S_ISREG(s.st_mode) ?
+			image_open(at, *fmt ? fmt : NULL, BLOCK_RDONLY | BLOCK_NO_LOCK |
+				   IMAGE_LENIENT | IMAGE_NO_BACKING, NULL) : NULL;
+
+		free(at);
+		at = im ? img_backing_path(im, fmt, sizeof(fmt)) : NULL;
+		image_close(im);
+		found = at && is_file(at, st);
+	}
+	free(at);
+	return found;
+}
+
+static bool own_disk(const struct machine *m, const char *path)
+{
+	struct stat st;
+	bool own = false;
+	const char *v;
+
+	for (unsigned i = 0; !own && stat(path, &st) == 0 && (v = machine_get(m, "disk", i)); i++) {
+		char *file = machine_file_of(m, v);
+
+		own = is_file(file, &st);
+		free(file);
+	}
+	return own;
+}
+
+/* What needs the file @st as its disk @v, in words; false: it does not. */
+static bool machine_needs(const struct machine *m, const char *v, const struct stat *st, char *why,
+			  size_t n)
+{
+	char *file = machine_file_of(m, v);
+	bool same = is_file(file, st), over = !same && is_over(file, st);
+
+	if (same || over)
+		snprintf(why, n, "machine %s has %s", m->name, same ? "it" : "a clone of it");
+	free(file);
+	return same || over;
+}
+
+static bool others_need(const struct machine *m, const struct stat *st, char *why, size_t n)
+{
+	unsigned count;
+	struct machine **list = machine_list(&count);
+	bool found = false;
+	const char *v;
+
+	for (unsigned i = 0; i < count && !found; i++)
+		for (unsigned k = 0; !found && strcmp(list[i]->path, m->path) &&
+		     (v = machine_get(list[i], "disk", k)); k++)
+			found = machine_needs(list[i], v, st, why, n);
+	machine_list_free(list, count);
+	return found;
+}
+
+static bool folder_needs(const struct machine *m, const char *file, const struct stat *st,
+			 char *why, size_t n)
+{
+	char *copy = hv_strdup(file), path[PATH_MAX];
+	const char *dir = dirname(copy);
+	DIR *d = opendir(dir);
+	struct dirent *de;
+	bool found = false;
+
+	for (unsigned i = 0; d && !found && i < FOLDER_MAX && (de = readdir(d)); i++) {
+		if (snprintf(path, sizeof(path), "%s/%s", dir, de->d_name) >= (int)sizeof(path) ||
+		    own_disk(m, path) || !is_over(path, st))
+			continue;
+		snprintf(why, n, "%.500s is a clone of it", path);
+		found = true;
+	}
+	if (d)
+		closedir(d);
+	free(copy);
+	return found;
+}
+
+static bool needed(const struct machine *m, const char *file, char *why, size_t n)
+{
+	struct err e = { 0 };
+	struct stat st;
+
+	if (stat(file, &st) < 0)
+		return false;
+	if (others_need(m, &st, why, n) || folder_needs(m, file, &st, why, n))
+		return true;
+	if (img_not_in_use(file, &e))
+		return false;
+	snprintf(why, n, "%s", e.msg);
+	return true;
+}
+
+static uint64_t bytes_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+/* Goes through the files that go with the machine; @remove: and removes them. */
+static uint64_t each_file(const struct machine *m, bool disks, bool remove)
+{
+	static const char *const own[] = { "png", "log", "state", "lock", "sock" };
+	char path[PATH_MAX];
+	uint64_t sum = 0;
+	const char *v;
+
+	for (unsigned i = 0; disks && (v = machine_get(m, "disk", i)); i++) {
+		char *file = machine_file_of(m, v);
+		uint64_t n = bytes_of(file);
+		char why[600];
+
+		if (!n || needed(m, file, why, sizeof(why))) {
+			if (n && !remove)
+				log_info("kept: %s: %s", file, why);
+		} else if (!remove) {
+			printf("%s\t%s\n", img_bytes(n), file);
+			sum += n;
+		} else if (unlink(file) < 0) {
+			log_warn("cannot remove %s: %s", file, strerror(errno));
+		}
+		free(file);
+	}
+	for (unsigned i = 0; remove && i < ARRAY_SIZE(own); i++)
+		if (machine_path(m, own[i], path, sizeof(path), NULL))
+			unlink(path);
+	if (!remove)
+		printf("%s\t%s\n", img_bytes(bytes_of(m->path)), m->path);
+	return sum;
+}
+
+static bool confirm(const struct command_args *a, struct err *e)
+{
+	char answer[16] = "";
+
+	if (a->yes)
+		return true;
+	if (!isatty(STDIN_FILENO))
+		return USAGE(e, "nothing was removed: --yes is needed without a terminal");
+	fputs("Remove? [y/N] ", stdout);
+	fflush(stdout);
+	if (fgets(answer, sizeof(answer), stdin) && (*answer == 'y' || *answer == 'Y'))
+		return true;
+	return err_set(e, HV_EXIT_GENERIC, "nothing was removed");
+}
+
+static void remove_previous(const struct machine *m)
+{
+	char old[PATH_MAX];
+
+	if (snprintf(old, sizeof(old), "%s" SAVEFILE_PREVIOUS, m->path) < (int)sizeof(old))
+		unlink(old);	/* mostly there is none */
+}
+
+int command_delete(struct command_args *a, struct err *e)
+{
+	struct machine *m = machine_find(a->pos[0], e);
+	bool ok = m != NULL;
+	uint64_t sum;
+
+	/* Held while its files go, so that nobody starts it. */
+	ok = ok && machine_lock(m, e);
+	if (ok) {
+		sum = each_file(m, a->disks, false);
+		printf("%s\tin all\n", img_bytes(sum));
+		ok = confirm(a, e);
+	}
+	if (ok && unlink(m->path) < 0)
+		ok = err_errno(e, HV_EXIT_HOST, errno, "cannot remove %s", m->path);
+	if (ok) {
+		remove_previous(m);
+		each_file(m, a->disks, true);
+	}
+	if (m && m->lock_fd >= 0) {
+		close(m->lock_fd);	/* without a note of use */
+		m->lock_fd = -1;
+	}
+	machine_free(m);
+	return ok ? 0 : e->exit_code;
+}
