@@ -3,7 +3,6 @@
 # generator, from console=hvc0 alone) and udev names its channels; Debian's vmmouse
 # driver moves by VMware's absolute mouse where there is no tablet.
 . "$(dirname "$0")/../system/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 N="--engine soft --fail-on Kernel.panic"
 
 # ---- hvc0 and /dev/virtio-ports ---------------------------------------------------

@@ -3,10 +3,7 @@
 # clicked, resized twice, fullscreen and back, two machines beside another program.
 # Pictures stay in the log folder.  Needs root to make the disks, and Xvfb.
 . "$(dirname "$0")/../system/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
-shots=$here/$B/test-logs
-mkdir -p "$shots"
-command -v Xvfb >/dev/null || { skip "desktops" "no Xvfb"; exit 0; }
+need "desktops" Xvfb
 for d in ${DESKTOPS:-xfce lxqt}; do
 	[ -s "$here/build/$d.img" ] || [ "$(id -u)" = 0 ] ||
 		{ skip "desktops" "making the disks needs root (debootstrap)"; exit 0; }

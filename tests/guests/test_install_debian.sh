@@ -3,7 +3,6 @@
 # computer serves, GRUB written by the guest, onto an empty second disk, which then
 # boots on its own.  Packages: debootstrap apt-utils python3; needs root.
 . "$(dirname "$0")/../system/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "$(id -u)" != 0 ]; then
 	skip "Debian installs Debian" "debootstrap needs root"
 	exit 0

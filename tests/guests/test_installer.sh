@@ -53,7 +53,7 @@ LIMIT=500 expect_exit "text installer: language, keyboard, DHCP, to its mirror q
 	--expect "archive mirror" "$tmp/target.img"
 
 # A line of its list is chosen by a click, then the button for the next screen.
-command -v Xvfb >/dev/null || { skip "graphical installer" "no Xvfb"; exit 0; }
+need "graphical installer" Xvfb
 installer_iso gtk "vga=788 quiet"
 start_x
 $HVRUN --engine soft --display window -m 1G --timeout 480s "$tmp/gtk.iso" >"$tmp/log" 2>&1 &

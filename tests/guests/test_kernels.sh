@@ -2,7 +2,6 @@
 # Kernels of other kinds: Debian i386 from an IDE disk with e1000, Xen with a
 # Debian dom0, four CPUs, memory that goes back to the host.
 . "$(dirname "$0")/../system/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 N="--engine soft --display none --fail-on Kernel.panic"
 
 get() {	# PACKAGE: unpacked into $tmp/PACKAGE

@@ -3,7 +3,6 @@
 # HTTP from the host), GRUB's rescue disk; U-Boot as firmware.  Packages: memtest86+
 # ipxe grub-rescue-pc u-boot-qemu.
 . "$(dirname "$0")/../system/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 N="--engine soft --display none"
 
 # iso NAME: a CD from $tmp/NAME/ with GRUB for BIOS on the serial port; the menu comes on stdin

@@ -2,7 +2,6 @@
 # A hundred reboots of a small guest: no more memory, no more open files.  (The
 # cache of translated code fills up in the first ones.)
 . "$(dirname "$0")/../system/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 G=$here/build/guest
 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel and initramfs"; exit 1; }
 $HVRUN --engine soft --display none -m 128M --net none --kernel "$G/vmlinuz" --initrd "$G/initrd.gz" \

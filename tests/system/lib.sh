@@ -2,6 +2,9 @@
 # A case prints "ok NAME", "not ok NAME" with what went wrong, or "skip NAME: REASON".
 B=${B:-build/release}
 HVRUN=$B/hvrun
+here=$(cd "$(dirname "$0")/../.." && pwd)	# the source tree
+shots=$here/$B/test-logs			# pictures of windows go beside the logs
+mkdir -p "$shots"
 export PATH="$PATH:/sbin:/usr/sbin"
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hvrun-test.XXXXXX")
 # Machines, pictures and sockets of a test are its own.
@@ -18,6 +21,15 @@ trap 'exit 1' INT TERM
 ok() { echo "ok $1"; }
 not_ok() { echo "not ok $1"; shift; [ $# = 0 ] || printf '    %s\n' "$@"; }
 skip() { echo "skip $1: $2"; }
+
+# need WHAT PROGRAM...: the test is of WHAT, and is skipped where a program is missing.
+need() {
+	what=$1
+	shift
+	for p; do
+		command -v "$p" >/dev/null || { skip "$what" "no $p"; exit 0; }
+	done
+}
 
 # expect_exit NAME STATUS TEXT COMMAND...: exit status and a text in the output.
 expect_exit() {

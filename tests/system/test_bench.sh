@@ -2,7 +2,6 @@
 # The benchmark programs compute the same in a guest of the software CPU as on the
 # host: integers, floating point, vectors, processes, zlib, busybox.  No time is judged.
 . "$(dirname "$0")/lib.sh"
-here=$(dirname "$0")/../..
 rows=$(make -s -C "$here" bench-guest B="$B" >&2 && "$here/$B/bench-guest" --list)
 if HVRUN=$HVRUN timeout 300 "$here/scripts/bench" cpu --without QEMU -n 1 --work 1 $rows \
 	>"$tmp/out" 2>&1; then

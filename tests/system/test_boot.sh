@@ -2,7 +2,6 @@
 # Unmodified software boots on the software CPU: SeaBIOS, SYSLINUX, Debian's
 # kernel with one and two processors, a network fetch, a clean power-off.
 . "$(dirname "$0")/lib.sh"
-here=$(dirname "$0")/../..
 G=$here/build/guest
 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel and initramfs"; exit 1; }
 

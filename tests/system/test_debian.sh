@@ -4,11 +4,8 @@
 # the network, 200 MB written and read back, power-off; then fsck, qemu-img
 # check, and QEMU boots what we wrote.  Pictures stay in the log folder.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 img=$here/build/debian.img
 qcow2=$here/build/debian.qcow2
-shots=$here/$B/test-logs
-mkdir -p "$shots"
 
 if [ ! -s "$img" ] || [ ! -s "$qcow2" ]; then
 	if [ "$(id -u)" != 0 ]; then
@@ -44,10 +41,7 @@ if fsck_partition "$tmp/debian.img"; then ok "fsck after power-off (raw)"; else
 
 # ---- qcow2 in the window ------------------------------------------------------
 cp "$qcow2" "$tmp/debian.qcow2"
-if ! command -v Xvfb >/dev/null; then
-	skip "Debian in the window" "no Xvfb"
-	exit 0
-fi
+need "Debian in the window" Xvfb
 start_x
 $HVRUN --engine soft --display window -m 1G --serial "file:$tmp/serial" --timeout 680s \
 	--screenshot-at-exit "$shots/debian-last.png" "$tmp/debian.qcow2" >"$tmp/window.log" 2>&1 &

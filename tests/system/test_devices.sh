@@ -1,7 +1,6 @@
 #!/bin/sh
 # ISA and other small devices with software that others wrote: SeaBIOS, GRUB, Debian's kernel.
 . "$(dirname "$0")/lib.sh"
-here=$(dirname "$0")/../..
 G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel"; exit 1; }
 

@@ -1,15 +1,9 @@
 #!/bin/sh
 # Choosing a file with the desktop's portal, with zenity and with kdialog: the real ones.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
-shots=$here/$B/test-logs
-mkdir -p "$shots"
 M=$XDG_DATA_HOME/hvrun/machines
 
-if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
-	skip "file dialogs" "no Xvfb or xdotool"
-	exit 0
-fi
+need "file dialogs" Xvfb xdotool
 start_x
 unset DBUS_SESSION_BUS_ADDRESS
 export HOME="$tmp/home" GTK_USE_PORTAL=0 NO_AT_BRIDGE=1 GSETTINGS_BACKEND=memory

@@ -2,7 +2,6 @@
 # The options of --disk on every controller at once, seen from a Debian kernel: serial number,
 # read-only, cache mode, discard, limits; and on this side that they did what they say.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" ||
 	{ not_ok "guest kernel and initramfs"; exit 1; }

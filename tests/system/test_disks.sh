@@ -4,7 +4,6 @@
 # on this side.  CD drives, firmware boots from each controller, a whole Debian
 # disk.  Images: raw and qcow2.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" ||
 	{ not_ok "guest kernel and initramfs"; exit 1; }

@@ -1,7 +1,6 @@
 #!/bin/sh
 # --help, the manual page and the README agree with the program.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 
 $HVRUN --help >"$tmp/help"
 $HVRUN img --help >>"$tmp/help"

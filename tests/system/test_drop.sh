@@ -2,13 +2,8 @@
 # Files dragged out of a real file manager (PCManFM, XDND) and dropped: an ISO on a
 # running machine, a floppy disk's image on one, a disk image on the library.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
-shots=$here/$B/test-logs
-mkdir -p "$shots"
 
-for p in Xvfb xdotool pcmanfm dbus-run-session xorriso; do
-	command -v $p >/dev/null || { skip "drag and drop" "no $p"; exit 0; }
-done
+need "drag and drop" Xvfb xdotool pcmanfm dbus-run-session xorriso
 start_x
 unset DBUS_SESSION_BUS_ADDRESS
 export HOME="$tmp/home" XDG_CONFIG_HOME="$tmp/home/.config" NO_AT_BRIDGE=1

@@ -1,7 +1,6 @@
 #!/bin/sh
 # Debian's e1000 driver on the 82540EM: DHCP, a file in each direction by checksum.
 . "$(dirname "$0")/lib.sh"
-here=$(dirname "$0")/../..
 G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel"; exit 1; }
 # no zero bytes: busybox posts a file as a string

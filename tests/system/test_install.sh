@@ -1,7 +1,6 @@
 #!/bin/sh
 # make install, uninstall and deb; what desktops and shells make of the files.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "$B" != build/release ]; then
 	skip "install" "installs the release build"
 	exit 0

@@ -1,15 +1,9 @@
 #!/bin/sh
 # The library window by keyboard and by mouse: make, start, change, find, copy, delete.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
-shots=$here/$B/test-logs
-mkdir -p "$shots"
 M=$XDG_DATA_HOME/hvrun/machines
 
-if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
-	skip "the library" "no Xvfb or xdotool"
-	exit 0
-fi
+need "the library" Xvfb xdotool
 start_x
 unset DBUS_SESSION_BUS_ADDRESS
 export HOME="$tmp/home"

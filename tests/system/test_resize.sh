@@ -3,7 +3,6 @@
 # running hvrun, every controller, several formats; the guest writes into the new part at once,
 # behind AHCI and IDE after its next reset.  What is refused, and how.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" ||
 	{ not_ok "guest kernel and initramfs"; exit 1; }

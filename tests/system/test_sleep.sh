@@ -3,7 +3,6 @@
 # it, and the shell, the disk and the clock go on.  Without firmware, under
 # SeaBIOS with two processors, under UEFI.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 G=$here/build/guest
 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel and initramfs"; exit 1; }
 

@@ -1,7 +1,6 @@
 #!/bin/sh
 # Debian's ALSA drivers and aplay on each sound card: what comes out is what went in.
 . "$(dirname "$0")/lib.sh"
-here=$(dirname "$0")/../..
 G=$here/build/guest-full
 KERNEL=linux-image-amd64 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel"; exit 1; }
 
@@ -186,10 +185,7 @@ guest "hda through SDL" hda sdl \
 hears "440 Hz to SDL, and from its microphone, without a hole" "$tmp/sdl.raw" 3 0.9
 
 # A real sound server: PulseAudio with a sink that goes nowhere, whose monitor is recorded.
-if ! command -v pulseaudio >/dev/null || ! command -v parec >/dev/null; then
-	skip "440 Hz through PulseAudio" "no pulseaudio or parec (packages pulseaudio, pulseaudio-utils)"
-	exit 0
-fi
+need "440 Hz through PulseAudio" pulseaudio parec
 mkdir -m 700 "$tmp/pulse"
 export PULSE_RUNTIME_PATH="$tmp/pulse" PULSE_STATE_PATH="$tmp/pulse" HOME="$tmp"
 export PULSE_SERVER="unix:$tmp/pulse/native" SDL_AUDIODRIVER=pulseaudio

@@ -2,14 +2,8 @@
 # A machine's window in its less usual states: discs changed, window closed and
 # shown again, display server killed, guest off, guest that only crashes, full disk.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
-shots=$here/$B/test-logs
-mkdir -p "$shots"
 
-if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
-	skip "states of the window" "no Xvfb or xdotool"
-	exit 0
-fi
+need "states of the window" Xvfb xdotool
 start_x
 unset DBUS_SESSION_BUS_ADDRESS
 export HOME="$tmp/home"

@@ -2,7 +2,6 @@
 # UEFI firmware (Debian's OVMF): its shell, variables that stay, firmware
 # chosen by the disk's content, Debian from a GPT disk with GRUB for EFI.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 N="--engine soft --display none --net none"
 
 if [ ! -r /usr/share/OVMF/OVMF_CODE_4M.fd ]; then

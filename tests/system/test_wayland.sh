@@ -2,14 +2,8 @@
 # The window and the library under a Wayland compositor (sway without a screen):
 # they come up natively, at the scale of the output, and outlive the compositor.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
-shots=$here/$B/test-logs
-mkdir -p "$shots"
 
-if ! command -v sway >/dev/null || ! command -v grim >/dev/null; then
-	skip "Wayland" "no sway or grim"
-	exit 0
-fi
+need "Wayland" sway grim
 
 # sway refuses to run as root: then as nobody, in a folder of nobody's.
 chmod 755 "$tmp"

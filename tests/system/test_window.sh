@@ -3,20 +3,14 @@
 # key by keyboard and mouse, pause, fullscreen, running on without the window,
 # two windows at once, no display.  Pictures stay in the log folder.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")/../.." && pwd)
 G=$here/build/guest
-shots=$here/$B/test-logs
-mkdir -p "$shots"
 "$here/scripts/make-initramfs" "$G" || { not_ok "guest kernel and initramfs"; exit 1; }
 
 ( unset DISPLAY WAYLAND_DISPLAY SDL_VIDEODRIVER
   LIMIT=20 expect_exit "no display: one clear line" 9 "use --display none" $HVRUN --engine soft \
 	--display window --kernel "$G/vmlinuz" )
 
-if ! command -v Xvfb >/dev/null || ! command -v xdotool >/dev/null; then
-	skip "the window" "no Xvfb or xdotool"
-	exit 0
-fi
+need "the window" Xvfb xdotool
 start_x
 
 # start NAME: a guest that counts on its serial line; vm=pid, serial=file
