@@ -7,11 +7,9 @@
 #include "../lib/imgtest.h"
 #include "../../src/imgtool.h"
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -87,31 +85,18 @@ static void expect_whole(const char *path, const char *fmt, uint64_t round, uint
 	image_close(im);
 }
 
-static uint64_t run_and_kill(const char *path, const char *fmt, uint64_t round, unsigned reports)
+struct job {
+	const char *path, *fmt;
+	uint64_t round;
+};
+
+static void writer(void *opaque, int report)
 {
-	uint64_t safe = 0, v;
-	int p[2];
-	pid_t pid;
+	struct job *j = opaque;
+	struct image *im = image_open(j->path, j->fmt, 0, NULL);
 
-	assert_int_equal(pipe(p), 0);
-	pid = fork();
-	if (pid == 0) {
-		struct image *im = image_open(path, fmt, 0, NULL);
-
-		close(p[0]);
-		if (im)
-			write_some(im, round, DISK / BLK, p[1]);
-		_exit(0);
-	}
-	close(p[1]);
-	while (reports-- && read(p[0], &v, sizeof(v)) == sizeof(v))
-		safe = v;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	while (read(p[0], &v, sizeof(v)) == sizeof(v))
-		safe = v;
-	close(p[0]);
-	return safe;
+	if (im)
+		write_some(im, j->round, DISK / BLK, report);
 }
 
 static void test_sigkill(void **state)
@@ -130,7 +115,8 @@ static void test_sigkill(void **state)
 			path = it_path(name);
 			if (i % 6 == 0)
 				make(path, formats[f]);
-			safe = run_and_kill(path, formats[f], i, 1 + (unsigned)rng_below(&r, 30));
+			safe = it_kill_writer(writer, &(struct job){ path, formats[f], i },
+					      1 + (unsigned)rng_below(&r, 30), 0);
 			expect_whole(path, formats[f], i, safe);
 			if (it_have("qemu-img") && strcmp(formats[f], "vhd"))
 				assert_int_equal(it_run("qemu-img check '%s'", path) & ~3, 0);

@@ -7,11 +7,9 @@
 #include "../lib/imgtest.h"
 
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -34,46 +32,27 @@ static void stamp(uint8_t *b, uint64_t round, uint64_t i)
 	}
 }
 
+struct job {
+	const char *path;
+	uint64_t round;
+};
+
 /* Child: write, flush every BATCH, report the number that is safe. */
-static void writer(const char *f, uint64_t round, int fd)
+static void writer(void *opaque, int fd)
 {
-	struct image *im = image_open(f, "qcow2", BLOCK_DISCARD_ON, NULL);
+	struct job *j = opaque;
+	struct image *im = image_open(j->path, "qcow2", BLOCK_DISCARD_ON, NULL);
 	uint8_t b[BLK];
 
 	for (uint64_t i = 0; im && i < DISK / BLK; i++) {
-		stamp(b, round, i);
-		if (it_write(im, place(round, i), b, BLK))
+		stamp(b, j->round, i);
+		if (it_write(im, place(j->round, i), b, BLK))
 			break;
 		if (i % BATCH != BATCH - 1)
 			continue;
 		if (it_op(im, BLOCK_FLUSH, 0, 0) || write(fd, &i, sizeof(i)) != sizeof(i))
 			break;
 	}
-	_exit(0);
-}
-
-/* The last write number the child reported before the kill; UINT64_MAX: none. */
-static uint64_t run_and_kill(const char *f, uint64_t round, unsigned reports)
-{
-	uint64_t safe = UINT64_MAX, v;
-	int p[2];
-	pid_t pid;
-
-	assert_int_equal(pipe(p), 0);
-	pid = fork();
-	if (pid == 0) {
-		close(p[0]);
-		writer(f, round, p[1]);
-	}
-	close(p[1]);
-	while (reports-- && read(p[0], &v, sizeof(v)) == sizeof(v))
-		safe = v;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	while (read(p[0], &v, sizeof(v)) == sizeof(v))
-		safe = v;
-	close(p[0]);
-	return safe;
 }
 
 static void expect_writes(const char *f, uint64_t round, uint64_t safe)
@@ -107,7 +86,8 @@ static void test_sigkill(void **state)
 				it_run("qemu-img create -f qcow2 -o cluster_size=%u '%s' %u",
 				       i % 12 ? 65536 : 4096, f, DISK),
 				0);
-		safe = run_and_kill(f, i, 1 + (unsigned)rng_below(&r, 60));
+		safe = it_kill_writer(writer, &(struct job){ f, i },
+				      1 + (unsigned)rng_below(&r, 60), UINT64_MAX);
 		rc = it_run("qemu-img check '%s'", f);
 		if (rc != 0 && rc != 3)
 			fail_msg("round %u: qemu-img check says %d", i, rc);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,4 +179,29 @@ long it_peak_rss(void)
 
 	getrusage(RUSAGE_SELF, &u);
 	return u.ru_maxrss;
+}
+
+uint64_t it_kill_writer(void (*writer)(void *opaque, int report), void *opaque,
+			unsigned reports, uint64_t none)
+{
+	uint64_t last = none, v;
+	int p[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(p), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(p[0]);
+		writer(opaque, p[1]);
+		_exit(0);
+	}
+	close(p[1]);
+	while (reports-- && read(p[0], &v, sizeof(v)) == sizeof(v))
+		last = v;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	while (read(p[0], &v, sizeof(v)) == sizeof(v))
+		last = v;
+	close(p[0]);
+	return last;
 }

@@ -28,6 +28,13 @@ int it_op(struct image *im, enum block_op op, uint64_t off, uint64_t len);
 void it_random_ops(struct image *im, struct rng *r, unsigned n);
 struct image *it_open(const char *path, const char *fmt, unsigned flags);	/* asserts */
 
+/*
+ * Runs @writer in a child that tells of its progress by writing 64-bit numbers to @report,
+ * and kills it (SIGKILL) after the first @reports of them.  The last number; @none: there was none.
+ */
+uint64_t it_kill_writer(void (*writer)(void *opaque, int report), void *opaque,
+			unsigned reports, uint64_t none);
+
 /* Largest resident size of this process so far, KiB. */
 long it_peak_rss(void);
 
