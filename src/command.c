@@ -3,6 +3,7 @@
 #include "command_int.h"
 #include "img_int.h"
 #include "log.h"
+#include "optdoc.h"
 #include <stdlib.h>
 #include <time.h>
 
@@ -130,8 +131,10 @@ void command_help(FILE *out)
 {
 	fputs("\nMachines, one file each (hvrun NAME starts one; none of these: the library):\n\n",
 	      out);
-	for (const struct command *c = commands; c->name; c++)
-		fprintf(out, "  hvrun %s %s\n          %s\n", c->name, c->args, c->help);
+	for (const struct command *c = commands; c->name; c++) {
+		fprintf(out, "  hvrun %s %s\n", c->name, c->args);
+		optdoc_help(out, c->help);
+	}
 }
 
 const char *command_name(unsigned i, const char **args, const char **help)
@@ -143,32 +146,23 @@ const char *command_name(unsigned i, const char **args, const char **help)
 	return commands[i].name;
 }
 
-static void man_text(FILE *out, const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '-')
-			fputc('\\', out);
-		fputc(*s, out);
-	}
-}
-
 void command_man(FILE *out)
 {
 	fputs(".SH MACHINES\n", out);
-	man_text(out,
-		 "A machine is a text file, ~/.local/share/hvrun/machines/NAME.hvm, with one "
-		 "option of this page a line, KEY = VALUE, where KEY is the option's name without "
-		 "its dashes; flags take yes or no. Lines that start with # are comments. Relative "
-		 "file names start at the file's folder; NAME.hvm~ is the text before the last "
-		 "change. hvrun NAME and hvrun NAME.hvm start it; a NAME.hvm in another folder may "
-		 "only name files in that folder or below. Options "
-		 "on the command line come after those of the file. An image that is "
-		 "opened in a window becomes a machine by itself (--no-remember: not).\n");
+	optdoc_roff(out,
+		    "A machine is a text file, ~/.local/share/hvrun/machines/NAME.hvm, with one "
+		    "option of this page a line, KEY = VALUE, where KEY is the option's name "
+		    "without its dashes; flags take yes or no. Lines that start with # are "
+		    "comments. Relative file names start at the file's folder; NAME.hvm~ is the "
+		    "text before the last change. hvrun NAME and hvrun NAME.hvm start it; a "
+		    "NAME.hvm in another folder may only name files in that folder or below. "
+		    "Options on the command line come after those of the file. An image that is "
+		    "opened in a window becomes a machine by itself (--no-remember: not).\n");
 	for (const struct command *c = commands; c->name; c++) {
 		fprintf(out, ".TP\n.B hvrun %s\n", c->name);
-		man_text(out, c->args);
+		optdoc_roff(out, c->args);
 		fputs("\n.br\n", out);
-		man_text(out, c->help);
+		optdoc_roff(out, c->help);
 		fputc('\n', out);
 	}
 }

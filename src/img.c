@@ -189,8 +189,10 @@ static bool parse(struct img_args *a, const struct img_command *cmd, int argc, c
 static void help(FILE *f)
 {
 	fputs("Usage: hvrun img COMMAND [OPTIONS] FILE...\n\nCommands:\n", f);
-	for (const struct img_command *c = img_commands; c->name; c++)
-		fprintf(f, "  %s %s\n          %s\n", c->name, c->args, c->help);
+	for (const struct img_command *c = img_commands; c->name; c++) {
+		fprintf(f, "  %s %s\n", c->name, c->args);
+		optdoc_help(f, c->help);
+	}
 	fputs("\nOptions:\n", f);
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		const struct img_option *o = &options[i];
@@ -199,7 +201,8 @@ static void help(FILE *f)
 			fprintf(f, "  -%c, ", o->letter);
 		else
 			fputs("      ", f);
-		fprintf(f, "--%s %s\n          %s\n", o->name, o->arg ? o->arg : "", o->help);
+		fprintf(f, "--%s%s%s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+		optdoc_help(f, o->help);
 	}
 	fputs("\nFormats and their options (-o):\n", f);
 	for (unsigned i = 0; block_formats[i]; i++) {
@@ -209,15 +212,6 @@ static void help(FILE *f)
 			t && t->create ? "" : " (read only)");
 		for (const struct image_opt_help *o = t ? t->options : NULL; o && o->name; o++)
 			fprintf(f, "          %s=%s: %s\n", o->name, o->arg, o->help);
-	}
-}
-
-static void roff(FILE *f, const char *s)
-{
-	for (; s && *s; s++) {
-		if (*s == '-' || *s == '\\')
-			fputc('\\', f);
-		fputc(*s, f);
 	}
 }
 
@@ -237,9 +231,9 @@ void img_man(FILE *f)
 	      f);
 	for (const struct img_command *c = img_commands; c->name; c++) {
 		fprintf(f, ".TP\n.B img %s \\fI", c->name);
-		roff(f, c->args);
+		optdoc_roff(f, c->args);
 		fputs("\\fR\n", f);
-		roff(f, c->help);
+		optdoc_roff(f, c->help);
 		fputc('\n', f);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
@@ -247,14 +241,14 @@ void img_man(FILE *f)
 		if (by_letter(options[i].letter))
 			fprintf(f, "\\-%c, ", options[i].letter);
 		fputs("\\-\\-", f);
-		roff(f, options[i].name);
+		optdoc_roff(f, options[i].name);
 		if (options[i].arg) {
 			fputs(" \\fI", f);
-			roff(f, options[i].arg);
+			optdoc_roff(f, options[i].arg);
 			fputs("\\fR", f);
 		}
 		fputc('\n', f);
-		roff(f, options[i].help);
+		optdoc_roff(f, options[i].help);
 		fputc('\n', f);
 	}
 	for (unsigned i = 0; block_formats[i]; i++) {
@@ -262,9 +256,9 @@ void img_man(FILE *f)
 
 		for (const struct image_opt_help *o = t ? t->options : NULL; o && o->name; o++) {
 			fprintf(f, ".TP\n.B \\-o %s=\\fI", o->name);
-			roff(f, o->arg);
+			optdoc_roff(f, o->arg);
 			fprintf(f, "\\fR (%s)\n", block_formats[i]->name);
-			roff(f, o->help);
+			optdoc_roff(f, o->help);
 			fputc('\n', f);
 		}
 	}
