@@ -159,6 +159,7 @@ static void port_write(struct vga *v, unsigned port, uint8_t b)
 {
 	if (wrong_crtc(v, port))
 		return;
+	vga_touched(v);
 	switch (port) {
 	case 0x3c0:
 		attr_write(v, b);
@@ -307,6 +308,19 @@ struct gm_block *vga_take_rom(struct vga *v)
 	return rom;
 }
 
+static void tell(void *opaque)
+{
+	vga_touched(opaque);
+}
+
+/* Any thread; once until the next harvest. */
+static void vram_written(void *opaque)
+{
+	struct vga *v = opaque;
+
+	loop_post(v->pci.dev.vm->loop, &v->news);
+}
+
 bool vga_core_realize(struct vga *v, struct gm_block *rom, const struct display_source *src,
 		      struct err *e)
 {
@@ -325,6 +339,9 @@ bool vga_core_realize(struct vga *v, struct gm_block *rom, const struct display_
 				       .name = "vbe" };
 	v->window = (struct io_region){ .kind = BUS_MMIO, .base = 0xa0000, .len = 0x20000,
 					.ops = &vga_window_ops, .name = "vga-window" };
+	v->news = (struct loop_work){ .fn = tell, .opaque = v };
+	v->bell = (struct bell){ .fn = vram_written, .opaque = v };
+	gm_dirty_set_bell(v->vram, &v->bell);
 	if (d->vm->display)
 		display_set_source(d->vm->display, src);
 	return dev_add_region(d, &v->ports, e) && dev_add_region(d, &v->dispi, e) &&
@@ -340,7 +357,8 @@ static bool vga_realize(struct device *d, struct err *e)
 					  .class_code = 0x0300,
 					  .revision = 2 };
 	struct vga *v = (struct vga *)d;
-	struct display_source src = { .refresh = vga_refresh, .text = vga_text, .dev = v };
+	struct display_source src = { .refresh = vga_refresh, .text = vga_text,
+				      .rest_ms = vga_rest_ms, .dev = v };
 	struct gm_block *rom = vga_take_rom(v);
 
 	pci_init(&v->pci, &id);
@@ -356,6 +374,7 @@ void vga_core_reset(struct vga *v)
 	v->dac_mask = 0xff;
 	v->vbe[VBE_ID] = 0xb0c5;
 	v->redraw = true;
+	vga_touched(v);
 }
 
 static void vga_reset(struct device *d)
@@ -370,6 +389,9 @@ void vga_core_unrealize(struct vga *v)
 {
 	struct display_source none = { 0 };
 
+	if (v->vram)
+		gm_dirty_set_bell(v->vram, NULL);
+	loop_unpost(v->pci.dev.vm->loop, &v->news);
 	if (v->pci.dev.vm->display)
 		display_set_source(v->pci.dev.vm->display, &none);
 }
@@ -385,6 +407,7 @@ bool vga_core_post_load(struct vga *v, struct err *e)
 	    (vga_vbe_on(v) && !vga_vbe_mode_ok(v)))
 		return err_set(e, HV_EXIT_IMAGE, "impossible VGA register values");
 	v->redraw = true;
+	vga_touched(v);
 	return true;
 }
 

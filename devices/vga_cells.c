@@ -19,6 +19,7 @@ struct text {
 	struct vga_frame f;
 	unsigned cursor_ma, cursor_start, cursor_end, underline;
 	bool cursor;
+	bool cursor_seen, blink_seen;
 };
 
 bool vga_text_geometry(const struct vga *v, unsigned *cols, unsigned *rows, unsigned *cell_h)
@@ -56,7 +57,7 @@ static void load_fonts(struct vga *v)
 }
 
 /* The cell at counter @ma: character, attribute and what the moment adds. */
-static uint32_t cell_at(const struct vga *v, const struct text *t, unsigned ma)
+static uint32_t cell_at(const struct vga *v, struct text *t, unsigned ma)
 {
 	uint8_t quad[4] = { 0 };
 	uint32_t cell;
@@ -64,10 +65,14 @@ static uint32_t cell_at(const struct vga *v, const struct text *t, unsigned ma)
 	if (!gm_block_read(v->vram, vga_address(v, &t->f, ma, 0) * 4u, quad, 4))
 		return 0;
 	cell = quad[0] | (uint32_t)quad[1] << 8;
-	if (t->cursor && v->cursor_on && (ma & 0xffff) == t->cursor_ma)
-		cell |= CELL_CURSOR;
-	if (cell & 0x8000 && v->at[AT_MODE] & 8 && v->blink_on)
-		cell |= CELL_HIDDEN;
+	if (t->cursor && (ma & 0xffff) == t->cursor_ma) {
+		t->cursor_seen = true;
+		cell |= v->cursor_on ? CELL_CURSOR : 0;
+	}
+	if (cell & 0x8000 && v->at[AT_MODE] & 8) {
+		t->blink_seen = true;
+		cell |= v->blink_on ? CELL_HIDDEN : 0;
+	}
 	return cell;
 }
 
@@ -107,7 +112,7 @@ static void draw_cell(const struct vga *v, const struct text *t, struct surface 
 	}
 }
 
-static void draw_row(struct vga *v, const struct text *t, struct display *d, unsigned row)
+static void draw_row(struct vga *v, struct text *t, struct display *d, unsigned row)
 {
 	unsigned first = UINT32_MAX, last = 0, ma = t->f.start + row * t->f.pitch;
 	unsigned w = t->f.dots * t->f.hscale, h = t->f.cell_h * t->f.doubled / t->f.every;
@@ -133,7 +138,7 @@ static bool is_plain(const struct vga_frame *f)
 	       f->lines % (f->doubled * f->cell_h) == 0;
 }
 
-static void draw_lines(struct vga *v, const struct text *t, struct display *d)
+static void draw_lines(struct vga *v, struct text *t, struct display *d)
 {
 	struct surface *s = display_surface(d);
 	uint32_t dots[(256 + 1) * 9];
@@ -174,8 +179,8 @@ static bool blink(struct vga *v)
 
 void vga_refresh_text(struct vga *v, struct display *d)
 {
-	unsigned cols, rows, cell_h;
-	struct text t;
+	unsigned cols, rows, cell_h, was = v->blinks;
+	struct text t = { 0 };
 	bool blinked;
 
 	vga_frame_get(v, &t.f);
@@ -190,10 +195,13 @@ void vga_refresh_text(struct vga *v, struct display *d)
 	if (is_plain(&t.f)) {
 		for (unsigned row = 0; row < rows; row++)
 			draw_row(v, &t, d, row);
+	} else if (v->redraw || v->window_dirty || blinked) {
+		draw_lines(v, &t, d);
+	} else {
+		v->blinks = was;
 		return;
 	}
-	if (v->redraw || v->window_dirty || blinked)
-		draw_lines(v, &t, d);
+	v->blinks = t.cursor_seen ? CURSOR_FRAMES : t.blink_seen ? BLINK_FRAMES : 0;
 }
 
 size_t vga_text(void *dev, char *buf, size_t len)

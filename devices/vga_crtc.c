@@ -167,6 +167,17 @@ uint64_t vga_frame_number(const struct vga *v, uint64_t now)
 	return b.dot / ((uint64_t)b.line_dots * b.lines);
 }
 
+uint64_t vga_frames_ns(const struct vga *v, uint64_t now, unsigned frames)
+{
+	uint32_t hz = v->misc & 0x0c ? CLOCK_28 : CLOCK_25;
+	struct beam b;
+	uint64_t dots;
+
+	beam_get(v, now, &b);
+	dots = (uint64_t)b.line_dots * b.lines * frames;
+	return muldiv64(dots - b.dot % dots, NS_PER_SEC, hz) + 1;
+}
+
 uint64_t vga_pictures_ended(const struct vga *v, uint64_t now)
 {
 	unsigned shown = vdisp_lines(v);

@@ -152,6 +152,7 @@ static void refresh_graphics(struct vga *v, struct display *d)
 	if (v->at[AT_MODE] & 8 && on != v->blink_on)
 		v->redraw = true;
 	v->blink_on = on;
+	v->blinks = v->at[AT_MODE] & 8 ? BLINK_FRAMES : 0;
 	if (!v->redraw && !v->window_dirty)
 		return;
 	s = display_surface(d);
@@ -166,6 +167,7 @@ static void harvest(struct vga *v)
 {
 	struct gm_slot *slot = v->pci.bars[0].slot;
 
+	bell_arm(&v->bell);
 	if (slot && gm_dirty_harvest(v->pci.dev.vm->mem, slot, v->dirty))
 		v->window_dirty = true;
 }
@@ -188,4 +190,16 @@ void vga_refresh(void *dev)
 		vga_refresh_text(v, d);
 	v->redraw = false;
 	v->window_dirty = false;
+}
+
+int vga_rest_ms(void *dev)
+{
+	struct vga *v = dev;
+
+	if (v->pci.bars[0].slot && !gm_dirty_tells(v->pci.dev.vm->mem))
+		return 0;
+	if (!v->blinks || display_blank(v->pci.dev.vm->display))
+		return -1;
+	return (int)(vga_frames_ns(v, vclock_now(dev_clock(&v->pci.dev)), v->blinks) /
+		     NS_PER_MS) + 1;
 }

@@ -12,6 +12,7 @@
 
 #include "vga.h"
 #include "../src/display.h"
+#include "../src/loop.h"
 #include "../src/pci.h"
 #include "../src/vm.h"
 #include "virtio/virtio.h"
@@ -61,6 +62,9 @@ struct vga {
 	uint32_t cells[VGA_MAX_CELLS];	/* text: character | attribute << 8 | state as last drawn */
 	uint8_t font[2][256 * 32];
 	bool cursor_on, blink_on;	/* phases of the blink counters */
+	unsigned blinks;		/* frames after which something on the screen does, 0: never */
+	struct bell bell;		/* rung by writes to the frame buffer: posts the work */
+	struct loop_work news;
 	uint32_t palette[256];
 	uint64_t dirty[VGA_VRAM_SIZE / 4096 / 64];
 };
@@ -96,6 +100,13 @@ static inline bool vga_vbe_planar(const struct vga *v)
 	return vga_vbe_on(v) && v->vbe[VBE_BPP] == 4;
 }
 
+/* Something that the picture depends on has changed. */
+static inline void vga_touched(struct vga *v)
+{
+	if (v->pci.dev.vm->display)
+		display_changed(v->pci.dev.vm->display);
+}
+
 /* vga_crtc.c: which address is fetched for which scan line. */
 struct vga_frame {
 	unsigned chars;		/* character clocks a line */
@@ -120,10 +131,13 @@ void vga_line_get(const struct vga_frame *f, unsigned line, struct vga_line *l);
 unsigned vga_address(const struct vga *v, const struct vga_frame *f, unsigned ma, unsigned scan);
 uint8_t vga_status1(const struct vga *v, uint64_t now);
 uint64_t vga_frame_number(const struct vga *v, uint64_t now);
+/* Nanoseconds until vga_frame_number() is a multiple of @frames. */
+uint64_t vga_frames_ns(const struct vga *v, uint64_t now, unsigned frames);
 uint64_t vga_pictures_ended(const struct vga *v, uint64_t now);	/* last line shown, so often */
 
 /* vga_draw.c */
 void vga_refresh(void *dev);
+int vga_rest_ms(void *dev);
 void vga_set_key(struct vga *v, unsigned kind, const struct vga_frame *f);
 void vga_update_palette(struct vga *v, bool indexed256);
 uint32_t vga_dac_colour(const struct vga *v, unsigned i);

@@ -20,9 +20,11 @@ static uint8_t vram_get(struct vga *v, uint32_t at)
 
 static void vram_put(struct vga *v, uint32_t at, uint8_t b)
 {
-	if (!gm_block_write(v->vram, at & (VGA_VRAM_SIZE - 1), &b, 1))
-		return;
-	v->window_dirty = true;
+	if (!v->window_dirty) {
+		v->bell.armed = false;	/* the log need not tell */
+		vga_touched(v);
+	}
+	v->window_dirty |= gm_block_write(v->vram, at & (VGA_VRAM_SIZE - 1), &b, 1);
 }
 
 /* Offset inside the mapped aperture, or -1 when the access misses it (GR6 bits 2-3). */

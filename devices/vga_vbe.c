@@ -75,6 +75,7 @@ uint16_t vga_vbe_read(struct vga *v, unsigned reg)
 
 void vga_vbe_write(struct vga *v, unsigned reg, uint16_t val)
 {
+	vga_touched(v);
 	switch (reg) {
 	case VBE_ID:
 		if (val >= 0xb0c0 && val <= 0xb0c5)
@@ -211,6 +212,7 @@ void vga_refresh_vbe(struct vga *v, struct display *d)
 	uint64_t off = v->vbe[VBE_Y_OFF] * pitch + (uint64_t)v->vbe[VBE_X_OFF] * bytes_pp;
 	bool slot = v->pci.bars[0].slot;
 
+	v->blinks = 0;
 	if (!display_resize(d, w, h))
 		return;
 	set_key(v, w, h, bpp, (uint32_t)pitch, (uint32_t)off);

@@ -38,6 +38,7 @@ struct audio {
 	const struct audio_backend *ops;
 	struct vclock *clock;
 	void *opaque;
+	struct bell *bell;
 	_Atomic enum audio_mic mic;
 	void (*plugged)(void *opaque, bool on);
 	void *plugged_opaque;
@@ -89,6 +90,12 @@ void audio_close(struct audio *a)
 	if (a->ops->close)
 		a->ops->close(a);
 	free(a);
+}
+
+void audio_set_bell(struct audio *a, struct bell *b)
+{
+	if (a)
+		a->bell = b;
 }
 
 bool audio_playing(const struct audio *a)
@@ -156,6 +163,7 @@ void audio_voice_start(struct audio_voice *v, unsigned rate)
 	}
 	v->running = true;
 	wake(v);
+	bell_ring(v->audio->bell);
 }
 
 void audio_voice_stop(struct audio_voice *v)
@@ -164,6 +172,7 @@ void audio_voice_stop(struct audio_voice *v)
 		return;
 	v->running = false;
 	wake(v);
+	bell_ring(v->audio->bell);
 }
 
 void audio_voice_gain(struct audio_voice *v, uint32_t left, uint32_t right)

@@ -15,6 +15,7 @@
 #ifndef HV_AUDIO_H
 #define HV_AUDIO_H
 
+#include "bell.h"
 #include "err.h"
 #include "util.h"
 
@@ -49,6 +50,8 @@ struct audio *audio_new(const struct audio_backend *ops, struct vclock *clk, voi
 void audio_set_mic(struct audio *a, enum audio_mic mic);
 void audio_close(struct audio *a);	/* after devices_free(); NULL is fine */
 bool audio_playing(const struct audio *a);	/* any thread */
+/* Rung when a voice starts or stops; NULL: none is.  Under dev_lock. */
+void audio_set_bell(struct audio *a, struct bell *b);
 
 /* ---- device side ---- */
 

@@ -620,6 +620,7 @@ static void count(struct block *b, const struct block_req *r)
 	if (r->op != BLOCK_FLUSH)
 		atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
 				      memory_order_relaxed);
+	bell_ring(b->activity->bell);
 }
 
 void block_submit(struct block *b, struct block_req *r)

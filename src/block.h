@@ -11,6 +11,7 @@
 #ifndef HV_BLOCK_H
 #define HV_BLOCK_H
 
+#include "bell.h"
 #include "err.h"
 #include "util.h"
 #include <stdatomic.h>
@@ -66,6 +67,7 @@ struct block_options {
 /* Requests taken, for whoever wants to show that a disk is busy. */
 struct block_activity {
 	_Atomic uint64_t reads, writes;		/* writes: all that change the disk */
+	struct bell *bell;	/* rung for each request; under dev_lock */
 };
 
 struct block_info {

@@ -19,6 +19,8 @@ struct display {
 	struct cursor cursor;
 	bool has_cursor;
 	unsigned cursor_serial;
+	uint64_t serial;
+	struct bell *bell;
 	struct display *others[DISPLAY_MAX_SCANOUTS - 1];	/* of scanout 0: 1 and so on */
 	unsigned nothers;
 };
@@ -105,6 +107,7 @@ void display_damage(struct display *d, struct rect r)
 		return;
 	r.w = MIN(r.w, d->s.w - r.x);
 	r.h = MIN(r.h, d->s.h - r.y);
+	d->serial++;
 	if (d->ndamage < DISPLAY_MAX_RECTS) {
 		d->damage[d->ndamage++] = r;
 		return;
@@ -129,6 +132,7 @@ void display_set_cursor(struct display *d, const struct cursor *c)
 	if (c)
 		d->cursor = *c;
 	d->cursor_serial++;
+	display_changed(d);
 }
 
 bool display_cursor(const struct display *d, unsigned *serial, const struct cursor **out)
@@ -152,6 +156,26 @@ struct display_place display_place(struct display *d)
 	if (d->src.place)
 		d->src.place(d->src.dev, &p);
 	return p;
+}
+
+void display_changed(struct display *d)
+{
+	bell_ring(d->bell);
+}
+
+void display_set_bell(struct display *d, struct bell *b)
+{
+	d->bell = b;
+}
+
+int display_rest_ms(struct display *d)
+{
+	return !d->src.refresh ? -1 : d->src.rest_ms ? d->src.rest_ms(d->src.dev) : 0;
+}
+
+uint64_t display_serial(const struct display *d)
+{
+	return d->serial;
 }
 
 void display_refresh(struct display *d)

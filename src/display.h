@@ -14,6 +14,7 @@
 #ifndef HV_DISPLAY_H
 #define HV_DISPLAY_H
 
+#include "bell.h"
 #include "err.h"
 #include "util.h"
 
@@ -54,6 +55,11 @@ struct display_source {
 	size_t (*text)(void *dev, char *buf, size_t len);
 	/* The viewer would like this size (pixels); false: the guest cannot.  NULL: never. */
 	bool (*want_size)(void *dev, unsigned w, unsigned h);
+	/*
+	 * Milliseconds after which refresh() may find something new that display_changed()
+	 * does not tell of, such as a cursor that blinks; -1: never.  NULL: at any time.
+	 */
+	int (*rest_ms)(void *dev);
 	/* Where the scanout lies in the guest's desktop.  NULL: it is all of it. */
 	void (*place)(void *dev, struct display_place *out);
 	void *dev;
@@ -73,11 +79,19 @@ bool display_resize(struct display *d, unsigned w, unsigned h);	/* false: absurd
 struct surface *display_surface(struct display *d);
 void display_damage(struct display *d, struct rect r);	/* clipped; 32 then bounding box */
 void display_set_blank(struct display *d, bool blank);
+/* The device, at any time under dev_lock: a refresh() would find something new. */
+void display_changed(struct display *d);
 /* The pointer's image, from a device that keeps it apart from the picture.  NULL: it does not. */
 void display_set_cursor(struct display *d, const struct cursor *c);
 
 /* Viewer side, under dev_lock. */
 void display_refresh(struct display *d);
+/* Rung, under dev_lock, when a refresh would find something new; NULL: none is. */
+void display_set_bell(struct display *d, struct bell *b);
+/* When to refresh though there was no news: milliseconds, 0: often, -1: not at all. */
+int display_rest_ms(struct display *d);
+/* Another number for each picture: counts what changed. */
+uint64_t display_serial(const struct display *d);
 /* Take the damage since the last call: number of rectangles; *resized is set once a change. */
 unsigned display_take_damage(struct display *d, struct rect out[DISPLAY_MAX_RECTS],
 			     bool *resized);

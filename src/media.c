@@ -113,6 +113,12 @@ void vm_media_activity(const struct vm *vm, unsigned slot, uint64_t *reads, uint
 	*writes = s ? atomic_load_explicit(&s->activity.writes, memory_order_relaxed) : 0;
 }
 
+void vm_media_set_bell(struct vm *vm, struct bell *b)
+{
+	for (unsigned i = 0; vm->media && i < vm->media->n; i++)
+		vm->media->slot[i].activity.bell = b;
+}
+
 bool media_is_floppy(const char *path)
 {
 	const char *dot = strrchr(path, '.');

@@ -41,6 +41,8 @@ unsigned vm_media_count(const struct vm *vm);
 bool vm_media_info(struct vm *vm, unsigned slot, struct media_info *out);
 /* Requests since the start, for activity lights; lock-free, any thread, any time. */
 void vm_media_activity(const struct vm *vm, unsigned slot, uint64_t *reads, uint64_t *writes);
+/* Rung for each request to any drive; NULL: none is.  Under dev_lock. */
+void vm_media_set_bell(struct vm *vm, struct bell *b);
 /* Does the file @path look like a floppy disk's image?  By name and size: it has no mark. */
 bool media_is_floppy(const char *path);
 /* Where a dropped CD or floppy goes: the first such drive that is empty, else the first; or -1. */

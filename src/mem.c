@@ -456,6 +456,16 @@ void gm_set_ram_size(struct guest_mem *gm, uint64_t total, uint64_t below_4g)
 	gm->ram_below_4g = below_4g;
 }
 
+void gm_dirty_set_bell(struct gm_block *b, struct bell *bell)
+{
+	b->dirty_bell = bell;
+}
+
+bool gm_dirty_tells(const struct guest_mem *gm)
+{
+	return gm->listener.dirty_tells;
+}
+
 bool gm_dirty_harvest(struct guest_mem *gm, struct gm_slot *s, uint64_t *bitmap)
 {
 	uint64_t page0 = s->off >> 12, pages = s->len >> 12;

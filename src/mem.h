@@ -28,6 +28,7 @@ typedef struct { uint64_t v; } gpa_t;
 #define GM_MAX_SLOTS 64
 
 struct guest_mem;
+struct bell;
 struct gm_block;
 struct gm_slot;
 
@@ -114,5 +115,9 @@ void gm_set_ram_size(struct guest_mem *gm, uint64_t total, uint64_t below_4g);
  * Returns true if any bit is set.  Under dev_lock.
  */
 bool gm_dirty_harvest(struct guest_mem *gm, struct gm_slot *s, uint64_t *bitmap);
+/* Rung on any thread when a clean page of @b is marked; NULL: none is.  While no CPU runs. */
+void gm_dirty_set_bell(struct gm_block *b, struct bell *bell);
+/* Does that tell of what the guest itself writes?  Else only the harvest finds it. */
+bool gm_dirty_tells(const struct guest_mem *gm);
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef HV_MEM_CPU_H
 #define HV_MEM_CPU_H
 
+#include "bell.h"
 #include "mem.h"
 #include <stdatomic.h>
 
@@ -36,6 +37,7 @@ struct gm_block {
 	uint64_t size;
 	struct gm_code *code;	/* size / 4096 entries, allocated by gm_code_enable() */
 	_Atomic uint64_t *dirty;	/* bit a page; always present, set when DIRTY_LOG */
+	struct bell *dirty_bell;	/* NULL: none */
 	struct gm_block *next;
 };
 
@@ -59,6 +61,7 @@ struct gm_listener {
 	/* Fetch-and-clear the engine's own dirty log of @s into the block's bitmap. */
 	void (*dirty_sync)(void *opaque, struct gm_slot *s);
 	void (*smram_changed)(void *opaque);	/* NULL: no system management mode */
+	bool dirty_tells;	/* pages are marked as they are written, not by dirty_sync() */
 	void *opaque;
 };
 void gm_set_listener(struct guest_mem *gm, const struct gm_listener *l);
@@ -71,8 +74,11 @@ void gm_code_enable(struct guest_mem *gm);
 
 static inline void gm_mark_dirty(struct gm_block *b, uint64_t off)
 {
-	atomic_fetch_or_explicit(&b->dirty[off >> 18], 1ull << (off >> 12 & 63),
-				 memory_order_relaxed);
+	uint64_t bit = 1ull << (off >> 12 & 63);
+	uint64_t was = atomic_fetch_or_explicit(&b->dirty[off >> 18], bit, memory_order_relaxed);
+
+	if (!(was & bit))
+		bell_ring(b->dirty_bell);
 }
 
 /* A write of @len bytes at @off happened: bump the generation of marked lines. */

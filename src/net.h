@@ -8,6 +8,7 @@
 #ifndef HV_NET_H
 #define HV_NET_H
 
+#include "bell.h"
 #include "err.h"
 #include "util.h"
 #include <sys/uio.h>
@@ -39,6 +40,7 @@ struct net {
 	const struct net_ops *ops;
 	/* Frames as the guest sees them; the back end counts. */
 	_Atomic uint64_t sent, received;
+	struct bell *bell;		/* rung for each of them; under dev_lock */
 	const struct nic_ops *nic;	/* set by net_attach() */
 	void *nic_opaque;
 };

@@ -114,6 +114,7 @@ static ssize_t on_send_packet(const void *buf, size_t len, void *opaque)
 	if (len < MIN_FRAME || len > NET_MAX_FRAME)
 		return (ssize_t)len;
 	u->net.received++;
+	bell_ring(u->net.bell);
 	if (!u->head && nic_ready(u))
 		u->net.nic->receive(u->net.nic_opaque, buf, len);
 	else
@@ -367,6 +368,7 @@ static void user_send(struct net *n, const struct iovec *iov, unsigned niov, siz
 	if (len < MIN_FRAME || len > sizeof(u->out))
 		return;
 	n->sent++;
+	bell_ring(n->bell);
 	for (unsigned i = 0; i < niov && at < len; i++) {
 		size_t part = MIN(iov[i].iov_len, len - at);
 

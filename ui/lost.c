@@ -71,14 +71,17 @@ static void watch_x(void)
 }
 #endif
 
-static void watch_wayland(void *display)
+static void watch_wayland(struct window *w, void *display)
 {
 	void *lib = dlopen("libwayland-client.so.0", RTLD_LAZY | RTLD_NOLOAD);
+	int (*fd_of)(void *) = lib ? (int (*)(void *))dlsym(lib, "wl_display_get_fd") : NULL;
 
 	if (lib)
 		lost.wayland_error = (int (*)(void *))dlsym(lib, "wl_display_get_error");
 	if (lost.wayland_error)
 		lost.wayland = display;
+	if (lost.wayland && fd_of)
+		w->wait.display_fd = fd_of(display);
 }
 
 void lost_watch(struct window *w)
@@ -86,6 +89,7 @@ void lost_watch(struct window *w)
 	SDL_SysWMinfo info;
 
 	lost = (struct lost){ .w = w, .fd = -1 };
+	w->wait.display_fd = -1;
 	SDL_VERSION(&info.version);
 	if (!SDL_GetWindowWMInfo(w->win, &info))
 		return;
@@ -93,13 +97,13 @@ void lost_watch(struct window *w)
 	if (info.subsystem == SDL_SYSWM_X11) {
 		lost.x = info.info.x11.display;
 		lost.x_window = info.info.x11.window;
-		lost.fd = ConnectionNumber(lost.x);
+		lost.fd = w->wait.display_fd = ConnectionNumber(lost.x);
 		watch_x();
 	}
 #endif
 #ifdef SDL_VIDEO_DRIVER_WAYLAND
 	if (info.subsystem == SDL_SYSWM_WAYLAND)
-		watch_wayland(info.info.wl.display);
+		watch_wayland(w, info.info.wl.display);
 #endif
 }
 

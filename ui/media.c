@@ -260,10 +260,21 @@ void media_step(struct window *w)
 	if (now - m->looked_at < LOOK_MS)
 		return;
 	m->looked_at = now;
+	atomic_store(&w->wait.lights, false);
+	bell_arm(&w->wait.lights_bell);
 	look_at_drives(w);
 	if (w->net)
 		m->net = changed(w->net->sent, &m->sent, BUSY_WRITE) |
 			 changed(w->net->received, &m->received, BUSY_READ);
+}
+
+Uint64 media_due(const struct window *w)
+{
+	const struct media *m = &w->media;
+	bool lit = w->wait.lights || m->disk || m->cd || m->net;
+
+	return m->dialog || (lit && window_strip_height(w) && !window_hidden(w)) ?
+	       m->looked_at + LOOK_MS : 0;
 }
 
 /* Slots do not change while the machine runs. */

@@ -2,9 +2,9 @@
 /*
  * The window: SDL2 events to guest input, guest picture to a view.
  *
- * Everything here is the main thread.  The picture is brought up to date at
- * 60 Hz while it moves and at 10 Hz while it stands still; pixels are copied
- * once, from the display's surface into the view's texture, under dev_lock.
+ * Everything here is the main thread.  The picture is brought up to date when
+ * the guest has changed it, at most 60 times a second; pixels are copied once,
+ * from the display's surface into the view's texture, under dev_lock.
  * Closing never stops the guest by itself: a sheet inside the window asks.
  */
 #include "window_int.h"
@@ -12,21 +12,8 @@
 #include "../src/diskhold.h"
 #include <errno.h>
 
-#define FRAME_MS 16
-#define STILL_MS 100
 #define DIAGNOSIS_MS 60000
 #define RESIZE_MS 150		/* the user is done dragging */
-#define STILL_AFTER 30		/* frames without damage */
-
-/* Any thread: make SDL_WaitEventTimeout() return. */
-static void wake(void *opaque)
-{
-	struct window *w = opaque;
-	SDL_Event ev = { .type = w->wake_event };
-
-	if (!atomic_exchange(&w->wake_posted, true))
-		SDL_PushEvent(&ev);
-}
 
 void window_title(struct window *w)
 {
@@ -70,7 +57,10 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 	w->vm = vm;
 	w->cfg = cfg;
 	snprintf(w->title, sizeof(w->title), "%s", title);
-	w->wake_event = SDL_RegisterEvents(1);
+	if (!wait_open(w, e)) {
+		window_close(w);
+		return NULL;
+	}
 	if (!try_view(w, &view_gl_ops, 0) && !try_view(w, &view_soft_ops, 0)) {
 		err_set(e, HV_EXIT_HOST,
 			"cannot open a window: %s; use --display none to run without",
@@ -141,6 +131,7 @@ bool window_check_gl(char *out, size_t len)
 void window_close(struct window *w)
 {
 	drop_window(w);
+	wait_close(w);
 	free(w->keys.paste);
 	free(w);
 }
@@ -164,6 +155,7 @@ void window_next_display(struct window *w)
 	w->w = w->h = 0;		/* the whole picture is taken */
 	w->still = 0;
 	w->cursor_serial = ~0u;
+	wait_other_display(w);
 	if (w->user_sized || w->fullscreen)
 		w->resize_at = SDL_GetTicks64();
 	window_title(w);
@@ -274,15 +266,16 @@ static void update_picture(struct window *w)
 	struct display *d = window_display(w);
 	struct rect rects[DISPLAY_MAX_RECTS];
 	struct surface *s;
-	bool resized, blank, absolute;
+	bool resized, blank;
 	unsigned n;
 
 	vm_lock(w->vm);
+	w->wait.picture = false;
+	bell_arm(&w->wait.picture_bell);
 	display_refresh(d);
 	n = display_take_damage(d, rects, &resized);
 	s = display_surface(d);
 	blank = display_blank(d);
-	absolute = input_has_abs(w->vm->input);
 	if (resized || s->w != w->w || s->h != w->h) {
 		follow_size(w, s->w, s->h);
 		rects[0] = (struct rect){ 0, 0, s->w, s->h };
@@ -291,10 +284,21 @@ static void update_picture(struct window *w)
 	/* One copy, into the view: it takes no longer than one out of the lock's way would. */
 	for (unsigned i = 0; i < n; i++)
 		w->ops->upload(w->view, s->pixels, s->stride, rects[i]);
+	wait_rest(w, display_rest_ms(d));
 	vm_unlock(w->vm);
 	w->still = n ? 0 : w->still + 1;
 	w->present |= n || blank != w->blank;
 	w->blank = blank;
+}
+
+/* A guest's driver for a tablet may have come or gone. */
+static void follow_pointer(struct window *w)
+{
+	bool absolute;
+
+	vm_lock(w->vm);
+	absolute = input_has_abs(w->vm->input);
+	vm_unlock(w->vm);
 	if (absolute && !w->keys.absolute)
 		keys_capture(w, false);
 	w->keys.absolute = absolute;
@@ -304,7 +308,7 @@ static void show_picture(struct window *w)
 {
 	struct view_frame f = { .blank = w->blank, .dim = w->dim };
 
-	if (!w->present || !w->w)
+	if (!w->present || !w->w || window_hidden(w))
 		return;
 	w->present = false;
 	f.dst = w->dst = place(w, &f.smooth);
@@ -389,10 +393,13 @@ static void follow_trouble(struct window *w)
 /* The host stays awake for somebody who watches a guest that fills the screen or plays. */
 static void follow_watching(struct window *w)
 {
-	bool sound = w->vm->audio && audio_playing(w->vm->audio);
-	bool watch = (w->fullscreen || sound) && vm_status(w->vm) == VM_RUNNING && !w->blank &&
-		     SDL_GetWindowFlags(w->win) & SDL_WINDOW_INPUT_FOCUS;
+	bool sound;
+	bool watch;
 
+	bell_arm(&w->wait.sound_bell);
+	sound = audio_playing(w->vm->audio);
+	watch = (w->fullscreen || sound) && vm_status(w->vm) == VM_RUNNING && !w->blank &&
+		SDL_GetWindowFlags(w->win) & SDL_WINDOW_INPUT_FOCUS;
 	if (watch == w->awake)
 		return;
 	w->awake = watch;
@@ -464,6 +471,7 @@ static void on_window(struct window *w, const SDL_WindowEvent *e)
 
 static void on_event(struct window *w, const SDL_Event *e)
 {
+	wait_event(w, e);
 	switch (e->type) {
 	case SDL_KEYDOWN:
 	case SDL_KEYUP:
@@ -489,25 +497,19 @@ static void on_event(struct window *w, const SDL_Event *e)
 		w->quit_asked = true;
 		break;
 	default:
-		if (e->type == w->wake_event)
-			atomic_store(&w->wake_posted, false);
 		break;
 	}
 }
 
 /* ---- loop ---------------------------------------------------------------------- */
 
-static int wait_ms(const struct window *w, const struct session *s)
-{
-	int frame = w->still < STILL_AFTER ? FRAME_MS : STILL_MS, t = session_timeout_ms(s);
-
-	return t >= 0 && t < frame ? t : frame;
-}
-
 void window_frame(struct window *w)
 {
 	w->drawn_at = SDL_GetTicks64();
-	update_picture(w);
+	w->wait.look = false;
+	if (!window_hidden(w) && wait_picture(w))
+		update_picture(w);
+	follow_pointer(w);
 	follow_machine(w);
 	keys_paste_step(w);
 	show_picture(w);
@@ -516,11 +518,11 @@ void window_frame(struct window *w)
 static bool step(struct window *w, struct session *s)
 {
 	SDL_Event ev;
+	bool go;
 
-	if (SDL_WaitEventTimeout(&ev, wait_ms(w, s)))
-		do
-			on_event(w, &ev);
-		while (SDL_PollEvent(&ev));
+	wait_for(w, s);
+	while (!w->lost && SDL_PollEvent(&ev))
+		on_event(w, &ev);
 	if (w->quit_asked) {
 		w->quit_asked = false;
 		ask_close(w);
@@ -528,14 +530,15 @@ static bool step(struct window *w, struct session *s)
 	lost_look(w);
 	if (w->lost)
 		return false;
-	if (w->present || w->shell.dirty || SDL_GetTicks64() - w->drawn_at >= FRAME_MS)
+	go = session_step(s);
+	if (go && wait_frame(w))
 		window_frame(w);
 	if (session_show_wanted(s)) {
 		SDL_RestoreWindow(w->win);
 		SDL_RaiseWindow(w->win);
 		session_show_answer(s, "ok");
 	}
-	return session_step(s) && !w->detach && !w->lost;
+	return go && !w->detach && !w->lost;
 }
 
 /* A run that nobody scripted ended badly, or shall stay: what the window says; SHEET_NONE: goes. */
@@ -558,8 +561,10 @@ static void show_end(struct window *w, const struct session *s, enum sheet sheet
 	while (!w->quit_asked && !w->ended && !w->lost) {
 		if (!w->shell.sheet)	/* back from the log */
 			shell_show_sheet(w, sheet);
-		window_frame(w);
-		if (SDL_WaitEventTimeout(&ev, STILL_MS))
+		if (wait_frame(w))
+			window_frame(w);
+		wait_for(w, NULL);
+		while (!w->lost && SDL_PollEvent(&ev))
 			on_event(w, &ev);
 		lost_look(w);
 	}
@@ -576,12 +581,12 @@ int window_run(struct window *w, struct session *s)
 	enum sheet sheet;
 
 	w->session = s;
-	session_set_wakeup(s, wake, w);
-	session_set_attended(s, w->shell.font != NULL);
 	lost_watch(w);
+	wait_begin(w);
+	session_set_attended(s, w->shell.font != NULL);
 	while (step(w, s))
 		;
-	session_set_wakeup(s, NULL, NULL);
+	wait_end(w);
 	session_set_attended(s, false);
 	if (w->lost || w->detach) {
 		log_info("%s; the guest runs on", w->lost ? "the display is gone" :

@@ -6,6 +6,7 @@
  *   guestkeys.c  keyboard and pointer to the guest, the host key
  *   shell.c    what is drawn over the picture: strip, menu, sheets
  *   menu.c     the menu's tables
+ *   wait.c     how it sleeps until there is something to do
  *   action.c   what menu rows, host-key chords and buttons do
  *   sheet.c    the texts of the sheets
  *   media.c    discs: changed by menu and drop; the lights of the strip
@@ -86,10 +87,25 @@ struct media {
 	bool is_cd[MEDIA_SLOTS], has_cd;
 };
 
+/* What wakes the window, and when it looks by itself. */
+struct wait {
+	int display_fd;		/* of the display server; -1: SDL must be asked */
+	int fd;			/* eventfd, written by any thread */
+	Uint32 event;		/* the same for SDL */
+	_Atomic bool woken;	/* and not yet seen */
+	_Atomic bool news, picture, lights;	/* of the machine; its screen; its drives */
+	struct bell picture_bell, lights_bell, sound_bell;
+	bool look;		/* something happened: the next frame brings all up to date */
+	bool polite;		/* SDL repeats held keys itself */
+	bool key_held;
+	Uint64 lively_until;	/* SDL ticks: it may have something to say until then */
+	Uint64 rest_until;	/* the guest's picture changes by itself; 0: it does not */
+};
+
 struct window {
 	struct vm *vm;
 	struct net *net;	/* for its light; NULL: no network */
-	struct record **record;	/* where the recording is; NULL: cannot */
+	struct record **record;	/* of each scanout, where its recording is; NULL: cannot */
 	const struct config *cfg;
 	struct session *session;
 	char title[200];
@@ -98,7 +114,7 @@ struct window {
 	void *view;
 	unsigned w, h;
 	unsigned shown;		/* the machine's scanout, see window_display() */
-	unsigned still;
+	unsigned still;		/* frames without damage, where only looking tells */
 	Uint64 drawn_at;	/* SDL ticks */
 	bool present, blank, dim, user_sized, quit_asked, detach, ended, fullscreen, smooth;
 	bool again, again_menu;	/* start once more, with the boot menu */
@@ -114,8 +130,7 @@ struct window {
 	unsigned close_asked;	/* without a font: times */
 	enum scale_mode mode;
 	SDL_Rect dst;		/* where the picture was drawn last, drawable pixels */
-	Uint32 wake_event;
-	_Atomic bool wake_posted;
+	struct wait wait;
 	struct shell shell;
 	struct keys keys;
 	struct media media;
@@ -131,6 +146,23 @@ int window_strip_height(const struct window *w);
 void window_follow(struct window *w);	/* size the window after the guest's picture */
 struct display *window_display(const struct window *w);	/* the scanout that is shown */
 void window_next_display(struct window *w);
+
+/* wait.c */
+bool wait_open(struct window *w, struct err *e);
+void wait_close(struct window *w);
+void wait_begin(struct window *w);	/* from now on news of the machine wake it */
+void wait_end(struct window *w);
+/*
+ * Sleep until there is an event, which is left to SDL_PollEvent(), or news, or
+ * something is due.  @s NULL: nothing of the machine counts any more.
+ */
+void wait_for(struct window *w, const struct session *s);
+void wait_event(struct window *w, const SDL_Event *e);	/* for each that came */
+void wait_other_display(struct window *w);	/* window_display() is another one */
+bool wait_frame(const struct window *w);	/* window_frame() is due */
+bool wait_picture(struct window *w);		/* the guest's picture may be a new one */
+void wait_rest(struct window *w, int rest);	/* it was looked at: display_rest_ms() */
+bool window_hidden(const struct window *w);
 
 /* lost.c */
 void lost_watch(struct window *w);	/* w->lost is set when the display server goes */
@@ -165,7 +197,8 @@ void sheet_trouble(struct window *w, struct panel *p);	/* the host's disk is ful
 void media_menu(struct window *w, struct panel *p);	/* rows of the media menu */
 void media_do(struct window *w, enum action a);
 void media_drop(struct window *w, const char *path);	/* a file was dropped on the window */
-void media_step(struct window *w);	/* dialogs; lights, ten times a second */
+void media_step(struct window *w);	/* dialogs; lights, at most ten times a second */
+Uint64 media_due(const struct window *w);	/* SDL ticks of the next one, 0: none */
 bool media_key(struct window *w, const SDL_KeyboardEvent *k);	/* to the browser */
 bool media_type(struct window *w, const char *utf8);
 void media_hit(struct window *w, int id);

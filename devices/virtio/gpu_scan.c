@@ -59,6 +59,13 @@ static struct gpu_rect clip(struct gpu_rect r, struct gpu_rect by)
 				  (uint32_t)(y1 - y0) };
 }
 
+/* A viewer would find something new. */
+static void tell(struct gpu_head *h)
+{
+	if (h->d)
+		display_changed(h->d);
+}
+
 static void add_dirty(struct gpu_head *h, struct gpu_rect r)
 {
 	struct gpu_rect *d = &h->dirty;
@@ -66,6 +73,7 @@ static void add_dirty(struct gpu_head *h, struct gpu_rect r)
 
 	if (!r.w)
 		return;
+	tell(h);
 	if (!d->w) {
 		*d = r;
 		return;
@@ -105,14 +113,17 @@ enum gpu_cmd gpu_set_scanout(struct gpu_head *h, const struct gpu_scanout *s)
 	h->scan = *s;
 	g->active |= s->res != 0;
 	h->dirty = (struct gpu_rect){ 0, 0, s->r.w, s->r.h };
+	tell(h);
 	return GPU_OK;
 }
 
 void gpu_scanout_lost(struct virtio_vga *v, uint32_t res)
 {
 	for (struct gpu_head *h = v->gpu.head; h < v->gpu.head + v->gpu.nheads; h++) {
-		if (h->scan.res == res)
+		if (h->scan.res == res) {
 			h->scan.res = 0;
+			tell(h);
+		}
 		if (h->cursor_res == res)
 			h->cursor_res = 0;
 	}
@@ -137,6 +148,7 @@ void gpu_show_vga(struct virtio_vga *v)
 {
 	v->gpu.active = false;
 	v->vga.redraw = true;
+	vga_touched(&v->vga);
 	for (unsigned i = 0; i < v->gpu.nheads; i++)
 		if (v->gpu.head[i].d)
 			display_set_cursor(v->gpu.head[i].d, NULL);
@@ -213,6 +225,14 @@ static void refresh(void *head)
 	display_set_blank(h->d, !r);
 	if (r)
 		draw(h, r);
+}
+
+/* Guests flush what they have drawn. */
+static int rest_ms(void *head)
+{
+	struct gpu_head *h = head;
+
+	return is_vga(h) ? vga_rest_ms(&h->v->vga) : -1;
 }
 
 static size_t text(void *head, char *buf, size_t len)
@@ -308,7 +328,7 @@ static bool want_size(void *dev, unsigned w, unsigned h)
 struct display_source gpu_source(struct gpu_head *h)
 {
 	return (struct display_source){ .refresh = refresh, .text = text, .want_size = want_size,
-					.place = place, .dev = h };
+					.rest_ms = rest_ms, .place = place, .dev = h };
 }
 
 void gpu_reset_sizes(struct gpu *g)
@@ -362,6 +382,7 @@ bool gpu_scan_post_load(struct virtio_vga *v, struct err *e)
 			return err_set(e, HV_EXIT_IMAGE, "impossible virtio-gpu window size");
 		h->dirty = (struct gpu_rect){ 0, 0, h->scan.r.w, h->scan.r.h };
 		gpu_set_cursor(h);
+		tell(h);
 	}
 	return true;
 }

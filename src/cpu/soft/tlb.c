@@ -191,7 +191,7 @@ void soft_mmu_vm_init(struct vm *vm)
 {
 	const struct gm_listener l = {
 		.changed = slot_changed, .dirty_sync = dirty_sync,
-		.smram_changed = smram_changed, .opaque = vm,
+		.smram_changed = smram_changed, .dirty_tells = true, .opaque = vm,
 	};
 
 	gm_set_listener(vm->mem, &l);
