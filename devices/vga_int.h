@@ -62,7 +62,7 @@ struct vga {
 	uint32_t cells[VGA_MAX_CELLS];	/* text: character | attribute << 8 | state as last drawn */
 	uint8_t font[2][256 * 32];
 	bool cursor_on, blink_on;	/* phases of the blink counters */
-	unsigned blinks;		/* frames after which something on the screen does, 0: never */
+	unsigned blinks;		/* something does after so many frames; 0: nothing */
 	struct bell bell;		/* rung by writes to the frame buffer: posts the work */
 	struct loop_work news;
 	uint32_t palette[256];
