@@ -31,6 +31,7 @@ struct check {
 	uint64_t table_bytes;	/* read so far */
 	uint64_t beyond;	/* references past the end of the file */
 	uint64_t leaks, low, flags;
+	uint64_t unmarked;	/* not marked as private that are (tool: among the flags) */
 	uint64_t invalid, used;	/* entries; guest clusters with data */
 	bool too_big, tool, fix;
 	struct image_check *r;	/* tool only */
@@ -173,15 +174,23 @@ static int count_all(struct check *c)
 	return err;
 }
 
-/* A flag that says "only mine" on something with another number of references, or none. */
-static bool false_copied(const struct check *c, uint64_t v)
+/* A mark ("only mine") that is there with another number of references, or missing with one. */
+static bool wrong_mark(const struct check *c, uint64_t v)
 {
 	uint64_t i = (v & ENTRY_OFFSET) >> c->q->cluster_bits;
 
 	if ((v & L2_COMPRESSED) || !i || i >= c->n)
 		return false;
-	/* A missing mark costs a copy and nothing else, but other programs mind. */
-	return v & ENTRY_COPIED ? c->refs[i] != 1 : c->tool && c->refs[i] == 1;
+	return !!(v & ENTRY_COPIED) != (c->refs[i] == 1);
+}
+
+/* A missing one costs a copy and nothing else, but other programs mind. */
+static void count_mark(struct check *c, uint64_t v)
+{
+	bool wrong = wrong_mark(c, v);
+
+	c->flags += wrong && (c->tool || (v & ENTRY_COPIED));
+	c->unmarked += wrong && !(v & ENTRY_COPIED);
 }
 
 static int check_flags(struct check *c)
@@ -192,11 +201,11 @@ static int check_flags(struct check *c)
 	for (uint32_t i = 0; i < q->l1_n && !err; i++) {
 		uint64_t off = q->l1[i] & ENTRY_OFFSET;
 
-		c->flags += false_copied(c, q->l1[i]);
+		count_mark(c, q->l1[i]);
 		if (off)
 			err = hf_pread(q->f, c->buf, q->cs, off);
 		for (uint32_t k = 0; off && !err && k < q->l2_n; k++)
-			c->flags += false_copied(c, qcow2_load_entry(q, c->buf, k).v);
+			count_mark(c, qcow2_load_entry(q, c->buf, k).v);
 	}
 	return err;
 }
@@ -257,6 +266,43 @@ static bool verdict(struct check *c, struct err *e)
 	return true;
 }
 
+static uint64_t with_right_mark(const struct check *c, uint64_t v, bool *changed)
+{
+	if (!wrong_mark(c, v))
+		return v;
+	*changed = true;
+	return v ^ ENTRY_COPIED;
+}
+
+static int fix_flags(struct check *c)
+{
+	struct qcow2 *q = c->q;
+	int err = 0;
+
+	for (uint32_t i = 0; i < q->l1_n && !err; i++) {
+		uint64_t off = q->l1[i] & ENTRY_OFFSET;
+		bool changed = false;
+
+		q->l1[i] = with_right_mark(c, q->l1[i], &changed);
+		if (changed) {
+			q->l1_dirty[i / 64 / 64] |= 1ull << (i / 64 % 64);
+			q->l1_any_dirty = true;
+		}
+		changed = false;
+		if (off)
+			err = hf_pread(q->f, c->buf, q->cs, off);
+		for (uint32_t k = 0; off && !err && k < q->l2_n; k++) {
+			struct qc_ent v = qcow2_load_entry(q, c->buf, k);
+
+			v.v = with_right_mark(c, v.v, &changed);
+			qcow2_store_entry(q, c->buf, k, v);
+		}
+		if (off && !err && changed)
+			err = hf_pwrite(q->f, c->buf, q->cs, off);
+	}
+	return err;
+}
+
 static bool repair(struct check *c, struct err *e)
 {
 	struct qcow2 *q = c->q;
@@ -271,6 +317,12 @@ static bool repair(struct check *c, struct err *e)
 		high = high && qc_end_cluster(q) == c->n;
 		if (!err && high)
 			err = compare(c, false, true);
+		if (!err)
+			err = qcow2_flush_meta(q, true);
+	}
+	/* What an interrupted snapshot took away; only where counts say the same by now. */
+	if (!err && c->unmarked && (high || !leaks)) {
+		err = fix_flags(c);
 		if (!err)
 			err = qcow2_flush_meta(q, true);
 	}
@@ -360,43 +412,6 @@ static void tell(const struct check *c, struct image_check *r)
 		     (unsigned long long)c->flags);
 	r->allocated = c->used;
 	r->total = qc_clusters(c->q, c->q->im->size);
-}
-
-static uint64_t without_false_mark(const struct check *c, uint64_t v, bool *changed)
-{
-	if (!false_copied(c, v))
-		return v;
-	*changed = true;
-	return v ^ ENTRY_COPIED;
-}
-
-static int fix_flags(struct check *c)
-{
-	struct qcow2 *q = c->q;
-	int err = 0;
-
-	for (uint32_t i = 0; i < q->l1_n && !err; i++) {
-		uint64_t off = q->l1[i] & ENTRY_OFFSET;
-		bool changed = false;
-
-		q->l1[i] = without_false_mark(c, q->l1[i], &changed);
-		if (changed) {
-			q->l1_dirty[i / 64 / 64] |= 1ull << (i / 64 % 64);
-			q->l1_any_dirty = true;
-		}
-		changed = false;
-		if (off)
-			err = hf_pread(q->f, c->buf, q->cs, off);
-		for (uint32_t k = 0; off && !err && k < q->l2_n; k++) {
-			struct qc_ent v = qcow2_load_entry(q, c->buf, k);
-
-			v.v = without_false_mark(c, v.v, &changed);
-			qcow2_store_entry(q, c->buf, k, v);
-		}
-		if (off && !err && changed)
-			err = hf_pwrite(q->f, c->buf, q->cs, off);
-	}
-	return err;
 }
 
 /* Counts that cannot be trusted are written anew, past the end of the file. */

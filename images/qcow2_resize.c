@@ -115,6 +115,15 @@ int qcow2_walk(struct qcow2 *q, const uint64_t *l1, uint32_t n,
 	return err;
 }
 
+/* The rest of the last cluster may hold what was there before the disk was made smaller. */
+static int clear_tail(struct qcow2 *q, uint64_t old, uint64_t size)
+{
+	uint64_t end = MIN(qc_clusters(q, old) << q->cluster_bits, size);
+	int err = old && end > old ? qcow2_write_zeroes(q, old, end - old) : 0;
+
+	return err || end <= old ? err : qcow2_flush_meta(q, true);
+}
+
 static int grow(struct qcow2 *q, uint64_t size)
 {
 	uint64_t span = (uint64_t)q->l2_n << q->cluster_bits, need = (size + span - 1) / span;
@@ -123,6 +132,9 @@ static int grow(struct qcow2 *q, uint64_t size)
 
 	if (need > QC_MAX_L1 / 8)
 		return EFBIG;
+	err = clear_tail(q, old, size);
+	if (err)
+		return err;
 	if (need <= q->l1_n) {
 		q->disk_size = size;
 		q->im->size = size & ~(uint64_t)(BLOCK_SECTOR - 1);
