@@ -417,7 +417,8 @@ static void tell(const struct check *c, struct image_check *r)
 /* Counts that cannot be trusted are written anew, past the end of the file. */
 static void forget_counts(struct qcow2 *q)
 {
-	qc_meta_del_range(q, q->rt_off);
+	if (q->rt_n)	/* else it was in no place of its own */
+		qc_meta_del_range(q, q->rt_off);
 	for (uint64_t i = 0; i < q->rt_n; i++)
 		if (q->rt[i])
 			qc_meta_del(q, q->rt[i]);

@@ -265,9 +265,9 @@ bool qcow2_read_header(struct qcow2 *q, struct err *e)
 	return ok;
 }
 
-/* A table must be aligned, inside the file and clear of the others. */
-static bool check_place(struct qcow2 *q, const char *what, uint64_t off, uint64_t len,
-			struct err *e)
+/* A table must be aligned and inside the file. */
+static bool check_bounds(struct qcow2 *q, const char *what, uint64_t off, uint64_t len,
+			 struct err *e)
 {
 	if (off & (q->cs - 1))
 		return qcow2_bad(q, e, "%s is misaligned (%#llx)", what, (unsigned long long)off);
@@ -276,6 +276,15 @@ static bool check_place(struct qcow2 *q, const char *what, uint64_t off, uint64_
 			       "the end of the file (%llu bytes); copy or download it again",
 			       q->im->path, what, (unsigned long long)off,
 			       (unsigned long long)q->file_end);
+	return true;
+}
+
+/* And clear of the others. */
+static bool check_place(struct qcow2 *q, const char *what, uint64_t off, uint64_t len,
+			struct err *e)
+{
+	if (!check_bounds(q, what, off, len, e))
+		return false;
 	if (qc_meta_in_range(q, off, len))
 		return qcow2_bad(q, e, "%s overlaps another table", what);
 	if (!qc_meta_add_range(q, off, len))
@@ -381,11 +390,18 @@ static bool load_snapshots(struct qcow2 *q, struct err *e)
 	q->snap_len = at - q->snap_off;
 	if (q->snap_len && !check_place(q, "the snapshot table", q->snap_off, q->snap_len, e))
 		return false;
-	for (uint32_t i = 0; i < q->nsnapshots; i++)
-		if (q->snap[i].l1_n && !check_place(q, "a snapshot's L1 table", q->snap[i].l1_off,
-						    (uint64_t)q->snap[i].l1_n * 8, e))
+	for (uint32_t i = 0; i < q->nsnapshots; i++) {
+		uint64_t len = (uint64_t)q->snap[i].l1_n * 8;
+
+		if (!len)
+			continue;
+		if (!check_bounds(q, "a snapshot's L1 table", q->snap[i].l1_off, len, e))
 			return false;
-	return true;
+		if (!qc_meta_push_range(q, q->snap[i].l1_off, len))
+			return err_set(e, HV_EXIT_HOST, "%s: out of memory", q->im->path);
+	}
+	return qc_meta_sort_ranges(q) ||
+	       qcow2_bad(q, e, "a snapshot's L1 table overlaps another table");
 }
 
 bool qcow2_load_tables(struct qcow2 *q, struct err *e)

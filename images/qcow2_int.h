@@ -83,7 +83,7 @@ struct qc_snapshot {
 struct qc_metaset {
 	uint64_t *slot;		/* cluster index, 0 = empty */
 	uint64_t nslots, used;
-	struct qc_range *range;
+	struct qc_range *range;	/* by offset; they do not overlap */
 	unsigned nranges;
 };
 
@@ -196,6 +196,9 @@ bool qc_meta_add(struct qcow2 *q, uint64_t off);
 void qc_meta_del(struct qcow2 *q, uint64_t off);
 bool qc_meta_add_range(struct qcow2 *q, uint64_t off, uint64_t len);
 void qc_meta_del_range(struct qcow2 *q, uint64_t off);
+/* Many at once, in any order: sort_ranges() before anything else is asked; false: overlaps. */
+bool qc_meta_push_range(struct qcow2 *q, uint64_t off, uint64_t len);
+bool qc_meta_sort_ranges(struct qcow2 *q);
 bool qc_meta_hit(const struct qcow2 *q, uint64_t off, uint64_t len);
 bool qc_meta_in_range(const struct qcow2 *q, uint64_t off, uint64_t len);
 void qc_meta_free(struct qc_metaset *m);

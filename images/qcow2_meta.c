@@ -71,37 +71,101 @@ void qc_meta_del(struct qcow2 *q, uint64_t off)
 	m->used--;
 }
 
+/* Room for one more range, at its end. */
+static bool range_room(struct qc_metaset *m)
+{
+	struct qc_range *r;
+
+	if (m->nranges & (m->nranges + 1))	/* the array has 2^n - 1 elements */
+		return true;
+	r = realloc(m->range, (2 * (size_t)m->nranges + 1) * sizeof(*r));
+	if (r)
+		m->range = r;
+	return r != NULL;
+}
+
+/* The first range that does not end before @off. */
+static unsigned range_at(const struct qc_metaset *m, uint64_t off)
+{
+	unsigned lo = 0, hi = m->nranges;
+
+	while (lo < hi) {
+		unsigned mid = lo + (hi - lo) / 2;
+
+		if (m->range[mid].off + m->range[mid].len <= off)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static struct qc_range whole_clusters(const struct qcow2 *q, uint64_t off, uint64_t len)
+{
+	return (struct qc_range){ off, qc_clusters(q, len) << q->cluster_bits };
+}
+
 bool qc_meta_add_range(struct qcow2 *q, uint64_t off, uint64_t len)
 {
 	struct qc_metaset *m = &q->meta;
-	struct qc_range *r = realloc(m->range, (m->nranges + 1) * sizeof(*r));
+	unsigned i = range_at(m, off);
 
-	if (!r)
+	if (!len)
+		return true;
+	if (!range_room(m))
 		return false;
-	m->range = r;
-	r[m->nranges++] = (struct qc_range){ off, qc_clusters(q, len) << q->cluster_bits };
+	memmove(&m->range[i + 1], &m->range[i], (m->nranges - i) * sizeof(m->range[0]));
+	m->range[i] = whole_clusters(q, off, len);
+	m->nranges++;
+	return true;
+}
+
+bool qc_meta_push_range(struct qcow2 *q, uint64_t off, uint64_t len)
+{
+	struct qc_metaset *m = &q->meta;
+
+	if (!range_room(m))
+		return false;
+	m->range[m->nranges++] = whole_clusters(q, off, len);
+	return true;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct qc_range *x = a, *y = b;
+
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+bool qc_meta_sort_ranges(struct qcow2 *q)
+{
+	struct qc_metaset *m = &q->meta;
+
+	if (m->nranges)
+		qsort(m->range, m->nranges, sizeof(m->range[0]), by_offset);
+	for (unsigned i = 1; i < m->nranges; i++)
+		if (m->range[i - 1].off + m->range[i - 1].len > m->range[i].off)
+			return false;
 	return true;
 }
 
 void qc_meta_del_range(struct qcow2 *q, uint64_t off)
 {
 	struct qc_metaset *m = &q->meta;
+	unsigned i = range_at(m, off);
 
-	for (unsigned i = 0; i < m->nranges; i++)
-		if (m->range[i].off == off) {
-			m->range[i] = m->range[--m->nranges];
-			return;
-		}
+	if (i == m->nranges || m->range[i].off != off)
+		return;
+	m->nranges--;
+	memmove(&m->range[i], &m->range[i + 1], (m->nranges - i) * sizeof(m->range[0]));
 }
 
 bool qc_meta_in_range(const struct qcow2 *q, uint64_t off, uint64_t len)
 {
 	const struct qc_metaset *m = &q->meta;
+	unsigned i = range_at(m, off);
 
-	for (unsigned i = 0; i < m->nranges; i++)
-		if (off < m->range[i].off + m->range[i].len && m->range[i].off < off + len)
-			return true;
-	return false;
+	return i < m->nranges && m->range[i].off < off + len;
 }
 
 bool qc_meta_hit(const struct qcow2 *q, uint64_t off, uint64_t len)

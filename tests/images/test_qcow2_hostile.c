@@ -7,6 +7,7 @@
  * successfully is checked where the image was accepted as sound.
  */
 #include "../lib/imgtest.h"
+#include "../../src/util.h"
 
 #include "../../src/log.h"
 
@@ -172,9 +173,56 @@ static void test_mutations(void **state)
 		free(seeds[i].data);
 }
 
+/* As many snapshots and L2 tables as are allowed: nothing may look for each among all others. */
+static void test_many_tables(void **state)
+{
+	enum { CS = 512, N = 65535, L1 = 1 << 20, L2 = 1 << 16 };
+	const char *f = it_path("many.qcow2");
+	uint64_t table = CS, l1 = table + 40ull * N / CS * CS + CS, rt = l1 + 8ull * L1;
+	uint64_t own = rt + CS, l2 = own + (uint64_t)N * CS, end = l2 + (uint64_t)L2 * CS;
+	size_t len = own;
+	uint8_t *d = calloc(1, len);
+	struct err e = { 0 };
+
+	assert_non_null(d);
+	st_be32(d, 0x514649fb);
+	st_be32(d + 4, 3);
+	st_be32(d + 20, 9);
+	st_be64(d + 24, (uint64_t)L1 * 64 * CS);
+	st_be32(d + 36, L1);
+	st_be64(d + 40, l1);
+	st_be64(d + 48, rt);
+	st_be32(d + 56, 1);
+	st_be32(d + 60, N);
+	st_be64(d + 64, table);
+	st_be32(d + 96, 4);
+	st_be32(d + 100, 104);
+	for (unsigned i = 0; i < N; i++) {	/* from the last to the first */
+		st_be64(d + table + i * 40ull, own + (uint64_t)(N - 1 - i) * CS);
+		st_be32(d + table + i * 40ull + 8, 1);
+	}
+	for (unsigned i = 0; i < L1; i++)
+		st_be64(d + l1 + i * 8ull, l2 + (uint64_t)(i % L2) * CS);
+	it_write_file(f, d, len);
+	free(d);
+	assert_int_equal(truncate(f, (off_t)end), 0);
+	alarm(20);
+	image_close(image_open(f, "qcow2", 0, &e));
+	alarm(0);
+	/* two in one place */
+	assert_int_equal(it_run("dd if=%s of=%s bs=1 count=8 skip=512 seek=552 conv=notrunc", f, f),
+			 0);
+	assert_null(image_open(f, "qcow2", 0, &e));
+	assert_non_null(strstr(e.msg, "overlaps another table"));
+	unlink(f);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_mutations) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_many_tables),	/* last: mutations look at the peak */
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,11 +154,17 @@ static bool throw_away(struct image *im)
 static const struct change {
 	const char *name;
 	bool (*run)(struct image *im);
-	bool torn; 	/* content in between is allowed: discards go piece by piece */
+	bool torn;	/* content in between is allowed: discards go piece by piece */
 } changes[] = {
-	{ "take", take, false }, { "apply", apply, false }, { "delete", delete, false }, { "grow", grow, false },
-	{ "grow a little", grow_a_little, false }, { "shrink", shrink, true }, { "empty", empty, false },
-	{ "backing", rename_backing, false }, { "discard", throw_away, true },
+	{ "take", take, false },
+	{ "apply", apply, false },
+	{ "delete", delete, false },
+	{ "grow", grow, false },
+	{ "grow a little", grow_a_little, false },
+	{ "shrink", shrink, true },
+	{ "empty", empty, false },
+	{ "backing", rename_backing, false },
+	{ "discard", throw_away, true },
 };
 
 /* ---- images to change ----------------------------------------------------- */
@@ -185,7 +191,8 @@ static void pack_some(struct image *im, struct rng *r)
 	for (unsigned i = 0; i < 10; i++) {
 		memset(in, (int)rng_below(r, 250) + 1, unit);
 		assert_int_equal(t->pack(im, in, out, &len), 0);
-		assert_int_equal(t->write_packed(im, rng_below(r, DISK / unit) * unit, out, len), 0);
+		assert_int_equal(t->write_packed(im, rng_below(r, DISK / unit) * unit, out, len),
+				 0);
 	}
 	free(in);
 	free(out);
