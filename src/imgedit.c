@@ -224,18 +224,17 @@ static int keep_content(struct image *top, struct image *base, struct img_bar *b
 	return err;
 }
 
-static struct image *open_new_base(const struct img_args *a, struct err *e)
+/* By the rules of an ordinary open, before anything is changed. */
+static struct image *open_new_base(const struct img_args *a, struct image *top, struct err *e)
 {
-	char *copy = hv_strdup(a->pos[0]), path[8192];
-	struct image *im;
+	struct image above = *top;
 
-	if (a->backing[0] == '/')
-		snprintf(path, sizeof(path), "%s", a->backing);
-	else
-		snprintf(path, sizeof(path), "%.4000s/%.4000s", dirname(copy), a->backing);
-	im = image_open(path, a->backing_fmt, BLOCK_RDONLY, e);
-	free(copy);
-	return im;
+	above.backing = NULL;
+	above.flags &= ~IMAGE_NO_BACKING;
+	if (!image_open_backing(&above, a->backing, a->backing_fmt, e))
+		return NULL;
+	above.backing->over = top;
+	return above.backing;
 }
 
 static bool rebase(struct img_args *a, struct image *top, struct image *base, struct err *e)
@@ -276,7 +275,7 @@ int img_rebase(struct img_args *a, struct err *e)
 		ok = err_set(e, HV_EXIT_USAGE, "%s: %s images have no backing file", a->pos[0],
 			     top->fmt->name);
 	if (ok && a->backing[0] && !(a->unsafe && a->backing_fmt)) {
-		base = open_new_base(a, e);
+		base = open_new_base(a, top, e);
 		ok = base != NULL;
 	}
 	ok = ok && rebase(a, top, base, e);

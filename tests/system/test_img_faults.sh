@@ -91,3 +91,14 @@ limit() {
 		only 'limit*' 'limit*'
 }
 expect "a limit on file sizes is an error" limit
+
+rebase_refused() { # nothing is changed when the new name would be refused
+	mkdir elsewhere && cp base.qcow2 elsewhere/other.qcow2 && cp top.qcow2 top.copy &&
+		! img rebase -b "$tmp/elsewhere/../../${tmp##*/}/elsewhere/../base.qcow2.none" top.qcow2 &&
+		mkdir below && cp base.qcow2 top.qcow2 below &&
+		! img rebase -b ../base.qcow2 below/top.qcow2 && grep -q "same directory" err &&
+		! img rebase -b "$tmp/elsewhere/other.qcow2" below/top.qcow2 &&
+		! img rebase -b top.qcow2 below/top.qcow2 &&
+		cmp below/top.qcow2 top.copy && cmp top.qcow2 top.copy
+}
+expect "rebase to what would be refused changes nothing" rebase_refused
