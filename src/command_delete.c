@@ -27,8 +27,8 @@ static bool is_file(const char *path, const struct stat *st)
 	return stat(path, &s) == 0 && s.st_dev == st->st_dev && s.st_ino == st->st_ino;
 }
 
-/* Is the file @st somewhere below the image @path? */
-static bool is_over(const char *path, const struct stat *st)
+/* As far as names lead, also where something further down is missing. */
+static bool names_lead_to(const char *path, const struct stat *st)
 {
 	char *at = hv_strdup(path), fmt[32] = "";
 	bool found = false;
@@ -46,6 +46,20 @@ static bool is_over(const char *path, const struct stat *st)
 	}
 	free(at);
 	return found;
+}
+
+/* Is the file @st somewhere below the image @path? */
+static bool is_over(const char *path, const struct stat *st)
+{
+	struct stat s;
+	struct image *im = stat(path, &s) == 0 && S_ISREG(s.st_mode) ?
+		image_open(path, NULL, BLOCK_RDONLY | BLOCK_NO_LOCK, NULL) : NULL;
+	bool found = false;
+
+	for (const struct image *b = im ? im->backing : NULL; b && !found; b = b->backing)
+		found = b->dev == st->st_dev && b->ino == st->st_ino;
+	image_close(im);
+	return found || names_lead_to(path, st);
 }
 
 static bool own_disk(const struct machine *m, const char *path)

@@ -19,6 +19,17 @@ clones() {
 }
 check "delete --disks keeps what clones need" clones
 
+children() { # by name or, VDI, by an id
+	"$HV" img create -q -f raw empty.raw 4M
+	for f in vdi vhd vhdx vmdk; do
+		"$HV" img convert -q -O $f empty.raw "$tmp/base.$f" &&
+			"$HV" img create -q -f $f -b base.$f "$tmp/child.$f" &&
+			hv create $f --disk "$tmp/base.$f" && hv delete $f --disks --yes &&
+			grep -q "child.$f is a clone" out && [ -e base.$f ] || return 1
+	done
+}
+check "and children in other formats" children
+
 own() { # an overlay of the machine itself is no reason
 	hv create chain --new-disk 64M && "$HV" img create -q -b chain.qcow2 "$D/chain-top.qcow2" &&
 		echo "disk = $D/chain-top.qcow2" >>"$M/chain.hvm" &&
