@@ -281,7 +281,8 @@ int vx_begin_writing(struct vhdx *v)
 	pthread_mutex_lock(&v->begin_lock);
 	if (!v->writing) {
 		vx_new_guid(v->hdr + HD_FILE_GUID);
-		vx_new_guid(v->hdr + HD_DATA_GUID);
+		if (!(v->b.im->flags & IMAGE_KEEP_ID))
+			vx_new_guid(v->hdr + HD_DATA_GUID);
 		vx_new_guid(v->hdr + HD_LOG_GUID);
 		v->head = 0;
 		v->seq = MAX(v->seq, 1ull);

@@ -189,7 +189,7 @@ static int renew_cid(struct vmdk *v)
 	int err = 0;
 
 	pthread_mutex_lock(&v->cid_lock);
-	if (!v->cid_fresh && v->cid_at) {
+	if (!v->cid_fresh && v->cid_at && !(v->im->flags & IMAGE_KEEP_ID)) {
 		v->cid = (uint32_t)(host_now_ns() * 2654435761u >> 3) % 0xfffffffdu;
 		snprintf(digits, sizeof(digits), "%08x", v->cid);
 		err = hf_pwrite(&v->im->file, digits, 8, v->cid_at);

@@ -154,6 +154,29 @@ static bool commit_into(struct img_args *a, struct image *top, struct image *bas
 	return !top->fmt->tool->make_empty || top->fmt->tool->make_empty(top, e);
 }
 
+/*
+ * While it was written the base kept its identity, so that the overlay could
+ * be opened after an interruption.  Now it gets another: whatever else was
+ * made over what it was must not be used over what it is.
+ */
+static bool new_identity(const char *path, const char *fmt, struct err *e)
+{
+	struct image *im = image_open(path, *fmt ? fmt : NULL, 0, e);
+	uint8_t b[BLOCK_SECTOR];
+	struct iovec v = { b, sizeof(b) };
+	int err;
+
+	if (!im)
+		return false;
+	err = image_read(im, 0, b, sizeof(b));
+	if (!err)
+		err = image_io(im, BLOCK_WRITE, 0, sizeof(b), &v, 1);
+	if (!err)
+		err = image_io(im, BLOCK_FLUSH, 0, 0, NULL, 0);
+	image_close(im);
+	return !err || err_errno(e, HV_EXIT_HOST, err, "%s: cannot write", path);
+}
+
 int img_commit(struct img_args *a, struct err *e)
 {
 	struct image *top = NULL, *base = NULL;
@@ -167,8 +190,13 @@ int img_commit(struct img_args *a, struct err *e)
 	if (top && !path)
 		err_set(e, HV_EXIT_USAGE, "%s: has no backing file to commit to", a->pos[0]);
 	if (path)
-		base = image_open(path, fmt[0] ? fmt : NULL, BLOCK_DISCARD_ON, e);
+		base = image_open(path, fmt[0] ? fmt : NULL, BLOCK_DISCARD_ON | IMAGE_KEEP_ID, e);
 	ok = base && commit_into(a, top, base, e);
+	if (ok && !top->fmt->tool->make_empty) {
+		image_close(base);
+		base = NULL;
+		ok = new_identity(path, fmt, e);
+	}
 	if (ok && a->json) {
 		struct img_json j = { .out = stdout };
 
@@ -177,7 +205,8 @@ int img_commit(struct img_args *a, struct err *e)
 		json_string(&j, "committed-to", path);
 		json_end(&j, '}');
 	} else if (ok && !a->quiet) {
-		printf("%s: now holds what %s held\n", path, a->pos[0]);
+		printf("%s: now holds what %s held%s\n", path, a->pos[0],
+		       top->fmt->tool->make_empty ? "" : "; make a new overlay over it");
 	}
 	image_close(base);
 	image_close(top);

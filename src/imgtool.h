@@ -16,6 +16,7 @@
 #define IMAGE_LENIENT (1u << 16) /* open for check: damage is no refusal, nothing is repaired */
 #define IMAGE_NO_BACKING (1u << 17)	/* what is not in this file reads as zeros */
 #define IMAGE_NEW (1u << 18)		/* just created, to be filled from start to end */
+#define IMAGE_KEEP_ID (1u << 19)	/* written, and yet the parent that its child knows */
 
 enum image_kind { IMAGE_DATA, IMAGE_ZERO, IMAGE_BELOW };
 

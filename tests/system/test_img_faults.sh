@@ -3,7 +3,7 @@
 # and full outputs, readers that go away, limits; nothing of the user's may be lost, and no
 # failure may look like success.
 . "$(dirname "$0")/lib.sh"
-command -v qemu-img >/dev/null || { echo "skip img faults: no qemu-img"; exit 0; }
+command -v qemu-io >/dev/null || { echo "skip img faults: no qemu-io"; exit 0; }
 HV=$(realpath "$HVRUN")
 cd "$tmp" || exit 1
 img() { "$HV" img "$@" 2>err; }
@@ -102,3 +102,14 @@ rebase_refused() { # nothing is changed when the new name would be refused
 		cmp below/top.qcow2 top.copy && cmp top.qcow2 top.copy
 }
 expect "rebase to what would be refused changes nothing" rebase_refused
+
+commit_cut() { # the overlay can still be opened when its base could not take everything
+	qemu-img create -q -f raw empty.raw 24M && img convert -q -O vmdk empty.raw low.vmdk &&
+		img create -q -f vmdk -b low.vmdk high.vmdk && cp low.vmdk low.copy &&
+		qemu-io -f vmdk -c 'write -P 7 2M 12M' high.vmdk >/dev/null &&
+		img convert -q high.vmdk wanted.raw &&
+		(ulimit -f 4000; ! img commit -q high.vmdk) && ! cmp -s low.vmdk low.copy &&
+		img compare -q high.vmdk wanted.raw && img commit -q high.vmdk &&
+		img compare -q low.vmdk wanted.raw
+}
+expect "a commit that was cut can be done again" commit_cut
