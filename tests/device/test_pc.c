@@ -2,42 +2,21 @@
 /*
  * The whole board without a CPU: memory map, direct boot set-up, save and
  * load of every device, configuration errors, and random accesses to all of
- * it (rules: no guest access ends the process).
+ * it (no guest access ends the process).
  */
+#include "../lib/stubcpu.h"
 #include "../lib/testvm.h"
 #include "../../devices/all.h"
 #include "../../devices/chipset.h"
 #include "../../devices/pc.h"
 #include "../../src/block.h"
 #include "../../src/chardev.h"
-#include "../../src/cpu/vcpu.h"
 #include "../../src/loop.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static struct x86_state start;
 static char image[] = "/tmp/hv-pc-XXXXXX";
-
-static bool stub_init(struct vm *vm, struct err *e) { return true; }
-static void stub_vm_free(struct vm *vm) { }
-static bool stub_vcpu_init(struct vcpu *v, struct err *e) { return true; }
-static void stub_vcpu_free(struct vcpu *v) { }
-static void stub_reset(struct vcpu *v) { }
-static void stub_kick(struct vcpu *v) { }
-static void stub_get(struct vcpu *v, struct x86_state *s) { memset(s, 0, sizeof(*s)); }
-
-static bool stub_set(struct vcpu *v, const struct x86_state *s, struct err *e)
-{
-	start = *s;
-	return true;
-}
-
-static const struct cpu_ops stub_ops = {
-	.name = "stub", .vm_init = stub_init, .vm_free = stub_vm_free,
-	.vcpu_init = stub_vcpu_init, .vcpu_free = stub_vcpu_free, .reset = stub_reset,
-	.kick = stub_kick, .get_state = stub_get, .set_state = stub_set,
-};
 
 struct machine {
 	struct vm *vm;
@@ -51,7 +30,7 @@ static void open_machine(struct machine *m, const char *kernel)
 
 	memset(m, 0, sizeof(*m));
 	m->vm = vm_new(true, &e);
-	assert_true(vm_set_engine(m->vm, &stub_ops, 2, &e));
+	assert_true(vm_set_engine(m->vm, &stub_cpu_ops, 2, &e));
 	m->disk = block_open(image, "raw", BLOCK_THROWAWAY, m->vm->loop, &e);
 	m->ide = block_open(image, "raw", BLOCK_THROWAWAY, m->vm->loop, &e);
 	m->floppy = block_open(image, "raw", BLOCK_THROWAWAY, m->vm->loop, &e);
@@ -142,7 +121,7 @@ static void test_direct(void **st)
 	assert_int_equal(write(fd, h, sizeof(h)), sizeof(h));
 	close(fd);
 	open_machine(&m, kernel);
-	assert_int_equal(start.rip, MiB(1) + 32);
+	assert_int_equal(stub_cpu_state.rip, MiB(1) + 32);
 	assert_true(gm_read(m.vm->mem, GPA(0xf5000), rsdp, sizeof(rsdp)));
 	assert_memory_equal(rsdp, "RSD PTR ", 8);
 	assert_true(ld_le64(rsdp + 24) < MiB(64));
@@ -274,7 +253,7 @@ static void refuse(struct pc_config *cfg, const char *text)
 	struct err e = { 0 };
 	struct vm *vm = vm_new(true, &e);
 
-	assert_true(vm_set_engine(vm, &stub_ops, 1, &e));
+	assert_true(vm_set_engine(vm, &stub_cpu_ops, 1, &e));
 	assert_false(pc_create(vm, cfg, &e));
 	if (!strstr(e.msg, text))
 		fail_msg("\"%s\" does not say \"%s\"", e.msg, text);

@@ -193,7 +193,7 @@ static void test_compressions(void **st)
 	assert_true(done >= 2);
 }
 
-/* Unknown compression: the image's own 64-bit entry, 0x200 after its stub_cpu_state. */
+/* Unknown compression: the image's own 64-bit entry, 0x200 after its start. */
 static void test_unknown_payload(void **st)
 {
 	static uint8_t image[16384], junk[600];
