@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Small files that must survive a crash of anything: written beside their
- * place, synced, renamed, the folder synced (rule 41 of the safety rules).
+ * place, synced, renamed, the folder synced.
  */
 #ifndef HV_SAVEFILE_H
 #define HV_SAVEFILE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The menu as tables: ux.md section 3 is the order. */
+/* The menu as tables: its rows in their order, and the action of each. */
 #include "window_int.h"
 
 struct menu_row {

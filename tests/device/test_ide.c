@@ -311,7 +311,7 @@ static void test_dma_hostile(void **st)
 	assert_int_equal(ig_settle(0x1f0) & 1, 1);
 }
 
-/* Rules 13 and 14: a reset in the middle, the late completion changes nothing. */
+/* A reset in the middle: the late completion changes nothing. */
 static void test_reset_in_flight(void **st)
 {
 	ig_prd(0, IG_DATA, 0, true);

@@ -173,7 +173,7 @@ static void test_cd_read(void **st)
 	assert_int_equal(tvm_inb(ig.vm, 0x171) >> 4, 5);
 }
 
-/* Rule 20: no medium. */
+/* Empty, and no disk on the other channel: refused, never waited for. */
 static void test_no_medium(void **st)
 {
 	struct vm *mine = ig.vm;
