@@ -362,8 +362,9 @@ const struct option_row config_options[] = {
 	  .parse = config_jit_cache },
 	{ "disk", 'd', "FILE[,KEY=VALUE...]",
 	  "Attach a disk image; may be repeated, the first one is booted. Keys: "
-	  "if=virtio|scsi|nvme|ahci|ide (controller), format=raw|qcow2 (default: by content, "
-	  "once), cache=writeback|none|writethrough (none: past the host's page cache), "
+	  "if=virtio|scsi|nvme|ahci|ide (controller), format=raw|qcow2|vdi|vmdk|vhd|vhdx "
+	  "(default: by content, once), cache=writeback|none|writethrough (none: past the host's "
+	  "page cache), "
 	  "discard=on|off (give freed space back, default on), readonly=on|off, serial=TEXT, "
 	  "iops=N and bps=SIZE (limits a second), werror=stop|report and rerror=stop|report (what "
 	  "a full or failing host disk does: pause the guest until it works again, the default, or "
