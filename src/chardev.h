@@ -33,9 +33,14 @@ struct char_tap {
 	struct char_tap *next;
 };
 
-/* @spec: "stdio", "null", "file:PATH", "unix:PATH" (listening socket).  NULL + @e. */
+/*
+ * @spec: "stdio", "null", "file:PATH" (made anew), "unix:PATH" (listening socket, one client
+ * at a time).  @loop NULL: output only, written at once (tests).  NULL + @e.
+ */
 struct chardev *chardev_open(const char *spec, struct loop *loop, struct err *e);
+/* After devices_free(): writes what can go out now, puts a terminal back.  NULL: nothing. */
 void chardev_close(struct chardev *c);
+/* The device's side, copied; one at a time.  @c NULL is a port to nowhere, here and below. */
 void chardev_attach(struct chardev *c, const struct char_sink *s);
 /* Guest wrote bytes. */
 void chardev_write(struct chardev *c, const uint8_t *buf, size_t len);
@@ -44,10 +49,14 @@ size_t chardev_room(const struct chardev *c);
 bool chardev_connected(const struct chardev *c);
 /* The device can take input again. */
 void chardev_accept_input(struct chardev *c);
+/* @t is the caller's, and stays until chardev_close(); @c not NULL. */
 void chardev_add_tap(struct chardev *c, struct char_tap *t);
-/* Host-side input as if typed (expect/send, tests); queued until the device takes it. */
+/*
+ * Host-side input as if typed (expect/send, tests); queued until the device takes it, the
+ * oldest bytes beyond 1 MiB are dropped.
+ */
 void chardev_inject(struct chardev *c, const uint8_t *buf, size_t len);
-/* Flush buffered output as far as it goes now (exit path). */
+/* Flush buffered output as far as it goes now (exit path); @c not NULL. */
 void chardev_flush(struct chardev *c);
 
 #endif

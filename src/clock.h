@@ -21,9 +21,9 @@ struct vtimer {
 	uint32_t heap_pos;	/* index + 1 in the clock's heap; 0 = not armed */
 };
 
-/* @manual: time moves only by vclock_advance() (tests). */
+/* @manual: time moves only by vclock_advance() (tests).  Never NULL. */
 struct vclock *vclock_new(bool manual);
-void vclock_free(struct vclock *c);
+void vclock_free(struct vclock *c);	/* after its timers were cancelled */
 
 uint64_t vclock_now(const struct vclock *c);		/* ns since the machine was created */
 void vclock_pause(struct vclock *c);

@@ -28,7 +28,7 @@ enum expect_state expect_feed(struct expect *x, const char *buf, size_t len,
 			      void *opaque);
 /* The step that is waited for, "" when none; or the failure. */
 const char *expect_why(const struct expect *x);
-/* Last lines of the guest's output, for a failure report. */
+/* Last lines of the guest's output, for a failure report; valid until the next feed. */
 const char *expect_tail(const struct expect *x, unsigned lines);
 
 #endif

@@ -29,13 +29,15 @@ struct input_ops {
 };
 
 struct input *input_new(void);
-void input_free(struct input *in);
+void input_free(struct input *in);	/* after the devices that were added; NULL: nothing */
+/* For a device's realize(); @ops and @dev stay as long as @in.  At most 8 devices. */
 void input_add(struct input *in, const struct input_ops *ops, void *dev);
 
+/* Nobody takes it: dropped.  A key that is held repeats as further @down. */
 void input_key(struct input *in, uint16_t hid, bool down);
 void input_rel(struct input *in, int dx, int dy, int dz, unsigned buttons);
 void input_abs(struct input *in, unsigned x, unsigned y, int dz, unsigned buttons);
-bool input_has_abs(const struct input *in);
+bool input_has_abs(const struct input *in);	/* does an active device take input_abs()? */
 void input_release_all(struct input *in);	/* key-up for every key believed down */
 /* LEDs as the guest set them (bit 0 num, 1 caps, 2 scroll), for the viewer. */
 void input_set_leds(struct input *in, unsigned leds);
