@@ -5,365 +5,33 @@
  * A read that the page cache can serve is copied at once (RWF_NOWAIT), and
  * so is a short write to it.  Other transfers whose bytes lie in one piece in
  * a file (image_place()) go to io_uring (aio.h), and everything else, and
- * what did not go through whole there, to a small pool of threads, started
- * on demand.  Completions gather on the done list; the
- * loop thread, or the controller at the end of its own submission
- * (block_poll()), calls every done() that is due, then the batch's end.
- * Requests are not ordered against each other, as on real disks with a
- * queue; a flush covers what was completed before it was submitted.
- *
- * Limits (iops, bps) hold requests back in the queue; a drain lifts them.
+ * what did not go through whole there, to threads (block_work.c).
+ * Completions gather on the done list; the loop thread, or the controller at
+ * the end of its own submission (block_poll()), calls every done() that is
+ * due, then the batch's end (block_done.c).  Requests are not ordered against
+ * each other, as on real disks with a queue; a flush covers what was completed
+ * before it was submitted.
  */
-#include "aio.h"
-#include "block.h"
+#include "block_int.h"
 #include "clock.h"
-#include "imgtool.h"
-#include "loop.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BLOCK_WORKERS 4
 #define INLINE_MAX (192u << 10)	/* longest read that is copied at once */
 #define WRITE_NOW_MAX (64u << 10)	/* longest write that is done at once */
 #define PAGE 4096u
 #define SLOW_NS 4000000ull		/* a write that took this long has waited */
 #define SLOW_PAUSE_NS 200000000ull	/* then writes are left to others for a while */
 #define SLOW_PAUSE_MAX_NS 10000000000ull
-#define BURST_NS 50000000ull	/* what a limit lets through at once after a pause */
 
-struct req_list {
-	struct block_req *head, **tail;
-};
-
-/* Rate limit: a request may start when due has come; each one moves it by its cost. */
-struct limit {
-	uint64_t rate;			/* a second; 0: none */
-	uint64_t due;			/* host ns */
-};
-
-struct block {
-	struct image *im;
-	struct block_info info;		/* immutable */
-	struct block_options opt;	/* likewise, after block_set_options() */
-	struct loop *loop;
-	struct loop_work work;
-	struct block_activity *activity;	/* NULL: nobody looks */
-	/* under dev_lock */
-	struct aio *aio;		/* NULL: threads only */
-	void (*batch_end)(void *opaque);
-	void *batch_opaque;
-	bool delivering;
-	uint64_t writes_from, write_pause;	/* host ns: no writes at once before; how long */
-	void (*on_stop)(void *opaque, struct block *b, enum block_op op, int error); /* immutable */
-	void *stop_opaque;
-	pthread_mutex_t lock;		/* protects everything below */
-	pthread_cond_t more, quiet;
-	struct req_list queue, done, stopped;
-	unsigned busy;			/* queued or with a worker */
-	unsigned idle, nthreads;
-	unsigned draining;		/* limits do not count, errors go to the guest */
-	unsigned hurry;			/* limits do not count */
-	struct limit iops, bps;
-	unsigned retrying;		/* requests that were kept and are tried again */
-	bool stop_told;			/* on_stop has heard of an error since the last retry */
-	bool posted, quit, closed;
-	pthread_t threads[BLOCK_WORKERS];
-};
-
-static void list_init(struct req_list *l)
-{
-	l->head = NULL;
-	l->tail = &l->head;
-}
-
-static void list_add(struct req_list *l, struct block_req *r)
-{
-	r->next = NULL;
-	*l->tail = r;
-	l->tail = &r->next;
-}
-
-static struct block_req *list_take(struct req_list *l)
-{
-	struct block_req *r = l->head;
-
-	if (r) {
-		l->head = r->next;
-		if (!l->head)
-			l->tail = &l->head;
-		r->next = NULL;
-	}
-	return r;
-}
-
-/* Under b->lock: one request less with the workers. */
-static void not_busy(struct block *b, struct block_req *r)
-{
-	if (r->retried)
-		b->retrying--;
-	r->retried = false;
-	if (--b->busy == 0)
-		pthread_cond_broadcast(&b->quiet);
-}
-
-/* Under b->lock: to the done list; true: the loop must be told. */
-static bool add_done(struct block *b, struct block_req *r, int error)
-{
-	bool post = !b->posted;
-
-	r->error = error;
-	list_add(&b->done, r);
-	b->posted = true;
-	return post;
-}
-
-/* A completion outside of the workers, under dev_lock. */
-static void finish_here(struct block *b, struct block_req *r, int error)
-{
-	bool post = false;
-
-	pthread_mutex_lock(&b->lock);
-	if (b->batch_end) {	/* block_poll() follows */
-		r->error = error;
-		list_add(&b->done, r);
-	} else {
-		post = add_done(b, r, error);
-	}
-	pthread_mutex_unlock(&b->lock);
-	if (post)
-		loop_post(b->loop, &b->work);
-}
-
-/* Is this error one that stops the machine rather than going to the guest? */
-static bool holds(const struct block *b, const struct block_req *r, int error)
-{
-	bool report = r->op == BLOCK_READ ? b->opt.report_read : b->opt.report_write;
-
-	return error && b->on_stop && !report && !b->draining && error != EINVAL &&
-	       error != EROFS && error != ENOTSUP;
-}
-
-static void worker_done(struct block *b, struct block_req *r, int error)
-{
-	enum block_op op = r->op;
-	bool post = false, tell = false;
-
-	pthread_mutex_lock(&b->lock);
-	not_busy(b, r);
-	if (holds(b, r, error)) {
-		list_add(&b->stopped, r);
-		tell = !b->stop_told;
-		b->stop_told = true;
-	} else {
-		post = add_done(b, r, error);
-	}
-	pthread_mutex_unlock(&b->lock);
-	if (post)
-		loop_post(b->loop, &b->work);
-	if (tell)
-		b->on_stop(b->stop_opaque, b, op, error);
-}
-
-static int perform(struct block *b, const struct block_req *r)
-{
-	int err = image_io(b->im, r->op, r->off, r->len, r->iov, r->niov);
-
-	if (!err && b->opt.cache == BLOCK_CACHE_WRITETHROUGH &&
-	    (r->op == BLOCK_WRITE || r->op == BLOCK_WRITE_ZEROES))
-		err = image_io(b->im, BLOCK_FLUSH, 0, 0, NULL, 0);
-	return err;
-}
-
-static void charge(struct limit *l, uint64_t n, uint64_t now)
-{
-	uint64_t oldest = now > BURST_NS ? now - BURST_NS : 0;
-
-	if (l->rate)
-		l->due = MAX(l->due, oldest) + muldiv64(n, NS_PER_SEC, l->rate);
-}
-
-/* Under b->lock: the next request that may start; NULL: none, *@wait until when (0: unknown). */
-static struct block_req *next_request(struct block *b, uint64_t *wait)
-{
-	struct block_req *r = b->queue.head;
-	uint64_t now, due;
-
-	*wait = 0;
-	if (!r || (!b->iops.rate && !b->bps.rate) || r->op == BLOCK_FLUSH || b->draining ||
-	    b->hurry)
-		return list_take(&b->queue);
-	now = host_now_ns();
-	due = MAX(b->iops.due, b->bps.due);
-	if (due > now) {
-		*wait = due;
-		return NULL;
-	}
-	charge(&b->iops, 1, now);
-	charge(&b->bps, r->op == BLOCK_READ || r->op == BLOCK_WRITE ? r->len : 0, now);
-	return list_take(&b->queue);
-}
-
-static void wait_for_work(struct block *b, uint64_t until)
-{
-	struct timespec ts = { (time_t)(until / NS_PER_SEC), (long)(until % NS_PER_SEC) };
-
-	if (until) {
-		pthread_cond_timedwait(&b->more, &b->lock, &ts);
-		return;
-	}
-	b->idle++;
-	pthread_cond_wait(&b->more, &b->lock);
-	b->idle--;
-}
-
-static void *worker(void *arg)
-{
-	struct block *b = arg;
-	struct block_req *r;
-	uint64_t until;
-
-	pthread_mutex_lock(&b->lock);
-	while (!b->quit) {
-		r = next_request(b, &until);
-		if (!r) {
-			wait_for_work(b, until);
-			continue;
-		}
-		pthread_mutex_unlock(&b->lock);
-		worker_done(b, r, perform(b, r));
-		pthread_mutex_lock(&b->lock);
-	}
-	pthread_mutex_unlock(&b->lock);
-	return NULL;
-}
-
-/* Under b->lock.  Signals stay with the main thread. */
-static int start_worker(struct block *b)
-{
-	sigset_t all, old;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&b->threads[b->nthreads], NULL, worker, b);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (err)
-		return err;
-	pthread_setname_np(b->threads[b->nthreads++], "hv-block");
-	return 0;
-}
-
-/* Deliver completions, one at a time so that a done() may drain or submit. */
-static void deliver(struct block *b)
-{
-	bool outer = b->delivering;
-	struct block_req *r;
-	unsigned n;
-
-	b->delivering = true;
-	do {
-		n = 0;
-		pthread_mutex_lock(&b->lock);
-		while ((r = list_take(&b->done)) != NULL) {
-			pthread_mutex_unlock(&b->lock);
-			r->done(r, r->error);
-			n++;
-			pthread_mutex_lock(&b->lock);
-		}
-		pthread_mutex_unlock(&b->lock);
-		if (n && b->batch_end)
-			b->batch_end(b->batch_opaque);
-	} while (n);
-	b->delivering = outer;
-	if (b->aio)
-		aio_submit(b->aio);
-}
-
-static void deliver_work(void *opaque)
-{
-	deliver(opaque);
-}
-
-void block_set_batch(struct block *b, void (*end)(void *opaque), void *opaque)
-{
-	b->batch_end = end;
-	b->batch_opaque = opaque;
-}
-
-void block_poll(struct block *b)
-{
-	if (b->aio)
-		aio_reap(b->aio, false);
-	if (!b->delivering)
-		deliver(b);
-}
-
-/* ---- Errors that stop the machine ---- */
-
-void block_on_stop(struct block *b, void (*stop)(void *opaque, struct block *b, enum block_op op,
-						 int error), void *opaque)
-{
-	b->on_stop = stop;
-	b->stop_opaque = opaque;
-}
-
-/* Under b->lock. */
-static void requeue_stopped(struct block *b)
-{
-	struct block_req *r;
-
-	while ((r = list_take(&b->stopped)) != NULL) {
-		r->retried = true;
-		b->retrying++;
-		b->busy++;
-		list_add(&b->queue, r);
-	}
-	b->stop_told = false;
-	pthread_cond_broadcast(&b->more);
-}
-
-void block_retry(struct block *b)
-{
-	pthread_mutex_lock(&b->lock);
-	requeue_stopped(b);
-	pthread_mutex_unlock(&b->lock);
-}
-
-bool block_held(struct block *b)
-{
-	bool held;
-
-	pthread_mutex_lock(&b->lock);
-	held = b->stopped.head || b->retrying;
-	pthread_mutex_unlock(&b->lock);
-	return held;
-}
-
-static void block_free(struct block *b)
+void block_free(struct block *b)
 {
 	pthread_mutex_destroy(&b->lock);
 	pthread_cond_destroy(&b->more);
 	pthread_cond_destroy(&b->quiet);
 	free(b);
-}
-
-static void completion_work(void *opaque)
-{
-	struct block *b = opaque;
-	bool closed;
-
-	pthread_mutex_lock(&b->lock);
-	b->posted = false;
-	closed = b->closed;
-	pthread_mutex_unlock(&b->lock);
-	if (closed)
-		block_free(b);
-	else
-		deliver(b);
 }
 
 static struct block *block_new(struct image *im, struct loop *loop)
@@ -373,7 +41,7 @@ static struct block *block_new(struct image *im, struct loop *loop)
 
 	b->im = im;
 	b->loop = loop;
-	b->work.fn = completion_work;
+	b->work.fn = block_completion_work;
 	b->work.opaque = b;
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -381,9 +49,9 @@ static struct block *block_new(struct image *im, struct loop *loop)
 	pthread_cond_init(&b->more, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&b->quiet, NULL);
-	list_init(&b->queue);
-	list_init(&b->done);
-	list_init(&b->stopped);
+	req_list_init(&b->queue);
+	req_list_init(&b->done);
+	req_list_init(&b->stopped);
 	b->info.size = im->size;
 	b->info.readonly = im->flags & BLOCK_RDONLY;
 	b->info.format = im->flags & BLOCK_THROWAWAY ? im->backing->fmt->name : im->fmt->name;
@@ -404,7 +72,7 @@ struct block *block_open(const char *path, const char *format, unsigned flags,
 		return NULL;
 	b = block_new(im, loop);
 	pthread_mutex_lock(&b->lock);
-	err = start_worker(b);
+	err = block_start_worker(b);
 	pthread_mutex_unlock(&b->lock);
 	if (err) {
 		err_errno(e, HV_EXIT_HOST, err, "%s: cannot start a disk thread", path);
@@ -413,7 +81,7 @@ struct block *block_open(const char *path, const char *format, unsigned flags,
 		return NULL;
 	}
 	if ((im->fmt->plain || im->fmt->place) && !(flags & BLOCK_THREADS))
-		b->aio = aio_new(loop, aio_done, deliver_work, b);
+		b->aio = aio_new(loop, aio_done, block_deliver, b);
 	return b;
 }
 
@@ -473,18 +141,6 @@ static int check_request(const struct block *b, const struct block_req *r)
 	return 0;
 }
 
-static void to_workers(struct block *b, struct block_req *r)
-{
-	pthread_mutex_lock(&b->lock);
-	list_add(&b->queue, r);
-	b->busy++;
-	/* More threads are a bonus: with one already running a failure to start is no error. */
-	if (b->idle == 0 && b->nthreads < BLOCK_WORKERS)
-		start_worker(b);
-	pthread_cond_signal(&b->more);
-	pthread_mutex_unlock(&b->lock);
-}
-
 /* A transfer that was cut short, or failed, is done again by a thread, which has the last word. */
 static void aio_done(void *opaque, void *tag, int result)
 {
@@ -494,12 +150,12 @@ static void aio_done(void *opaque, void *tag, int result)
 	image_unplace(r->held);
 	r->held = NULL;
 	if (result < 0 || (uint64_t)result != r->expect) {
-		to_workers(b, r);
+		block_to_workers(b, r);
 		return;
 	}
 	pthread_mutex_lock(&b->lock);
 	r->error = 0;
-	list_add(&b->done, r);		/* aio_reap()'s callers deliver */
+	req_list_add(&b->done, r);		/* aio_reap()'s callers block_deliver */
 	pthread_mutex_unlock(&b->lock);
 }
 
@@ -635,56 +291,9 @@ void block_submit(struct block *b, struct block_req *r)
 	r->held = NULL;
 	done = err || instant(b, r) || cached_read(b, r);
 	if (!done && !straight(b, r, &done))
-		to_workers(b, r);
+		block_to_workers(b, r);
 	else if (done)
-		finish_here(b, r, err);
-}
-
-void block_drain(struct block *b)
-{
-	bool again;
-
-	do {
-		while (b->aio && aio_busy(b->aio))
-			aio_reap(b->aio, true);
-		pthread_mutex_lock(&b->lock);
-		b->draining++;
-		requeue_stopped(b);
-		while (b->busy)
-			pthread_cond_wait(&b->quiet, &b->lock);
-		b->draining--;
-		pthread_mutex_unlock(&b->lock);
-		deliver(b);
-		pthread_mutex_lock(&b->lock);
-		again = b->busy || b->done.head || b->stopped.head;
-		pthread_mutex_unlock(&b->lock);
-		again |= b->aio && aio_busy(b->aio);
-	} while (again);
-}
-
-/* As block_drain(), but what the host cannot serve stays kept.  false: there is such a thing. */
-static bool settle(struct block *b)
-{
-	bool again, kept;
-
-	do {
-		while (b->aio && aio_busy(b->aio))
-			aio_reap(b->aio, true);
-		pthread_mutex_lock(&b->lock);
-		b->hurry++;
-		pthread_cond_broadcast(&b->more);
-		while (b->busy)
-			pthread_cond_wait(&b->quiet, &b->lock);
-		b->hurry--;
-		pthread_mutex_unlock(&b->lock);
-		deliver(b);
-		pthread_mutex_lock(&b->lock);
-		again = b->busy || b->done.head;
-		kept = b->stopped.head;
-		pthread_mutex_unlock(&b->lock);
-		again |= b->aio && aio_busy(b->aio);
-	} while (again && !kept);
-	return !kept;
+		block_finish_here(b, r, err);
 }
 
 bool block_resize(struct block *b, uint64_t size, struct err *e)
@@ -698,7 +307,7 @@ bool block_resize(struct block *b, uint64_t size, struct err *e)
 	if (size % BLOCK_SECTOR || size > IMAGE_MAX_SIZE || size < b->info.size)
 		return err_set(e, HV_EXIT_USAGE, "%s: a disk in use can only grow, in sectors of "
 			       "%u bytes", b->info.path, BLOCK_SECTOR);
-	if (!settle(b))
+	if (!block_settle(b))
 		return err_set(e, HV_EXIT_HOST, "%s: the guest waits for the host's disk; make "
 			       "room there first", b->info.path);
 	if (!tool->resize(b->im, size, e) || image_io(b->im, BLOCK_FLUSH, 0, 0, &none, 0))
