@@ -82,6 +82,8 @@ struct block *block_open(const char *path, const char *format, unsigned flags,
 	}
 	if ((im->fmt->plain || im->fmt->place) && !(flags & BLOCK_THREADS))
 		b->aio = aio_new(loop, aio_done, block_deliver, b);
+	if (b->aio && flags & BLOCK_LOOK)
+		aio_assume_lone(b->aio);
 	return b;
 }
 
@@ -219,12 +221,12 @@ static unsigned own_part(const struct block_req *r, const struct image_place *p,
 
 static bool queue_transfer(struct block *b, struct block_req *r, struct image_place *p, int fd)
 {
-	bool copies = fd == p->file->fd && r->len > INLINE_MAX;
+	unsigned how = fd != p->file->fd ? AIO_DIRECT : r->len > INLINE_MAX ? AIO_COPIES : 0;
 	uint64_t own = 0, first = r->iov[0].iov_len;
-	unsigned n = copies && b->aio ? own_part(r, p, &own) : 0;
+	unsigned n = how == AIO_COPIES && b->aio ? own_part(r, p, &own) : 0;
 
 	if (!b->aio || !aio_queue(b->aio, r->op == BLOCK_WRITE, fd, r->iov + n, r->niov - n,
-				 p->off + own, copies, r))
+				 p->off + own, how, r))
 		return false;
 	r->expect = r->len - own;
 	if (n) {

@@ -49,6 +49,7 @@ enum block_flags {
 	BLOCK_NO_LOCK = 1 << 2,		/* tests only */
 	BLOCK_THROWAWAY = 1 << 3,	/* --discard: writes go to an unlinked overlay */
 	BLOCK_THREADS = 1 << 4,		/* tests only: as on a host without io_uring */
+	BLOCK_LOOK = 1 << 5,		/* tests only: as if the guest always waited, see aio.h */
 };
 
 #define BLOCK_SECTOR 512u

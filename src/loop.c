@@ -36,6 +36,7 @@ struct loop {
 	pthread_mutex_t idle_lock;		/* held by the vCPU that watches */
 	struct loop_idle *idlers;		/* change: dev_lock and idle_lock */
 	unsigned idle_missed, idle_skipped;	/* under idle_lock: looks in vain, sleeps since */
+	bool accessing, expected;		/* under dev_lock: loop_access(), loop_expect() */
 };
 
 #define NO_FD UINT64_MAX	/* data of the wake-up descriptor */
@@ -364,13 +365,14 @@ static uint64_t look_until(struct loop *l)
 	return end;
 }
 
-void loop_idle(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
+/* Is something ready? */
+static bool look(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
 {
 	bool ready = false;
 	uint64_t end;
 
-	if (!__atomic_load_n(&l->idlers, __ATOMIC_RELAXED) || pthread_mutex_trylock(&l->idle_lock))
-		return;
+	if (pthread_mutex_trylock(&l->idle_lock))
+		return false;
 	end = look_until(l);
 	if (end) {
 		watch(l, true);
@@ -379,13 +381,46 @@ void loop_idle(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
 		ready = any_ready(l);	/* what came last woke nobody */
 	}
 	pthread_mutex_unlock(&l->idle_lock);
-	if (!ready)
-		return;
+	return ready;
+}
+
+static void work_off(struct loop *l, bool leave)
+{
 	pthread_mutex_lock(l->lock);
-	for (struct loop_idle *i = l->idlers; i; i = i->next)
+	for (struct loop_idle *i = l->idlers; i; i = i->next) {
 		if (i->ready(i->opaque))
 			i->fn(i->opaque);
+		if (leave && i->leave)
+			i->leave(i->opaque);
+	}
 	pthread_mutex_unlock(l->lock);
+}
+
+void loop_idle(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
+{
+	if (__atomic_load_n(&l->idlers, __ATOMIC_RELAXED) && look(l, word, mask))
+		work_off(l, false);
+}
+
+bool loop_access(struct loop *l, bool begin)
+{
+	bool expected = l->expected;
+
+	l->accessing = begin;
+	l->expected = false;
+	return expected;
+}
+
+bool loop_expect(struct loop *l)
+{
+	l->expected |= l->accessing;
+	return l->expected;
+}
+
+void loop_look(struct loop *l, const _Atomic uint32_t *word, uint32_t mask)
+{
+	look(l, word, mask);
+	work_off(l, true);
 }
 
 static void *loop_main(void *arg)

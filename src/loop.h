@@ -56,6 +56,7 @@ struct loop_idle {
 	bool (*ready)(void *opaque);		/* has it? */
 	void (*watch)(void *opaque, bool on);	/* on: the loop need not be woken for it */
 	void (*fn)(void *opaque);		/* work it off; under dev_lock */
+	void (*leave)(void *opaque);		/* nobody looks: likewise */
 	void *opaque;
 	struct loop_idle *next;			/* loop.c only */
 };
@@ -63,6 +64,17 @@ void loop_add_idle(struct loop *l, struct loop_idle *i);
 void loop_del_idle(struct loop *l, struct loop_idle *i);
 /* vCPU thread, no locks held: returns when *@word has one of @mask, or soon. */
 void loop_idle(struct loop *l, const _Atomic uint32_t *word, uint32_t mask);
+/*
+ * The same at once, for a guest that will do nothing but wait for what it just
+ * started.  Around a device access, under dev_lock, the vCPU calls
+ * loop_access(): true, false.  A device that has learned that habit calls
+ * loop_expect() in it; true: somebody will look.  The end of the access then
+ * returns true, and the vCPU calls loop_look() as soon as it holds no locks.
+ * What has not come when that returns has had its leave() called.
+ */
+bool loop_access(struct loop *l, bool begin);
+bool loop_expect(struct loop *l);
+void loop_look(struct loop *l, const _Atomic uint32_t *word, uint32_t mask);
 
 /* Tests without a thread: run what is ready now, at most one pass; under dev_lock not held. */
 void loop_poll(struct loop *l, int timeout_ms);

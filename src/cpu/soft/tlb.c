@@ -11,6 +11,7 @@
  * quiescent (in_guest == 0) while it sleeps, is outside run(), or holds or
  * waits for dev_lock, so a waiter may itself hold dev_lock.
  */
+#include "../../loop.h"
 #include "sys_int.h"
 #include "verify.h"
 #include <sched.h>
@@ -122,8 +123,16 @@ uint64_t soft_bus_read(struct soft *s, enum bus_kind k, uint64_t addr, unsigned 
 
 void soft_bus_write(struct soft *s, enum bus_kind k, uint64_t addr, unsigned size, uint64_t v)
 {
-	soft_guest_leave(s);
-	bus_write(s->vcpu->vm->bus, k, addr, size, v);
+	struct vm *vm = s->vcpu->vm;
+	bool look;
+
+	soft_dev_lock(s);
+	loop_access(vm->loop, true);
+	bus_write_locked(vm->bus, k, addr, size, v);
+	look = loop_access(vm->loop, false);
+	vm_unlock(vm);
+	if (unlikely(look))
+		loop_look(vm->loop, &s->vcpu->req, ~(uint32_t)VCPU_REQ_TLB);
 	soft_guest_enter(s);
 }
 
