@@ -43,6 +43,7 @@ void bat_free(struct bat *b)
 
 bool bat_may_grow(struct bat *b, uint64_t size, struct err *e)
 {
+	uint64_t blocks = (size >> b->bits) + ((size & ((1ull << b->bits) - 1)) != 0);
 	int err;
 
 	if (size < b->size)
@@ -51,6 +52,9 @@ bool bat_may_grow(struct bat *b, uint64_t size, struct err *e)
 	if (b->im->backing)
 		return err_set(e, HV_EXIT_USAGE, "%s: has a parent of a fixed size; convert it to "
 			       "one image first", b->im->path);
+	if (size > IMAGE_MAX_SIZE || (blocks + b->page_n - 1) / b->page_n > BAT_MAX_PAGES)
+		return err_set(e, HV_EXIT_USAGE, "%s: too large for its table; convert it to "
+			       "qcow2", b->im->path);
 	err = bat_flush(b);
 	return !err || err_errno(e, HV_EXIT_HOST, err, "%s: cannot write", b->im->path);
 }

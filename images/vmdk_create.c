@@ -159,7 +159,7 @@ bool vmdk_create(struct image_create *c, struct err *e)
 		return err_set(e, HV_EXIT_USAGE, "subformat=%.32s: see hvrun img --help", name);
 	if (c->packed && !name)
 		s = &subformats[4];
-	if (c->size > 2ull << 40 && !s->flat && !s->split)
+	if (c->size > VMDK_MAX_SPARSE && !s->flat && !s->split)
 		return err_set(e, HV_EXIT_USAGE, "a sparse VMDK file has at most 2 TiB");
 	if (c->backing && (strcmp(c->backing_im->fmt->name, "vmdk") || s->flat || s->stream))
 		return err_set(e, HV_EXIT_USAGE, "a VMDK overlay is sparse and needs a VMDK "

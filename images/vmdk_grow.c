@@ -143,6 +143,9 @@ bool vmdk_resize(struct image *im, uint64_t size, struct err *e)
 		return err_set(e, HV_EXIT_USAGE, "%s: vmdk images cannot shrink; convert it to a "
 			       "smaller one", im->path);
 	if (x->kind == VMDK_SPARSE) {
+		if (size > VMDK_MAX_SPARSE)
+			return err_set(e, HV_EXIT_USAGE, "%s: a sparse VMDK file has at most "
+				       "2 TiB; convert it to qcow2", im->path);
 		if (!bat_may_grow(&x->b, size, e))
 			return false;
 		err = grow_sparse(v, x, size);

@@ -12,6 +12,7 @@
 #define VMDK_SECTOR 512u
 #define VMDK_MAX_EXTENTS 1100u
 #define VMDK_MAX_DESC (64u * 1024)
+#define VMDK_MAX_SPARSE (2ull << 40)	/* bytes: 32-bit sector numbers */
 #define VMDK_GTES 512u
 
 #define VF_NEWLINE (1u << 0)

@@ -3,6 +3,7 @@
  * Growing VDI, VHD, VHDX and VMDK images, far enough for their tables to
  * move: content kept, new space zeros, qemu-img agrees; and with every host
  * call failing in turn the image stays whole, of the old or the new size.
+ * A size that the format cannot have is refused before anything is written.
  */
 #include "../lib/imgtest.h"
 #include "../../src/imgtool.h"
@@ -11,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -223,10 +225,78 @@ static void test_faults(void **state)
 	}
 }
 
+/* What is in the file, as far as a small image goes. */
+static uint64_t file_sum(const char *path)
+{
+	uint8_t buf[4096];
+	uint64_t sum = 14695981039346656037ull;
+	struct stat st;
+	FILE *f = fopen(path, "rb");
+	size_t n;
+
+	assert_non_null(f);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	assert_true(st.st_size < 256 << 20);
+	while ((n = fread(buf, 1, sizeof(buf), f)) != 0)
+		for (size_t i = 0; i < n; i++)
+			sum = (sum ^ buf[i]) * 1099511628211ull;
+	fclose(f);
+	return sum;
+}
+
+/* One format, one size: done, or refused with the file as it was and still in use. */
+static void grow_absurdly(const struct row *r, const char *path, uint64_t size, bool possible)
+{
+	struct model m = { .n = 0 };
+	struct rng rng = { 5 };
+	struct err e = { 0 };
+	struct image *im;
+	uint64_t before;
+	bool ok;
+
+	unlink(path);
+	make(r, path);
+	im = it_open(path, r->fmt, 0);
+	fill(im, &m, &rng);
+	assert_int_equal(image_io(im, BLOCK_FLUSH, 0, 0, NULL, 0), 0);
+	before = file_sum(path);
+	ok = im->fmt->tool->resize(im, size, &e);
+	if (ok && !possible)
+		fail_msg("%s: grew to %llu", path, (unsigned long long)size);
+	if (!ok) {
+		assert_true(e.msg[0]);
+		assert_true(file_sum(path) == before);
+		check(im, &m, START, START);
+		assert_true(im->fmt->tool->resize(im, START + 512, &e));
+	}
+	check(im, &m, START, ok ? size : START + 512);
+	image_close(im);
+	im = it_open(path, r->fmt, 0);
+	check(im, &m, START, ok ? size : START + 512);
+	check_damage(im, 0);
+	image_close(im);
+}
+
+static void test_absurd(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		char name[64];
+		bool vmdk = !strcmp(rows[i].fmt, "vmdk") && !rows[i].opt;
+		bool vhd = !strcmp(rows[i].fmt, "vhd");
+
+		if (rows[i].opt)	/* a fixed one is as large as the host lets it be */
+			continue;
+		snprintf(name, sizeof(name), "absurd%u.%s", i, rows[i].fmt);
+		grow_absurdly(&rows[i], it_path(name), (2ull << 40) + 512, !vmdk && !vhd);
+		grow_absurdly(&rows[i], it_path(name), 1ull << 50, false);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_grow), cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_absurd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
