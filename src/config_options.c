@@ -147,20 +147,39 @@ static bool opt_forward(struct config *c, const char *v, struct err *e)
 	return ok;
 }
 
+/* @word: a key of --vga virtio, with its value and what follows. */
+static bool vga_key(struct config *c, const char *word, struct err *e)
+{
+	static const char key[] = "outputs=";
+	char text[80];
+	unsigned long n;
+
+	snprintf(text, sizeof(text), "%.*s", (int)strcspn(word, ","), word);
+	if (c->vga_std)
+		return USAGE(e, "--vga std has no '%s'; only virtio takes a key, outputs=N", text);
+	if (strncmp(text, key, sizeof(key) - 1))
+		return USAGE(e, "--vga virtio has no '%s'; its key is outputs=N, with N between 1 "
+			     "and %u", text, DISPLAY_MAX_SCANOUTS);
+	if (!parse_number(text + sizeof(key) - 1, 10, DISPLAY_MAX_SCANOUTS, &n))
+		return USAGE(e, "--vga virtio: '%s' is impossible; give between 1 and %u outputs",
+			     text, DISPLAY_MAX_SCANOUTS);
+	c->outputs = (unsigned)n;
+	return true;
+}
+
 static bool opt_vga(struct config *c, const char *v, struct err *e)
 {
 	static const char *const words[] = { "virtio", "std", NULL };
-	static const char key[] = "virtio,outputs=";
-	unsigned long n;
+	size_t n = strcspn(v, ",");
+	char card[32];
 
+	snprintf(card, sizeof(card), "%.*s", (int)MIN(n, sizeof(card) - 1), v);
 	c->outputs = 0;
-	if (strncmp(v, key, sizeof(key) - 1))
-		return parse_either("vga", v, words, &c->vga_std, e);
-	if (!parse_number(v + sizeof(key) - 1, 10, DISPLAY_MAX_SCANOUTS, &n))
-		return USAGE(e, "--vga %s is impossible; give between 1 and %u outputs", v,
-			     DISPLAY_MAX_SCANOUTS);
-	c->vga_std = false;
-	c->outputs = (unsigned)n;
+	if (!parse_either("vga", card, words, &c->vga_std, e))
+		return false;
+	for (v += n; *v == ','; v += strcspn(v, ","))
+		if (!vga_key(c, ++v, e))
+			return false;
 	return true;
 }
 
@@ -478,7 +497,9 @@ const struct option_row config_options[] = {
 	{ "screenshot-at-exit", 0, "FILE.png",
 	  "Save the last picture as PNG, of further screens as FILE-2.png and so on.",
 	  STR(screenshot), .run_only = true },
-	{ "record", 0, "FILE.webm", "Record the screen from the start on; FILE must not exist.",
+	{ "record", 0, "FILE.webm",
+	  "Record the screen from the start on; FILE must not exist. Of a second screen: "
+	  "FILE-2.webm.",
 	  STR(record), .run_only = true },
 	{ "debug-exit", 0, "PORT",
 	  "Give the guest an I/O port; writing V ends hvrun with status "

@@ -95,7 +95,7 @@ static bool open_window(struct app *a, struct err *e)
 	if (!a->window)
 		return false;
 	window_set_net(a->window, a->net);
-	window_set_record(a->window, &a->record);
+	window_set_record(a->window, a->record);
 	return true;
 }
 
@@ -127,7 +127,7 @@ static bool set_up(struct app *a, struct err *e)
 		return false;
 	if (!vm_start(a->vm, e))
 		return false;
-	if (c->record && !(a->record = record_start(a->vm, c->record, e)))
+	if (c->record && !main_start_records(a, e))
 		return false;
 	if (a->remember && machine_save(a->machine, NULL))
 		log_info("remembered as machine %s (hvrun list; --no-remember: not)",
@@ -177,9 +177,7 @@ static int run(struct app *a)
 		log_line(rc ? LOG_ERROR : LOG_INFO, "%s", msg);
 	if (a->machine)
 		main_keep_picture(a);
-	if (!record_stop(a->record, &e))
-		log_error("%s", e.msg);
-	a->record = NULL;
+	main_stop_records(a);
 	vm_stop(a->vm);
 	if (a->cfg.screenshot && !main_save_screenshot(a, &e)) {
 		log_error("%s", e.msg);

@@ -8,6 +8,7 @@
 #define HV_MAIN_INT_H
 
 #include "config.h"
+#include "display.h"
 #include "firmware.h"
 #include "session.h"
 #include "../devices/pc.h"
@@ -20,9 +21,10 @@ struct disk_hold;
 struct app {
 	struct config cfg;
 	struct machine *machine;	/* NULL: files of the command line only */
-	struct record *record;		/* NULL: nothing is recorded */
+	struct record *record[DISPLAY_MAX_SCANOUTS];	/* NULL: nothing is recorded */
 	struct control *control;	/* NULL: nobody can ask anything of it */
 	bool again, again_menu;		/* start it once more afterwards */
+	uint64_t kept;			/* display_serial() of the last thumbnail */
 	bool remember;			/* it is new, to be saved when it has started */
 	struct vm *vm;
 	struct pc_config pc;
@@ -56,5 +58,8 @@ void main_close_parts(struct app *a);
 void main_keep_picture(void *opaque);
 /* --screenshot-at-exit: FILE.png of the first screen, FILE-2.png of the second one. */
 bool main_save_screenshot(struct app *a, struct err *e);
+/* --record: FILE.webm of the first screen, FILE-2.webm of the second one. */
+bool main_start_records(struct app *a, struct err *e);
+void main_stop_records(struct app *a);	/* all that run */
 
 #endif

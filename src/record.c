@@ -12,6 +12,8 @@
 
 struct record {
 	struct vm *vm;
+	struct display *display;
+	uint64_t serial;	/* display_serial() of the picture */
 	struct film *film;
 	uint64_t start;
 	pthread_t thread;
@@ -28,13 +30,10 @@ static uint64_t elapsed_ms(const struct record *r)
 }
 
 /* The guest waits for the copy only. */
-static void take_picture(struct record *r)
+static void copy_picture(struct record *r)
 {
-	const struct surface *s;
+	const struct surface *s = display_surface(r->display);
 
-	vm_lock(r->vm);
-	display_refresh(r->vm->display);
-	s = display_surface(r->vm->display);
 	if (s->w != r->w || s->h != r->h) {
 		free(r->now);
 		r->w = s->w;
@@ -44,7 +43,23 @@ static void take_picture(struct record *r)
 	for (unsigned y = 0; y < r->h; y++)
 		memcpy(r->now + (size_t)y * r->w, s->pixels + (size_t)y * s->stride,
 		       (size_t)r->w * 4);
+}
+
+/* false: it is still the one that was taken before. */
+static bool take_picture(struct record *r)
+{
+	uint64_t serial;
+	bool fresh;
+
+	vm_lock(r->vm);
+	display_refresh(r->display);
+	serial = display_serial(r->display);
+	fresh = !r->now || serial != r->serial;
+	if (fresh)
+		copy_picture(r);
+	r->serial = serial;
 	vm_unlock(r->vm);
+	return fresh;
 }
 
 static bool is_news(const struct record *r)
@@ -57,8 +72,7 @@ static bool step(struct record *r)
 {
 	uint32_t *t;
 
-	take_picture(r);
-	if (!is_news(r))
+	if ((!take_picture(r) && r->was) || !is_news(r))
 		return true;
 	if (!film_frame(r->film, r->now, r->w, r->h, r->w, elapsed_ms(r)))
 		return false;
@@ -99,11 +113,12 @@ static void *run(void *opaque)
 	return NULL;
 }
 
-struct record *record_start(struct vm *vm, const char *path, struct err *e)
+struct record *record_start(struct vm *vm, unsigned screen, const char *path, struct err *e)
 {
 	struct record *r = hv_zalloc(sizeof(*r));
 
 	r->vm = vm;
+	r->display = display_scanout(vm->display, screen);
 	r->start = host_now_ns();
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->cond, NULL);

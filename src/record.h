@@ -17,8 +17,11 @@ struct vm;
 struct record;
 struct film;
 
-/* Records vm->display until record_stop().  A file that exists is not replaced.  NULL + @e. */
-struct record *record_start(struct vm *vm, const char *path, struct err *e);
+/*
+ * Records scanout @screen, one that the machine has, until record_stop().  A
+ * file that exists is not replaced.  NULL + @e.
+ */
+struct record *record_start(struct vm *vm, unsigned screen, const char *path, struct err *e);
 /* dev_lock not held.  false + @e: the file is not whole (disk full).  NULL: nothing, true. */
 bool record_stop(struct record *r, struct err *e);
 

@@ -75,14 +75,14 @@ static void toggle_record(struct window *w)
 	struct err e = { 0 };
 	bool ok;
 
-	if (*w->record) {
-		ok = record_stop(*w->record, &e);
-		*w->record = NULL;
+	if (w->record[w->shown]) {
+		ok = record_stop(w->record[w->shown], &e);
+		w->record[w->shown] = NULL;
 		snprintf(text, sizeof(text), "%s", ok ? _("The recording is saved") : e.msg);
 	} else {
 		free_path(path, sizeof(path), "XDG_VIDEOS_DIR", "webm");
-		*w->record = record_start(w->vm, path, &e);
-		ok = *w->record != NULL;
+		w->record[w->shown] = record_start(w->vm, w->shown, path, &e);
+		ok = w->record[w->shown] != NULL;
 		snprintf(text, sizeof(text), _("Recording to %s"), path);
 		log_info("recording to %s", path);
 	}
@@ -369,7 +369,7 @@ bool action_checked(struct window *w, enum action a)
 	case ACT_MIC:
 		return w->vm->audio && audio_mic(w->vm->audio) != AUDIO_MIC_OFF;
 	case ACT_RECORD:
-		return w->record && *w->record;
+		return w->record && w->record[w->shown];
 	default:
 		return false;
 	}

@@ -120,7 +120,7 @@ static void strip_text(struct window *w, char *out, size_t len)
 			  w->keys.absolute ? "" : _("Click to use the mouse");
 
 	snprintf(out, len, "%s|%s|%ux%u|%d|%d|%u%u%u", state_text(w), how, w->w, w->h,
-		 w->keys.grab_keys, w->record && *w->record, w->media.disk, w->media.cd,
+		 w->keys.grab_keys, action_checked(w, ACT_RECORD), w->media.disk, w->media.cd,
 		 w->media.net);
 }
 
@@ -160,7 +160,7 @@ static void build_strip(struct window *w, struct panel *p, int width)
 	else if (!w->keys.absolute)
 		panel_add(p, W_TEXT, 0, _("Click to use the mouse"));
 	panel_add(p, W_GAP, 0, NULL);
-	if (w->record && *w->record)
+	if (action_checked(w, ACT_RECORD))
 		panel_add(p, W_LIGHT, ACT_RECORD, _("Recording"))->checked = true;
 	if (w->keys.grab_keys)
 		panel_add(p, W_LIGHT, ACT_GRAB_KEYS, _("All keys to the guest"))->checked = true;

@@ -28,7 +28,7 @@ int window_run(struct window *w, struct session *s);	/* UI_LEFT: the guest runs 
 bool window_again(const struct window *w, bool *boot_menu);
 void window_close(struct window *w);
 void window_set_net(struct window *w, struct net *net);		/* its light; NULL: none */
-/* *@record is the recording that runs; the window starts and ends it there. */
+/* @record[i] is the recording of scanout i that runs; the window starts and ends it there. */
 void window_set_record(struct window *w, struct record **record);
 
 /* The library: all machines in a window.  The exit code; @e says why it could not open. */

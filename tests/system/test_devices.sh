@@ -101,9 +101,11 @@ debian "Debian takes the VM generation ID" "bound HVRN0001:00" \
 debian "two outputs: Debian's virtio-gpu driver finds both, with their sizes and EDIDs" \
 	"1280x800 hvrun 1024x768 hvrun 2" \
 	'for m in virtio_dma_buf drm_shmem_helper virtio-gpu; do insmod /lib/mods/$m.ko; done; cd /sys/class/drm; echo $(for i in 1 2; do head -n 1 card0-Virtual-$i/modes; grep -o "hvrun[ 2]*" card0-Virtual-$i/edid; done)' \
-	--vga virtio,outputs=2 --screenshot-at-exit "$tmp/out.png"
+	--vga virtio,outputs=2 --screenshot-at-exit "$tmp/out.png" --record "$tmp/out.webm"
 [ "$(identify -format %wx%h "$tmp/out-2.png")" = 1024x768 ] && ok "a picture of the second one" ||
 	not_ok "a picture of the second one" "$(ls -l "$tmp")"
+grep -q V_VP8 "$tmp/out.webm" && grep -q V_VP8 "$tmp/out-2.webm" && ok "a recording of each" ||
+	not_ok "a recording of each" "$(ls -l "$tmp")"
 
 debian "Debian's parport and lp drivers print, interrupt-driven" "lp0: using parport0 (interrupt" \
 	'for m in parport parport_pc lp; do insmod /lib/mods/$m.ko; done; sleep 1; seq 300 >/dev/lp0; dmesg | grep lp0' \

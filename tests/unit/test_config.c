@@ -154,7 +154,9 @@ static void test_refused(void **st)
 		{ "--vga|virtio,outputs=0", "between 1 and 16" },
 		{ "--vga|virtio,outputs=17", "between 1 and 16" },
 		{ "--vga|virtio,outputs=two", "between 1 and 16" },
-		{ "--vga|std,outputs=2", "virtio or std" }, { "--vga|virtio,", "virtio or std" },
+		{ "--vga|virtio,outputs=2,bad=1", "has no 'bad=1'; its key is outputs=N" },
+		{ "--vga|virtio,", "has no ''" },
+		{ "--vga|std,outputs=2", "--vga std has no 'outputs=2'" },
 		{ "--floppy|a.img,if=ide", "--floppy" }, { "--floppy|,x=y", "file name" },
 	};
 

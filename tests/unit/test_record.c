@@ -155,14 +155,14 @@ static uint32_t colour = 0x0000ff;
 
 static void paint(void *dev)
 {
-	struct vm *vm = dev;
+	struct display *d = dev;
 
-	display_resize(vm->display, 320, 200);
-	fill(display_surface(vm->display)->pixels, 320 * 200, colour);
-	display_damage(vm->display, (struct rect){ 0, 0, 320, 200 });
+	display_resize(d, 320, 200);
+	fill(display_surface(d)->pixels, 320 * 200, colour);
+	display_damage(d, (struct rect){ 0, 0, 320, 200 });
 }
 
-/* From a machine's display, in the thread of its own. */
+/* From a machine's display, in the thread of its own: the second one is not the first. */
 static void test_record(void **state)
 {
 	struct display_source src = { .refresh = paint };
@@ -173,9 +173,10 @@ static void test_record(void **state)
 
 	unlink(path);
 	vm->display = display_new();
-	src.dev = vm;
-	display_set_source(vm->display, &src);
-	r = record_start(vm, path, &e);
+	display_set_scanouts(vm->display, 2);
+	src.dev = display_scanout(vm->display, 1);
+	display_set_source(src.dev, &src);
+	r = record_start(vm, 1, path, &e);
 	if (!r)
 		fail_msg("%s", e.msg);
 	vm_lock(vm);
