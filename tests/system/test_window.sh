@@ -129,4 +129,23 @@ if command -v xprop >/dev/null; then
 else
 	skip "Xft.dpi" "no xprop"
 fi
+
+# A still picture (mode 13h has no cursor) and a guest that halts: the window's thread sleeps.
+printf '\270\023\000\315\020\372\364\353\375' >"$tmp/still.img"
+truncate -s 510 "$tmp/still.img"
+printf '\125\252' >>"$tmp/still.img"
+truncate -s 1M "$tmp/still.img"
+$HVRUN --engine soft --serial null -m 64M --net none --no-remember "$tmp/still.img" \
+	>"$tmp/still.log" 2>&1 &
+still=$!
+pids="$pids $still"
+within 20 shown "still.img" || not_ok "the still window comes"
+sleep 12
+wakes() { sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "/proc/$still/task/$still/status"; }
+a=$(wakes)
+sleep 5
+b=$(wakes)
+[ $((b - a)) -le 5 ] && ok "a still screen wakes the window less than once a second" ||
+	not_ok "a still screen wakes the window less than once a second" "$((b - a)) in 5 s"
+kill $still
 exit 0
