@@ -330,7 +330,7 @@ struct cross {
 struct block_cache {
 	struct jc_entry jc[1 << JC_BITS];
 	struct block **hash;
-	uint8_t *arena;
+	uint8_t *map, *arena;		/* as mapped; from its first huge page on */
 	size_t used;
 	unsigned flushes;
 	struct block *nowhere;		/* for what is no RAM */

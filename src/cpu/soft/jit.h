@@ -103,6 +103,7 @@ struct jit_loop {
 struct soft_jit {
 	uint8_t *rw, *rx;
 	size_t size, used, stubs;
+	size_t touched;		/* code memory that has pages */
 	unsigned threshold;
 	uint64_t (*enter)(struct soft *s, const void *code);
 	uint8_t *callout, *exit, *lookup;	/* stubs, writable addresses */

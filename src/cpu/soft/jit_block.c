@@ -8,6 +8,7 @@
  */
 #include "jit_trans.h"
 #include "verify.h"
+#include <sys/mman.h>
 #include <time.h>
 
 #define MAX_CODE 24576u		/* of one block, generously */
@@ -432,6 +433,20 @@ static bool emit_block(struct trans *t, const struct plan *p, unsigned n)
 	return t->e.p < t->e.end;
 }
 
+#define AHEAD 65536u
+
+/* Sixteen pages at a time: one by one they cost a page fault each, in both mappings. */
+static void touch_ahead(struct soft_jit *j)
+{
+	size_t n = MIN(AHEAD, j->size - j->touched);
+
+	if (likely(j->used + AHEAD / 8 <= j->touched) || !n)
+		return;
+	(void)madvise(j->rw + j->touched, n, MADV_POPULATE_WRITE);
+	(void)madvise(j->rx + j->touched, n, MADV_POPULATE_READ);
+	j->touched += n;
+}
+
 static bool translate_block(struct soft *s, struct block *b)
 {
 	struct soft_jit *j = s->jit;
@@ -450,6 +465,7 @@ static bool translate_block(struct soft *s, struct block *b)
 		soft_blocks_flush(s);
 		return false;
 	}
+	touch_ahead(j);
 	t.s = s;
 	t.b = b;
 	t.word = b->mode & MODE_CS64 ? EM_W : 0;
