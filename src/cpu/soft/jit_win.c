@@ -110,27 +110,29 @@ static bool keeps(const struct plan *p, const struct uop *u)
 	}
 }
 
-/* RSP moves by a constant. */
-static bool moves_sp(const struct plan *p, const struct uop *u, int32_t *by)
+/* @gpr moves by a constant. */
+static bool moves(const struct plan *p, const struct uop *u, unsigned gpr, int32_t *by)
 {
+	uop_fn fn = p->r ? p->r->fn : NULL;
+
 	switch (p->kind) {
 	case JK_PUSH:
 	case JK_PUSH_I:
 		*by = -8;
-		return true;
+		return gpr == R_RSP;
 	case JK_POP:
 		*by = 8;
-		return u->rm != R_RSP * 8;
+		return gpr == R_RSP && u->rm != R_RSP * 8;
 	case JK_LEA:
 		*by = (int32_t)u->disp;
-		return u->reg == R_RSP * 8 && u->base == R_RSP && u->index == GPR_ZERO &&
+		return u->reg == gpr * 8 && u->base == gpr && u->index == GPR_ZERO &&
 		       u->osize == 8 && u->asize == 8;
 	case JK_GENERIC:
-		if (!(u->flags & UOP_MOD3) || u->rm != R_RSP * 8 || u->osize != 8 ||
-		    (p->r->fn != h_add_ei && p->r->fn != h_sub_ei))
+		if (!(u->flags & UOP_MOD3) || u->rm != gpr * 8 || u->osize != 8)
 			return false;
-		*by = p->r->fn == h_add_ei ? (int32_t)u->imm : -(int32_t)u->imm;
-		return true;
+		*by = fn == h_add_ei ? (int32_t)u->imm : fn == h_sub_ei ? -(int32_t)u->imm :
+		      fn == h_inc ? 1 : -1;
+		return fn == h_add_ei || fn == h_sub_ei || fn == h_inc || fn == h_dec;
 	default:
 		return false;
 	}
@@ -176,7 +178,7 @@ static bool pass(const struct plan *p, const struct uop *u, unsigned gpr, int32_
 	*moved = 0;
 	if (!keeps(p, u))
 		return false;
-	if (gpr == R_RSP && moves_sp(p, u, &by)) {
+	if (moves(p, u, gpr, &by)) {
 		*moved = by;
 		return by > -MAX_RANGE && by < MAX_RANGE;
 	}
