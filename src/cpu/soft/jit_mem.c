@@ -194,6 +194,8 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 			jit_win_open(t, gpr, lo, hi, write);
 		return hop_sib(base, H_T1, 0, disp);
 	}
+	if (!more && jit_chain_ok(t, gpr, size, write))
+		return jit_chain_check(t, gpr, disp);
 	if (lo)
 		em_lea(e, H_T1, hop_mem(base, lo));
 	else	/* costs no time, which a chain of pointers would notice */

@@ -241,6 +241,8 @@ struct soft {
 	uint8_t fx[832] __attribute__((aligned(64)));
 
 	struct soft_tlbe tlbs[TLB_TABLES][TLB_SIZE] __attribute__((aligned(64)));
+	/* Each entry's delta once more; the table in force: jit_chain.c */
+	uintptr_t tlb_delta[TLB_TABLES][TLB_SIZE], *delta;
 
 	/* jit_flow.c: what was learnt about executable pages, by rights */
 	uint64_t jit_keys[JIT_CLASSES], jit_seed;
@@ -278,5 +280,11 @@ struct soft {
 	struct block_cache *blocks;	/* block.c */
 	struct soft_fpu *fpu;		/* fpu.c: anything beyond the image */
 };
+
+static inline void soft_tlb_set_delta(struct soft *s, struct soft_tlbe *e, uintptr_t delta)
+{
+	e->delta = delta;
+	s->tlb_delta[0][e - s->tlbs[0]] = delta;
+}
 
 #endif
