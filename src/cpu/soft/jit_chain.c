@@ -20,7 +20,8 @@ bool jit_chain_ok(const struct trans *t, unsigned gpr, unsigned size, bool write
 	if ((!t->b->hot && !t->s->jit->check) || u->disp != (int16_t)u->disp)
 		return false;
 	return t->p->kind == JK_GENERIC && r->use & U_ER && r->use & U_GW && size == 8 && !write &&
-	       !(u->flags & UOP_MOD3) && u->base == gpr && u->reg == gpr * 8 && soft_has_feat(F_BMI1);
+	       !(u->flags & UOP_MOD3) && u->base == gpr && u->reg == gpr * 8 &&
+	       soft_has_feat(F_BMI1);
 }
 
 /* [gpr + disp, ... + 8): T1 = delta, T0 is spoiled. */
