@@ -188,6 +188,7 @@ struct soft {
 	uint64_t jit_next;	/* page that an indirect call goes to */
 	uint64_t jit_sp, jit_lim;	/* host stack: first of the return frames, room for them */
 	_Atomic uint32_t *req;	/* &vcpu->req */
+	uintptr_t *delta;	/* of tlb's entries; changes with it */
 	uint8_t fpu_live;	/* enum fpu_live: state that is in the host's registers */
 	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
 	bool mx_native;		/* mx_live, and all exceptions are masked */
@@ -241,8 +242,7 @@ struct soft {
 	uint8_t fx[832] __attribute__((aligned(64)));
 
 	struct soft_tlbe tlbs[TLB_TABLES][TLB_SIZE] __attribute__((aligned(64)));
-	/* Each entry's delta once more; the table in force: jit_chain.c */
-	uintptr_t tlb_delta[TLB_TABLES][TLB_SIZE], *delta;
+	uintptr_t tlb_delta[TLB_TABLES][TLB_SIZE];	/* each entry's once more: jit_chain.c */
 
 	/* jit_flow.c: what was learnt about executable pages, by rights */
 	uint64_t jit_keys[JIT_CLASSES], jit_seed;
