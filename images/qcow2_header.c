@@ -201,7 +201,7 @@ static bool read_backing_name(struct qcow2 *q, const uint8_t *h, size_t avail, s
 	*ext_end = avail;
 	if (!off || !len)
 		return true;
-	if (len >= sizeof(q->backing_name) || !range_ok(off, len, avail) ||
+	if (len >= sizeof(q->backing_name) || off < q->header_len || !range_ok(off, len, avail) ||
 	    !copy_name(q->backing_name, sizeof(q->backing_name), h + off, len))
 		return qcow2_bad(q, e, "the backing file's name is invalid");
 	*ext_end = off;

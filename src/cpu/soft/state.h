@@ -283,8 +283,10 @@ struct soft {
 
 static inline void soft_tlb_set_delta(struct soft *s, struct soft_tlbe *e, uintptr_t delta)
 {
+	size_t i = (size_t)(e - &s->tlbs[0][0]);
+
 	e->delta = delta;
-	s->tlb_delta[0][e - s->tlbs[0]] = delta;
+	s->tlb_delta[i / TLB_SIZE][i % TLB_SIZE] = delta;
 }
 
 #endif
