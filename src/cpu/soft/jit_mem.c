@@ -177,7 +177,7 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 	int32_t lo = disp, hi = disp + (int32_t)size;
 	int base = jit_home[gpr];
 	struct emit *e = &t->e;
-	bool more, chain;
+	bool more;
 
 	t->scratch = H_T0;
 	if (jit_win_hit(t, gpr, disp, size, write))
@@ -185,9 +185,7 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 	jit_sp_settle(t);
 	jit_save_flags(t);
 	more = jit_win_plan(t, gpr, &lo, &hi, &write);
-	chain = !more && jit_chain_ok(t, gpr, size, write);
-	/* In test builds some of the blocks, or lockstep would never see it. */
-	if (jit_slot_ok(t) && !(chain && t->s->jit->check && t->s->jit->blocks & 1)) {
+	if (jit_slot_ok(t)) {
 		em_lea(e, H_T0, hop_mem(base, lo));
 		jit_slot_check(t, &(struct slot_access){ .base = gpr, .index = GPR_ZERO,
 							 .span = (unsigned)(hi - lo),
@@ -196,8 +194,6 @@ static struct hop by_gpr(struct trans *t, unsigned gpr, int32_t disp, unsigned s
 			jit_win_open(t, gpr, lo, hi, write);
 		return hop_sib(base, H_T1, 0, disp);
 	}
-	if (chain)
-		return jit_chain_check(t, gpr, disp);
 	if (lo)
 		em_lea(e, H_T1, hop_mem(base, lo));
 	else	/* costs no time, which a chain of pointers would notice */

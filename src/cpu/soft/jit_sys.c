@@ -119,7 +119,7 @@ static void gen_swapgs(struct trans *t)
 /* STAC, CLAC: at CPL 0 with SMAP in force they choose the table. */
 static void gen_ac(struct trans *t, bool set)
 {
-	int32_t table = set ? TLB_KERN_AC : TLB_KERN;
+	int32_t table = (set ? TLB_KERN_AC : TLB_KERN) * (int32_t)sizeof(t->s->tlbs[0]);
 	struct emit *e = &t->e;
 
 	only_kernel(t);
@@ -128,11 +128,8 @@ static void gen_ac(struct trans *t, bool set)
 	jit_slow_jump(t, 4);
 	em_alu_imm(e, 0, set ? 1 : 4, hop_mem(H_STATE, STATE(eflags)),
 		   set ? (int32_t)FL_AC : ~(int32_t)FL_AC);
-	em_lea(e, H_T0, hop_mem(H_STATE, STATE(tlbs) + table * (int32_t)sizeof(t->s->tlbs[0])));
+	em_lea(e, H_T0, hop_mem(H_STATE, STATE(tlbs) + table));
 	em_store(e, hop_mem(H_STATE, STATE(tlb)), H_T0);
-	em_lea(e, H_T0, hop_mem(H_STATE, STATE(tlb_delta) +
-				table * (int32_t)sizeof(t->s->tlb_delta[0])));
-	em_store(e, hop_mem(H_STATE, STATE(delta)), H_T0);
 	em_op(e, 0, 0xc6, 0, hop_mem(H_STATE, STATE(slots_ok)));
 	em8(e, !set);
 }

@@ -230,10 +230,6 @@ void jit_slot_check(struct trans *t, const struct slot_access *a);
 uint8_t *jit_emit_sample(struct trans *t);
 void jit_emit_miss(struct trans *t, const struct miss *m);
 
-/* jit_chain.c */
-bool jit_chain_ok(const struct trans *t, unsigned gpr, unsigned size, bool write);
-struct hop jit_chain_check(struct trans *t, unsigned gpr, int32_t disp);
-
 /* jit_win.c */
 bool jit_win_hit(const struct trans *t, unsigned gpr, int32_t disp, unsigned size, bool write);
 void jit_win_open(struct trans *t, unsigned gpr, int32_t lo, int32_t hi, bool write);

@@ -52,7 +52,6 @@ static bool soft_vcpu_init(struct vcpu *v, struct err *e)
 	s->vcpu = v;
 	s->req = &v->req;
 	s->tlb = s->tlbs[TLB_KERN];
-	s->delta = s->tlb_delta[TLB_KERN];
 	soft_tlb_init(s);
 	v->impl = s;
 	if (!soft_blocks_init(s) || !soft_fpu_init(s)) {

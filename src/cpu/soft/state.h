@@ -188,7 +188,6 @@ struct soft {
 	uint64_t jit_next;	/* page that an indirect call goes to */
 	uint64_t jit_sp, jit_lim;	/* host stack: first of the return frames, room for them */
 	_Atomic uint32_t *req;	/* &vcpu->req */
-	uintptr_t *delta;	/* of tlb's entries; changes with it */
 	uint8_t fpu_live;	/* enum fpu_live: state that is in the host's registers */
 	bool mx_live;		/* the host's MXCSR is the guest's: fpu.h */
 	bool mx_native;		/* mx_live, and all exceptions are masked */
@@ -242,7 +241,6 @@ struct soft {
 	uint8_t fx[832] __attribute__((aligned(64)));
 
 	struct soft_tlbe tlbs[TLB_TABLES][TLB_SIZE] __attribute__((aligned(64)));
-	uintptr_t tlb_delta[TLB_TABLES][TLB_SIZE];	/* each entry's once more: jit_chain.c */
 
 	/* jit_flow.c: what was learnt about executable pages, by rights */
 	uint64_t jit_keys[JIT_CLASSES], jit_seed;
@@ -280,13 +278,5 @@ struct soft {
 	struct block_cache *blocks;	/* block.c */
 	struct soft_fpu *fpu;		/* fpu.c: anything beyond the image */
 };
-
-static inline void soft_tlb_set_delta(struct soft *s, struct soft_tlbe *e, uintptr_t delta)
-{
-	size_t i = (size_t)(e - &s->tlbs[0][0]);
-
-	e->delta = delta;
-	s->tlb_delta[i / TLB_SIZE][i % TLB_SIZE] = delta;
-}
 
 #endif

@@ -53,7 +53,6 @@ void soft_tlb_select(struct soft *s)
 		s->tlb = empty_tlb;
 	else
 		s->tlb = s->tlbs[soft_tlb_table(s)];
-	s->delta = s->tlb_delta[s->tlb == empty_tlb ? 0 : soft_tlb_table(s)];
 	s->slots_ok = s->tlb != s->tlbs[TLB_KERN_AC] || !(s->cr4 & CR4_SMAP);
 	if (unlikely(s->tlb == empty_tlb))
 		soft_slots_clear(s);
@@ -102,7 +101,7 @@ static void tlb_fill(struct soft *s, uint64_t lin, unsigned table, enum soft_acc
 		wr = false;	/* reading must not mark it dirty */
 	wr = wr && writable_fast(s, pg);	/* may flush */
 	wr = wr && !pg->code_only;
-	soft_tlb_set_delta(s, e, (uintptr_t)pg->host - page);
+	e->delta = (uintptr_t)pg->host - page;
 	e->tag_r = !pg->code_only && soft_mmu_allowed(s, w->perm, ACC_R, table) ? page : TLB_NONE;
 	e->tag_x = soft_mmu_allowed(s, w->perm, ACC_X, table) ? page : TLB_NONE;
 	if (unlikely(s->vfy) && wr)

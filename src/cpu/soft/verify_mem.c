@@ -149,29 +149,28 @@ unsigned verify_page_differs(const struct vpage *p)
 	return 4096;
 }
 
-static void patch_entry(struct soft *s, struct soft_tlbe *e, const struct vpage *p)
+static void patch_entry(struct soft_verify *v, struct soft_tlbe *e, const struct vpage *p)
 {
 	uint64_t lin = e->tag_r != TLB_NONE ? e->tag_r : e->tag_x;
-	struct soft_verify *v = s->vfy;
 
 	if (lin == TLB_NONE || v->npatches == MAX_PATCHES ||
 	    (const uint8_t *)(uintptr_t)(lin + e->delta) != p->host)
 		return;
 	v->patch[v->npatches].e = e;
 	v->patch[v->npatches].was = *e;
-	soft_tlb_set_delta(s, e, (uintptr_t)p->shadow - lin);
+	e->delta = (uintptr_t)p->shadow - lin;
 	if (p->fast && e->tag_r != TLB_NONE)
 		e->tag_w = lin;
 	v->patch[v->npatches++].is = *e;
 }
 
-static void shadow_table(struct soft *s, struct soft_tlbe *table, const struct vpage *p,
+static void shadow_table(struct soft_verify *v, struct soft_tlbe *table, const struct vpage *p,
 			 bool all)
 {
 	for (unsigned k = 0; k < p->nlin; k++)
-		patch_entry(s, &table[p->lin[k] >> 12 & (TLB_SIZE - 1)], p);
+		patch_entry(v, &table[p->lin[k] >> 12 & (TLB_SIZE - 1)], p);
 	for (unsigned k = 0; all && k < TLB_SIZE; k++)
-		patch_entry(s, &table[k], p);
+		patch_entry(v, &table[k], p);
 }
 
 void verify_shadow_tlb(struct soft *s, bool all)
@@ -188,12 +187,12 @@ void verify_shadow_tlb(struct soft *s, bool all)
 
 		memcpy(p->shadow, p->old, 4096);
 		if (s->cpl) {
-			shadow_table(s, s->tlb, p, all);
+			shadow_table(v, s->tlb, p, all);
 			continue;
 		}
 		/* STAC and CLAC go from the one to the other. */
-		shadow_table(s, s->tlbs[TLB_KERN], p, all);
-		shadow_table(s, s->tlbs[TLB_KERN_AC], p, all);
+		shadow_table(v, s->tlbs[TLB_KERN], p, all);
+		shadow_table(v, s->tlbs[TLB_KERN_AC], p, all);
 	}
 }
 
@@ -207,6 +206,5 @@ void verify_restore_tlb(struct soft *s)
 
 		if (!memcmp(e, &v->patch[v->npatches].is, sizeof(*e)))
 			*e = v->patch[v->npatches].was;
-		soft_tlb_set_delta(s, e, e->delta);
 	}
 }
