@@ -59,15 +59,16 @@ static void msi_send_kvm(void *opaque, uint64_t addr, uint32_t data)
 
 static void routes_commit(struct kvm_vm *kv)
 {
-	struct {
-		struct kvm_irq_routing h;
-		struct kvm_irq_routing_entry e[KVM_IOAPIC_PINS];
+	union {
+		char room[sizeof(struct kvm_irq_routing) +
+			  KVM_IOAPIC_PINS * sizeof(struct kvm_irq_routing_entry)];
+		struct kvm_irq_routing r;
 	} t = { 0 };
 
 	for (unsigned i = 0; i < KVM_IOAPIC_PINS; i++) {
 		if (!kv->route[i].used)
 			continue;
-		t.e[t.h.nr++] = (struct kvm_irq_routing_entry){
+		t.r.entries[t.r.nr++] = (struct kvm_irq_routing_entry){
 			.gsi = i, .type = KVM_IRQ_ROUTING_MSI,
 			.u.msi = { .address_lo = (uint32_t)kv->route[i].addr,
 				   .address_hi = (uint32_t)(kv->route[i].addr >> 32),

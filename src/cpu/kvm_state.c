@@ -43,56 +43,63 @@ static const struct kvm_msr_entry pv_reset[] = {
 	{ .index = 0x4b564d03 }, { .index = 0x4b564d04 }, { .index = 0x4b564d05, .data = 1 },
 };
 
-struct msr_list {
-	struct kvm_msrs h;
-	struct kvm_msr_entry e[64];
+/* struct kvm_msrs ends in a flexible array: a union gives it room, as C allows. */
+union msr_list {
+	char room[sizeof(struct kvm_msrs) + 64 * sizeof(struct kvm_msr_entry)];
+	struct kvm_msrs l;
 };
+_Static_assert(ARRAY_SIZE(msr_map) <= 64 && ARRAY_SIZE(pv_reset) <= 64, "room of msr_list");
 
 /*
  * The ioctl stops at the first MSR that this host lacks: step over it.  Such
  * an MSR reads as 0 and its write is dropped, as the guest would see no such MSR.
  */
-static void msrs_all(int fd, unsigned long op, struct msr_list *all)
+static void msrs_all(int fd, unsigned long op, union msr_list *all)
 {
-	struct msr_list part;
-	unsigned done = 0, n = all->h.nmsrs;
+	union msr_list part;
+	unsigned done = 0, n = all->l.nmsrs;
 
 	while (done < n) {
 		int rc;
 
-		part.h = (struct kvm_msrs){ .nmsrs = n - done };
-		memcpy(part.e, &all->e[done], (n - done) * sizeof(part.e[0]));
+		part.l.nmsrs = n - done;
+		part.l.pad = 0;
+		memcpy(part.l.entries, &all->l.entries[done],
+		       (n - done) * sizeof(part.l.entries[0]));
 		rc = ioctl(fd, op, &part);
 		if (rc < 0)
 			return;
-		memcpy(&all->e[done], part.e, (unsigned)rc * sizeof(part.e[0]));
+		memcpy(&all->l.entries[done], part.l.entries,
+		       (unsigned)rc * sizeof(part.l.entries[0]));
 		done += (unsigned)rc;
 		if (done < n)
-			log_debug("kvm: MSR %#x is not available", all->e[done].index);
+			log_debug("kvm: MSR %#x is not available", all->l.entries[done].index);
 		done++;
 	}
 }
 
 static void get_msrs(int fd, struct x86_state *s)
 {
-	struct msr_list l = { .h.nmsrs = ARRAY_SIZE(msr_map) };
+	union msr_list all = { 0 };
 
+	all.l.nmsrs = ARRAY_SIZE(msr_map);
 	for (unsigned i = 0; i < ARRAY_SIZE(msr_map); i++)
-		l.e[i].index = msr_map[i].index;
-	msrs_all(fd, KVM_GET_MSRS, &l);
+		all.l.entries[i].index = msr_map[i].index;
+	msrs_all(fd, KVM_GET_MSRS, &all);
 	for (unsigned i = 0; i < ARRAY_SIZE(msr_map); i++)
-		memcpy((char *)s + msr_map[i].off, &l.e[i].data, 8);
+		memcpy((char *)s + msr_map[i].off, &all.l.entries[i].data, 8);
 }
 
 static void set_msrs(int fd, const struct x86_state *s)
 {
-	struct msr_list l = { .h.nmsrs = ARRAY_SIZE(msr_map) };
+	union msr_list all = { 0 };
 
+	all.l.nmsrs = ARRAY_SIZE(msr_map);
 	for (unsigned i = 0; i < ARRAY_SIZE(msr_map); i++) {
-		l.e[i].index = msr_map[i].index;
-		memcpy(&l.e[i].data, (const char *)s + msr_map[i].off, 8);
+		all.l.entries[i].index = msr_map[i].index;
+		memcpy(&all.l.entries[i].data, (const char *)s + msr_map[i].off, 8);
 	}
-	msrs_all(fd, KVM_SET_MSRS, &l);
+	msrs_all(fd, KVM_SET_MSRS, &all);
 }
 
 static void seg_from_kvm(struct x86_seg *d, const struct kvm_segment *k)
@@ -343,12 +350,13 @@ bool kvm_capture_initial(struct kvm_cpu *c, struct err *e)
 void kvm_reset(struct vcpu *v)
 {
 	struct kvm_cpu *c = v->impl;
-	struct msr_list l = { .h.nmsrs = ARRAY_SIZE(pv_reset) };
+	union msr_list all = { 0 };
 	struct err e;
 
 	c->held_vector = -1;
-	memcpy(l.e, pv_reset, sizeof(pv_reset));
-	msrs_all(c->fd, KVM_SET_MSRS, &l);
+	all.l.nmsrs = ARRAY_SIZE(pv_reset);
+	memcpy(all.l.entries, pv_reset, sizeof(pv_reset));
+	msrs_all(c->fd, KVM_SET_MSRS, &all);
 	/* SREGS carries APIC base; the APIC page follows it, the rest wants neither. */
 	if (!kvm_set_state(v, &c->initial, &e))
 		log_error("kvm: reset: %s", e.msg);
