@@ -3,7 +3,7 @@
  * hvrun delete: the machine's file, what is known of its runs, and with
  * --disks its disks, but for those that something else needs: another
  * machine, an image over them (of a machine, or in their folder: overlays
- * elsewhere could not be opened), a process.
+ * elsewhere could not be opened), a process.  What cannot be told is kept.
  */
 #include "command_int.h"
 #include "img_int.h"
@@ -105,25 +105,33 @@ static bool others_need(const struct machine *m, const struct stat *st, char *wh
 	return found;
 }
 
-static bool folder_needs(const struct machine *m, const char *file, const struct stat *st,
+/* Is a file of the folder @dir over @st?  What cannot be searched may have one. */
+static bool folder_needs(const struct machine *m, const char *dir, const struct stat *st,
 			 char *why, size_t n)
 {
-	char *copy = hv_strdup(file), path[PATH_MAX];
-	const char *dir = dirname(copy);
+	char path[PATH_MAX];
 	DIR *d = opendir(dir);
 	struct dirent *de;
 	bool found = false;
+	unsigned i = 0;
 
-	for (unsigned i = 0; d && !found && i < FOLDER_MAX && (de = readdir(d)); i++) {
+	if (!d) {
+		snprintf(why, n, "cannot look for clones of it in %.400s: %s", dir,
+			 strerror(errno));
+		return true;
+	}
+	for (; !found && i < FOLDER_MAX && (de = readdir(d)); i++) {
 		if (snprintf(path, sizeof(path), "%s/%s", dir, de->d_name) >= (int)sizeof(path) ||
 		    own_disk(m, path) || !is_over(path, st))
 			continue;
 		snprintf(why, n, "%.500s is a clone of it", path);
 		found = true;
 	}
-	if (d)
-		closedir(d);
-	free(copy);
+	if (!found && i == FOLDER_MAX) {
+		snprintf(why, n, "%.400s has too many files to look for clones of it", dir);
+		found = true;
+	}
+	closedir(d);
 	return found;
 }
 
@@ -131,10 +139,15 @@ static bool needed(const struct machine *m, const char *file, char *why, size_t 
 {
 	struct err e = { 0 };
 	struct stat st;
+	char *copy;
+	bool found;
 
 	if (stat(file, &st) < 0)
 		return false;
-	if (others_need(m, &st, why, n) || folder_needs(m, file, &st, why, n))
+	copy = hv_strdup(file);
+	found = others_need(m, &st, why, n) || folder_needs(m, dirname(copy), &st, why, n);
+	free(copy);
+	if (found)
 		return true;
 	if (img_not_in_use(file, &e))
 		return false;

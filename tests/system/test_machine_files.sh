@@ -30,6 +30,14 @@ children() { # by name or, VDI, by an id
 }
 check "and children in other formats" children
 
+crowded() { # among so many files that a clone may be missed
+	mkdir many && "$HV" img create -q -f qcow2 many/base.qcow2 4M &&
+		(cd many && seq 10001 | xargs touch) &&
+		hv create many --disk "$tmp/many/base.qcow2" && hv delete many --disks --yes &&
+		grep -q "too many files" out && [ -e many/base.qcow2 ]
+}
+check "and what lies among too many files to look through" crowded
+
 own() { # an overlay of the machine itself is no reason
 	hv create chain --new-disk 64M && "$HV" img create -q -b chain.qcow2 "$D/chain-top.qcow2" &&
 		echo "disk = $D/chain-top.qcow2" >>"$M/chain.hvm" &&
