@@ -1,16 +1,7 @@
 #!/bin/sh
 # hvrun img: every pair of formats, compressed and split targets, linked clones,
 # commit, rebase, resize, snapshots, JSON, cancelling; qemu-img and cmp judge.
-. "$(dirname "$0")/lib.sh"
-command -v qemu-io >/dev/null || { echo "skip img: qemu-io is not installed"; exit 0; }
-HV=$(realpath "$HVRUN")
-cd "$tmp" || exit 1
-img() { "$HV" img "$@" 2>err; }
-expect() { # NAME COMMAND...
-	name=$1
-	shift
-	if "$@" >out 2>&1; then ok "$name"; else not_ok "$name" "$(tail -n 2 out; tail -n 2 err)"; fi
-}
+. "$(dirname "$0")/img.sh"
 refuse() { # NAME WORDS COMMAND...
 	name=$1 words=$2
 	shift 2

@@ -2,16 +2,7 @@
 # hvrun img where things go wrong around it: --force and what it must not take away, closed
 # and full outputs, readers that go away, limits; nothing of the user's may be lost, and no
 # failure may look like success.
-. "$(dirname "$0")/lib.sh"
-command -v qemu-io >/dev/null || { echo "skip img faults: no qemu-io"; exit 0; }
-HV=$(realpath "$HVRUN")
-cd "$tmp" || exit 1
-img() { "$HV" img "$@" 2>err; }
-expect() { # NAME COMMAND...
-	name=$1
-	shift
-	if "$@" >out 2>&1; then ok "$name"; else not_ok "$name" "$(tail -n 2 out; tail -n 2 err)"; fi
-}
+. "$(dirname "$0")/img.sh"
 only() { # PATTERN FILE...: no other files match
 	pat=$1
 	shift
