@@ -122,12 +122,14 @@ static void measure_room(void)
  * What the dead connection was still to send stays in Xlib's buffer, or XCB
  * has it and does not give it back; the first request that does not fit then
  * crashes (GetReq of libX11 1.8 returns NULL).  Each step of closing the
- * window needs the room.
+ * window needs the room, and the server may go between two of them.
  */
 void lost_room(void)
 {
+	if (lost.w)
+		lost_look(lost.w);
 #ifdef SDL_VIDEO_DRIVER_X11
-	if (!lost.x)
+	if (!lost.x || !lost.w || !lost.w->lost)
 		return;
 	lost.x->bufptr = lost.x->buffer;
 	if (lost.x->bufmax == lost.x->buffer)
@@ -135,8 +137,12 @@ void lost_room(void)
 #endif
 }
 
-/* SDL waits for the news that its window has gone, which nobody sends any more. */
-static void say_unmapped(void)
+/*
+ * SDL waits without a limit for the news that its window has gone.  A server
+ * that has gone, or goes while SDL waits, does not send it: it is said here,
+ * and SDL drops what a living server sends later.
+ */
+void lost_begin(void)
 {
 #ifdef SDL_VIDEO_DRIVER_X11
 	void *lib = dlopen("libX11.so.6", RTLD_LAZY | RTLD_NOLOAD);
@@ -149,17 +155,6 @@ static void say_unmapped(void)
 	if (lost.x && put_back)
 		put_back(lost.x, &ev);
 #endif
-}
-
-void lost_begin(void)
-{
-	if (lost.w)
-		lost_look(lost.w);
-	if (lost.w && lost.w->lost)
-		say_unmapped();
-	else
-		lost_end();
-	lost.w = NULL;
 }
 
 void lost_end(void)

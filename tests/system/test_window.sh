@@ -148,4 +148,26 @@ b=$(wakes)
 [ $((b - a)) -le 5 ] && ok "a still screen wakes the window less than once a second" ||
 	not_ok "a still screen wakes the window less than once a second" "$((b - a)) in 5 s"
 kill $still
+wait $still
+
+# The X server dies while the window closes, whatever the window waits for just then: hvrun ends.
+ended=0
+for round in 1 2 3 4; do
+	rm -f "$tmp/dying"
+	Xvfb -displayfd 3 -screen 0 800x600x24 -nolisten tcp 3>"$tmp/dying" >/dev/null 2>&1 &
+	server=$!
+	pids="$pids $server"
+	within 10 [ -s "$tmp/dying" ]
+	DISPLAY=:$(cat "$tmp/dying") $HVRUN --engine soft --serial null -m 64M --net none \
+		--no-remember "$tmp/still.img" >"$tmp/dying.log" 2>&1 &
+	vm=$!
+	pids="$pids $vm"
+	DISPLAY=:$(cat "$tmp/dying") within 20 xdotool search --onlyvisible --name "still.img" >/dev/null
+	kill -STOP $server
+	kill $vm
+	sleep 0.5
+	kill -KILL $server
+	within 10 sh -c "! kill -0 $vm 2>/dev/null" && ended=$((ended + 1)) || kill -KILL $vm
+done
+check "a display that dies while the window closes holds nothing up ($ended of 4)" [ $ended = 4 ]
 exit 0
