@@ -2,7 +2,8 @@
 /*
  * The window's insides, shared by the files of ui/ that make it up:
  *
- *   window.c   SDL window, picture, loop
+ *   window.c   SDL window, events, loop
+ *   picture.c  the guest's picture: size, place, scale, full screen
  *   guestkeys.c  keyboard and pointer to the guest, the host key
  *   shell.c    what is drawn over the picture: strip, menu, sheets
  *   menu.c     the menu's tables
@@ -138,14 +139,20 @@ struct window {
 
 /* window.c */
 void window_title(struct window *w);
-void window_set_fullscreen(struct window *w, bool on);
-void window_set_mode(struct window *w, enum scale_mode mode);
 void window_frame(struct window *w);	/* bring everything up to date and show it */
+
+/* picture.c */
+#define RESIZE_MS 150		/* so long without a change: the user is done dragging */
+struct display *window_display(const struct window *w);	/* the scanout that is shown */
+void window_next_display(struct window *w);
 /* Drawable pixels at the bottom that the strip takes. */
 int window_strip_height(const struct window *w);
 void window_follow(struct window *w);	/* size the window after the guest's picture */
-struct display *window_display(const struct window *w);	/* the scanout that is shown */
-void window_next_display(struct window *w);
+void window_set_fullscreen(struct window *w, bool on);
+void window_set_mode(struct window *w, enum scale_mode mode);
+void picture_update(struct window *w);	/* takes what the guest has drawn */
+void picture_show(struct window *w);	/* if it must be shown anew */
+void picture_tell_size(struct window *w);	/* once the dragging has stopped */
 
 /* wait.c */
 bool wait_open(struct window *w, struct err *e);
