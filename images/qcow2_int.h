@@ -132,7 +132,8 @@ struct qcow2 {
 	uint64_t rt_n;
 	struct qc_cache l2c, rbc;
 	struct qc_metaset meta;
-	uint64_t file_end;
+	uint64_t file_end;		/* of what is used */
+	uint64_t grown;			/* size of a new file in the making that is ahead, or 0 */
 	uint64_t free_hint, free_floor;	/* cluster index */
 	uint64_t *pending;		/* clusters that lose a reference at the next flush */
 	uint32_t npending, pending_cap;
@@ -217,6 +218,8 @@ void qcow2_unalloc(struct qcow2 *q, uint64_t host, uint64_t n);
 int qcow2_alloc_run(struct qcow2 *q, uint64_t n, uint64_t *host);
 int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *v);
 int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster);
+/* A file that was grown ahead gets its true size. */
+int qcow2_cut_file(struct qcow2 *q);
 uint64_t qcow2_refcount_max(const struct qcow2 *q);
 
 /* qcow2_map.c */

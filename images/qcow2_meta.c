@@ -218,7 +218,7 @@ static void apply_pending(struct qcow2 *q)
 	q->npending = 0;
 }
 
-int qcow2_flush_meta(struct qcow2 *q, bool sync)
+static int write_meta(struct qcow2 *q, bool sync)
 {
 	bool barrier = q->need_barrier || q->l1_any_dirty;
 	int err;
@@ -243,6 +243,13 @@ int qcow2_flush_meta(struct qcow2 *q, bool sync)
 	if (!err)
 		apply_pending(q);
 	return err;
+}
+
+int qcow2_flush_meta(struct qcow2 *q, bool sync)
+{
+	int err = sync ? qcow2_cut_file(q) : 0;
+
+	return err ? err : write_meta(q, sync);
 }
 
 /* Before each exclusive step: room in the caches for the tables it may change. */

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define GROW_AHEAD (64ull << 20)
+
 uint64_t qcow2_refcount_load(const struct qcow2 *q, const uint8_t *b, uint64_t i)
 {
 	switch (q->refcount_order) {
@@ -120,17 +122,40 @@ static int write_rt_entry(struct qcow2 *q, uint64_t range, uint64_t off)
 	return write_pointer(q, raw, sizeof(raw), q->rt_off + range * 8);
 }
 
+static int grow_file(struct qcow2 *q, uint64_t size)
+{
+	int err = hf_truncate(q->f, size);
+
+	if (!err)
+		q->grown = size;
+	return err;
+}
+
+/*
+ * A new file in the making grows ahead, and is cut when it is flushed: growing
+ * it waits in the host for all writes to it, and the other threads wait for us.
+ */
 static int extend_file(struct qcow2 *q, uint64_t end)
 {
 	int err = 0;
 
 	if (end > QC_MAX_HOST)
 		return EFBIG;
-	if (end > q->file_end) {
-		err = hf_truncate(q->f, end);
-		if (!err)
-			q->file_end = end;
-	}
+	if (end <= q->file_end)
+		return 0;
+	if (end > q->grown && (!q->f->no_sync || grow_file(q, end + GROW_AHEAD)))
+		err = grow_file(q, end);
+	if (!err)
+		q->file_end = end;
+	return err;
+}
+
+int qcow2_cut_file(struct qcow2 *q)
+{
+	int err = q->grown > q->file_end ? hf_truncate(q->f, q->file_end) : 0;
+
+	if (!err)
+		q->grown = 0;
 	return err;
 }
 
