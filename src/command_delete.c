@@ -27,6 +27,26 @@ static bool is_file(const char *path, const struct stat *st)
 	return stat(path, &s) == 0 && s.st_dev == st->st_dev && s.st_ino == st->st_ino;
 }
 
+/* Where @im's file says that its backing file is, NULL: it says none; @fmt: the format. */
+static char *backing_path(struct image *im, char *fmt, size_t n)
+{
+	struct image_info i = { 0 };
+	char *copy, *path;
+
+	if (im->fmt->tool && im->fmt->tool->info)
+		im->fmt->tool->info(im, &i);
+	if (!i.backing[0])
+		return NULL;
+	snprintf(fmt, n, "%s", i.backing_fmt);
+	if (i.backing[0] == '/')
+		return hv_strdup(i.backing);
+	copy = hv_strdup(im->path);
+	path = hv_zalloc(strlen(copy) + strlen(i.backing) + 2);
+	snprintf(path, strlen(copy) + strlen(i.backing) + 2, "%s/%s", dirname(copy), i.backing);
+	free(copy);
+	return path;
+}
+
 /* As far as names lead, also where something further down is missing. */
 static bool names_lead_to(const char *path, const struct stat *st)
 {
@@ -40,7 +60,7 @@ static bool names_lead_to(const char *path, const struct stat *st)
 				   IMAGE_LENIENT | IMAGE_NO_BACKING, NULL) : NULL;
 
 		free(at);
-		at = im ? img_backing_path(im, fmt, sizeof(fmt)) : NULL;
+		at = im ? backing_path(im, fmt, sizeof(fmt)) : NULL;
 		image_close(im);
 		found = at && is_file(at, st);
 	}

@@ -39,8 +39,6 @@ int img_snapshot(struct img_args *a, struct err *e);
 int img_commit(struct img_args *a, struct err *e);
 int img_rebase(struct img_args *a, struct err *e);
 
-/* What @im calls its backing file, as a path from here; NULL: it has none. */
-char *img_backing_path(struct image *im, char *fmt, size_t n);
 /* No process, nor this one, has the file open as an image; else false + @e. */
 bool img_not_in_use(const char *path, struct err *e);
 

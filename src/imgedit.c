@@ -98,33 +98,23 @@ int img_resize(struct img_args *a, struct err *e)
 	return ok ? 0 : e->exit_code;
 }
 
-char *img_backing_path(struct image *im, char *fmt, size_t n)
+/*
+ * What the image is over, by the ordinary open: it refuses backing files
+ * in wrong places, and finds those that have no name.  @fmt: its format.
+ */
+static char *find_base(const struct img_args *a, char *fmt, size_t n, struct err *e)
 {
-	struct image_info i = { 0 };
-	char *copy, *path;
+	struct image *im = image_open(a->pos[0], a->format, BLOCK_RDONLY, e);
+	char *path = NULL;
 
-	if (im->fmt->tool && im->fmt->tool->info)
-		im->fmt->tool->info(im, &i);
-	if (!i.backing[0])
-		return NULL;
-	snprintf(fmt, n, "%s", i.backing_fmt);
-	if (i.backing[0] == '/')
-		return hv_strdup(i.backing);
-	copy = hv_strdup(im->path);
-	path = hv_zalloc(strlen(copy) + strlen(i.backing) + 2);
-	snprintf(path, strlen(copy) + strlen(i.backing) + 2, "%s/%s", dirname(copy), i.backing);
-	free(copy);
-	return path;
-}
-
-/* The ordinary open refuses backing files in wrong places; do not write to what it refuses. */
-static bool chain_is_allowed(const char *path, const char *fmt, struct err *e)
-{
-	struct image *im = image_open(path, fmt, BLOCK_RDONLY, e);
-	bool ok = im != NULL;
-
+	if (im && im->backing) {
+		path = hv_strdup(im->backing->path);
+		snprintf(fmt, n, "%s", im->backing->fmt->name);
+	} else if (im) {
+		err_set(e, HV_EXIT_USAGE, "%s: has no backing file to commit to", a->pos[0]);
+	}
 	image_close(im);
-	return ok;
+	return path;
 }
 
 static bool commit_into(struct img_args *a, struct image *top, struct image *base, struct err *e)
@@ -161,7 +151,7 @@ static bool commit_into(struct img_args *a, struct image *top, struct image *bas
  */
 static bool new_identity(const char *path, const char *fmt, struct err *e)
 {
-	struct image *im = image_open(path, *fmt ? fmt : NULL, 0, e);
+	struct image *im = image_open(path, fmt, 0, e);
 	uint8_t b[BLOCK_SECTOR];
 	struct iovec v = { b, sizeof(b) };
 	int err;
@@ -180,17 +170,13 @@ static bool new_identity(const char *path, const char *fmt, struct err *e)
 int img_commit(struct img_args *a, struct err *e)
 {
 	struct image *top = NULL, *base = NULL;
-	char fmt[32] = "", *path = NULL;
-	bool ok = chain_is_allowed(a->pos[0], a->format, e);
+	char fmt[32], *path = find_base(a, fmt, sizeof(fmt), e);
+	bool ok;
 
-	if (ok)
+	if (path)
 		top = image_open(a->pos[0], a->format, IMAGE_NO_BACKING | BLOCK_DISCARD_ON, e);
 	if (top)
-		path = img_backing_path(top, fmt, sizeof(fmt));
-	if (top && !path)
-		err_set(e, HV_EXIT_USAGE, "%s: has no backing file to commit to", a->pos[0]);
-	if (path)
-		base = image_open(path, fmt[0] ? fmt : NULL, BLOCK_DISCARD_ON | IMAGE_KEEP_ID, e);
+		base = image_open(path, fmt, BLOCK_DISCARD_ON | IMAGE_KEEP_ID, e);
 	ok = base && commit_into(a, top, base, e);
 	if (ok && !top->fmt->tool->make_empty) {
 		image_close(base);
@@ -286,6 +272,16 @@ static bool rebase(struct img_args *a, struct image *top, struct image *base, st
 					   : base ? base->fmt->name
 						  : a->backing_fmt,
 					   e);
+}
+
+/* The ordinary open refuses backing files in wrong places; do not write to what it refuses. */
+static bool chain_is_allowed(const char *path, const char *fmt, struct err *e)
+{
+	struct image *im = image_open(path, fmt, BLOCK_RDONLY, e);
+	bool ok = im != NULL;
+
+	image_close(im);
+	return ok;
 }
 
 int img_rebase(struct img_args *a, struct err *e)

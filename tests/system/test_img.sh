@@ -52,6 +52,23 @@ clone() {
 }
 expect "linked clone, commit" clone
 
+vdi_child() { # names its parent by UUID only; a megabyte of sevens is put into it by hand
+	img convert -q -O vdi src.raw low.vdi && img create -q -b low.vdi -f vdi high.vdi &&
+		python3 - high.vdi <<'EOS' &&
+import struct, sys
+f = open(sys.argv[1], 'r+b')
+head = f.read(512)
+table, data = struct.unpack_from('<II', head, 0x154)
+f.seek(table + 3 * 4); f.write(struct.pack('<I', 0))
+f.seek(0x184); f.write(struct.pack('<I', 1))
+f.seek(data); f.write(b'\7' * (1 << 20))
+EOS
+		img convert -q high.vdi wanted.raw && img commit -q high.vdi &&
+		img compare -q low.vdi wanted.raw && ! img compare -q low.vdi src.raw &&
+		qemu-img compare -q -f vdi -F raw low.vdi wanted.raw
+}
+expect "a VDI's child is committed to the parent that its UUID leads to" vdi_child
+
 rebase() {
 	qemu-io -c 'write -P 78 40M 1M' top.qcow2 >/dev/null
 	img convert -q -O raw top.qcow2 before.raw && img create -q -f qcow2 other.qcow2 70M &&
