@@ -6,6 +6,7 @@
  * elsewhere could not be opened), a process.  What cannot be told is kept.
  */
 #include "command_int.h"
+#include "firmware.h"
 #include "img_int.h"
 #include "log.h"
 #include "savefile.h"
@@ -175,11 +176,69 @@ static bool needed(const struct machine *m, const char *file, char *why, size_t 
 	return true;
 }
 
-static uint64_t bytes_of(const char *path)
+static bool regular(const char *path, struct stat *st)
+{
+	return stat(path, st) == 0 && S_ISREG(st->st_mode);
+}
+
+/* One file of a disk: its bytes are said, or it is removed. */
+static uint64_t one_file(const char *path, bool remove)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_blocks * 512 : 0;
+	if (!regular(path, &st))
+		return 0;
+	if (!remove)
+		printf("%s\t%s\n", img_bytes((uint64_t)st.st_blocks * 512), path);
+	else if (unlink(path) < 0)
+		log_warn("cannot remove %s: %s", path, strerror(errno));
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* disk-flat.vmdk, disk-s001.vmdk of disk.vmdk: an image may name anything as its part. */
+static bool part_by_name(const char *disk, const char *part)
+{
+	const char *end = strrchr(disk, '.');
+	size_t n = end ? (size_t)(end - disk) : 0;
+
+	return n && !strcasecmp(end, ".vmdk") && !strncmp(disk, part, n) && part[n] == '-' &&
+	       !strchr(part + n, '/');
+}
+
+static uint64_t parts_of(const char *disk, bool remove)
+{
+	struct image *im = image_open(disk, NULL, BLOCK_RDONLY | BLOCK_NO_LOCK | IMAGE_NO_BACKING,
+				      NULL);
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; im && i < im->nparts; i++)
+		if (part_by_name(disk, im->part[i]))
+			sum += one_file(im->part[i], remove);
+		else if (!remove)
+			log_info("kept: %s: a part of %s by content, not by name", im->part[i],
+				 disk);
+	image_close(im);
+	return sum;
+}
+
+/* A disk with what lies beside it: its parts, the variables of its firmware. */
+static uint64_t one_disk(const struct machine *m, const char *file, bool remove)
+{
+	char why[600], nvram[PATH_MAX];
+	uint64_t sum = 0;
+	struct stat st;
+
+	if (!regular(file, &st))
+		return 0;
+	if (needed(m, file, why, sizeof(why))) {
+		if (!remove)
+			log_info("kept: %s: %s", file, why);
+		return 0;
+	}
+	sum += parts_of(file, remove);
+	if (snprintf(nvram, sizeof(nvram), "%s" FIRMWARE_NVRAM, file) < (int)sizeof(nvram))
+		sum += one_file(nvram, remove);
+	return sum + one_file(file, remove);
 }
 
 /* Goes through the files that go with the machine; @remove: and removes them. */
@@ -192,25 +251,15 @@ static uint64_t each_file(const struct machine *m, bool disks, bool remove)
 
 	for (unsigned i = 0; disks && (v = machine_get(m, "disk", i)); i++) {
 		char *file = machine_file_of(m, v);
-		uint64_t n = bytes_of(file);
-		char why[600];
 
-		if (!n || needed(m, file, why, sizeof(why))) {
-			if (n && !remove)
-				log_info("kept: %s: %s", file, why);
-		} else if (!remove) {
-			printf("%s\t%s\n", img_bytes(n), file);
-			sum += n;
-		} else if (unlink(file) < 0) {
-			log_warn("cannot remove %s: %s", file, strerror(errno));
-		}
+		sum += one_disk(m, file, remove);
 		free(file);
 	}
 	for (unsigned i = 0; remove && i < ARRAY_SIZE(own); i++)
 		if (machine_path(m, own[i], path, sizeof(path), NULL))
 			unlink(path);
 	if (!remove)
-		printf("%s\t%s\n", img_bytes(bytes_of(m->path)), m->path);
+		one_file(m->path, false);
 	return sum;
 }
 

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define NVRAM_SUFFIX ".nvram"
 #define TEMPLATE_MAX MiB(8)
 
 /* ---- The choice ---- */
@@ -55,13 +54,13 @@ static char *default_path(const struct config *c)
 {
 	for (unsigned i = 0; i < c->ndisks; i++) {
 		const struct cfg_disk *d = &c->disks[i];
-		size_t n = strlen(d->path) + sizeof(NVRAM_SUFFIX);
+		size_t n = strlen(d->path) + sizeof(FIRMWARE_NVRAM);
 		char *p;
 
 		if (d->cdrom || d->readonly)
 			continue;
 		p = hv_zalloc(n);
-		snprintf(p, n, "%s%s", d->path, NVRAM_SUFFIX);
+		snprintf(p, n, "%s%s", d->path, FIRMWARE_NVRAM);
 		return p;
 	}
 	return NULL;

@@ -10,6 +10,7 @@
 #include "config.h"
 
 #define FIRMWARE_UEFI "/usr/share/OVMF/OVMF_CODE_4M.fd"
+#define FIRMWARE_NVRAM ".nvram"	/* its variables are in DISK.nvram, unless --nvram names a file */
 
 struct firmware {
 	const char *rom;	/* NULL: the board's BIOS */

@@ -157,6 +157,9 @@ void image_close(struct image *im)
 	image_close(im->backing);
 	hf_close(&im->file);
 	format_guard_free(im->guard);
+	while (im->nparts)
+		free(im->part[--im->nparts]);
+	free(im->part);
 	free(im->path);
 	free(im);
 }
@@ -337,6 +340,15 @@ bool image_open_backing(struct image *im, const char *name, const char *format, 
 	return im->backing || err_prefix(e, "%s: backing file", im->path);
 }
 
+static void add_part(struct image *im, const char *path)
+{
+	char **more = realloc(im->part, (im->nparts + 1) * sizeof(*more));
+
+	HV_BUG_ON(!more);
+	more[im->nparts++] = hv_strdup(path);
+	im->part = more;
+}
+
 int image_open_part(struct image *im, const char *name, bool rdonly, struct err *e)
 {
 	char path[8192];
@@ -350,6 +362,7 @@ int image_open_part(struct image *im, const char *name, bool rdonly, struct err 
 	} else if (st.st_dev == im->dev && st.st_ino == im->ino) {
 		err_set(e, HV_EXIT_IMAGE, "%s: names itself as a part", im->path);
 	} else if ((im->flags & BLOCK_NO_LOCK) || image_lock(fd, path, rdonly, e)) {
+		add_part(im, path);
 		return fd;
 	}
 	close(fd);

@@ -28,6 +28,8 @@ struct image {
 	const struct image *over;	/* the image this one backs, NULL for the top */
 	unsigned depth;			/* 0 = top */
 	uint64_t dev, ino;
+	char **part;			/* paths of its other files (image_open_part()) */
+	unsigned nparts;
 	struct format_guard *guard;	/* imgformat.c; NULL: none needed */
 };
 

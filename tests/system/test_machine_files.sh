@@ -46,6 +46,22 @@ own() { # an overlay of the machine itself is no reason
 }
 check "a chain of its own goes as a whole" own
 
+parts() { # what the disk consists of by its name, and nothing else that it names
+	for kind in monolithicFlat twoGbMaxExtentSparse; do
+		mkdir p && "$HV" img create -q -f vmdk -o subformat=$kind p/disk.vmdk 3G &&
+			touch p/disk.vmdk.nvram p/disk-notes.vmdk && cp p/disk.vmdk p/copy.vmdk &&
+			hv create parts --disk "$tmp/p/disk.vmdk" &&
+			hv delete parts --disks --yes && [ "$(ls p)" = "copy.vmdk
+disk-notes.vmdk" ] || return 1
+		rm -r p
+	done
+	mkdir p && "$HV" img create -q -f vmdk -o subformat=monolithicFlat p/disk.vmdk 3M &&
+		mv p/disk-flat.vmdk p/letters.doc && sed -i s/disk-flat.vmdk/letters.doc/ p/disk.vmdk &&
+		hv create parts --disk "$tmp/p/disk.vmdk" && hv delete parts --disks --yes &&
+		grep -q "kept: .*letters.doc" out && [ "$(ls p)" = letters.doc ]
+}
+check "and takes the parts and the firmware's variables along" parts
+
 in_use() {
 	hv create busy --new-disk 64M || return 1
 	"$HV" --display none --serial null --timeout 60s --disk "$D/busy.qcow2" >run.log 2>&1 &
