@@ -18,6 +18,7 @@
 #define HF_IOVS 64
 #define HF_DIRECT_MAX 4096u
 #define HF_ZERO_CHUNK (64u * 1024)
+#define HF_RESERVE (64u * 1024)	/* bytes of a write: less is not worth the call */
 
 int (*hostfile_fault)(struct hostfile *f, enum hf_op op, uint64_t off, uint64_t len);
 
@@ -214,6 +215,33 @@ int hf_read_now(struct hostfile *f, const struct iovec *iov, unsigned niov, uint
 	return r >= 0 && (uint64_t)r == len ? 0 : EAGAIN;
 }
 
+static int do_fallocate(struct hostfile *f, int mode, uint64_t off, uint64_t len)
+{
+	int r;
+
+	do
+		r = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? errno : 0;
+}
+
+static bool not_supported(int err)
+{
+	return err == EOPNOTSUPP || err == ENOSYS || err == EINVAL || err == ENODEV;
+}
+
+/*
+ * Blocks for a large write to a new file, in one piece: on ext4 a write costs
+ * a third less than one that has each block promised by itself.  Whether they
+ * are to be had the write finds out.
+ */
+static void reserve(struct hostfile *f, uint64_t off, uint64_t len)
+{
+	if (f->no_sync && len >= HF_RESERVE && !f->blockdev && !atomic_load(&f->no_reserve) &&
+	    not_supported(do_fallocate(f, 0, off, len)))
+		atomic_store(&f->no_reserve, true);
+}
+
 int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint64_t off)
 {
 	uint64_t len = iov_total(iov, niov), pos = 0;
@@ -223,6 +251,7 @@ int hf_pwritev(struct hostfile *f, const struct iovec *iov, unsigned niov, uint6
 		return err;
 	if (off > INT64_MAX || len > INT64_MAX - off)
 		return EFBIG;
+	reserve(f, off, len);
 	while (pos < len) {
 		struct iovec v[HF_IOVS];
 		uint64_t got;
@@ -287,21 +316,6 @@ int hf_sync(struct hostfile *f)
 	if (err)
 		atomic_store(&f->sync_failed, true);
 	return err;
-}
-
-static int do_fallocate(struct hostfile *f, int mode, uint64_t off, uint64_t len)
-{
-	int r;
-
-	do
-		r = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? errno : 0;
-}
-
-static bool not_supported(int err)
-{
-	return err == EOPNOTSUPP || err == ENOSYS || err == EINVAL || err == ENODEV;
 }
 
 int hf_punch(struct hostfile *f, uint64_t off, uint64_t len)

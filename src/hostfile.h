@@ -20,7 +20,7 @@ struct hostfile {
 	int direct_fd;			/* the same file past the page cache; -1: none */
 	uint32_t direct_align;		/* of offset, length and memory */
 	atomic_bool sync_failed;	/* sticky: the kernel forgets, we do not */
-	atomic_bool no_punch, no_zero;	/* the file system cannot */
+	atomic_bool no_punch, no_zero, no_reserve;	/* the file system cannot */
 	bool no_sync;			/* a new file in the making: order does not matter yet */
 };
 
