@@ -98,8 +98,9 @@ struct soft_slots {
 };
 #define JT_BITS 13
 #define JIT_CLASSES 16	/* modes that translated code runs in */
-#define TLB_BITS 11
+#define TLB_BITS 13	/* 32 MiB: fewer conflicts of a kernel's hot pages, too */
 #define TLB_SIZE (1u << TLB_BITS)
+#define TLB_WORDS (TLB_SIZE / 64)
 #define TLB_NONE UINT64_MAX
 /*
  * Which table is in force: user (one for each address space that is kept),
@@ -219,8 +220,9 @@ struct soft {
 	/* Executing guest code, hence may use its write tags; cleared around dev_lock.  Any thread.
 	 */
 	_Atomic uint32_t in_guest;
-	uint64_t tlb_used[TLB_TABLES][TLB_SIZE / 64], tlb_global[TLB_TABLES][TLB_SIZE / 64];
-	uint64_t tlb_large[TLB_TABLES][TLB_SIZE / 64];	/* pieces of pages above 4 KiB */
+	uint64_t tlb_used[TLB_TABLES][TLB_WORDS], tlb_global[TLB_TABLES][TLB_WORDS];
+	uint64_t tlb_large[TLB_TABLES][TLB_WORDS];	/* pieces of pages above 4 KiB */
+	uint64_t tlb_local[TLB_TABLES][TLB_WORDS / 64];	/* words that may have others than global */
 	uint64_t tlb_gib;		/* hash of the GiBs with such pieces */
 	unsigned space;			/* whose user table is in force */
 	uint16_t space_pcid[TLB_SPACES];	/* PCID_NONE: nobody's */

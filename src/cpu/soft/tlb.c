@@ -108,10 +108,12 @@ static void tlb_fill(struct soft *s, uint64_t lin, unsigned table, enum soft_acc
 		wr = soft_verify_tag(s, e);
 	e->tag_w = wr ? page : TLB_NONE;
 	s->tlb_used[table][i / 64] |= bit;
-	if (w->global)
+	if (w->global) {
 		s->tlb_global[table][i / 64] |= bit;
-	else
+	} else {
 		s->tlb_global[table][i / 64] &= ~bit;
+		s->tlb_local[table][i / 4096] |= 1ull << (i / 64 & 63);
+	}
 	if (w->large) {
 		s->tlb_large[table][i / 64] |= bit;
 		s->tlb_gib |= 1ull << (lin >> 30 & 63);

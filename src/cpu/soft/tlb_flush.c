@@ -24,15 +24,24 @@ static void clear_entries(struct soft *s, unsigned t, unsigned word, uint64_t bi
 	}
 }
 
-static void clear_table(struct soft *s, unsigned t, bool keep_global)
+static void clear_table(struct soft *s, unsigned t)
 {
-	for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
-		uint64_t bits = s->tlb_used[t][w];
+	for (unsigned w = 0; w < TLB_WORDS; w++)
+		if (s->tlb_used[t][w])
+			clear_entries(s, t, w, s->tlb_used[t][w]);
+	memset(s->tlb_local[t], 0, sizeof(s->tlb_local[t]));
+}
 
-		if (keep_global)
-			bits &= ~s->tlb_global[t][w];
-		if (bits)
-			clear_entries(s, t, w, bits);
+/* Going to another address space does this: it looks where there is something only. */
+static void clear_local(struct soft *s, unsigned t)
+{
+	for (unsigned i = 0; i < TLB_WORDS / 64; i++) {
+		for (uint64_t b = s->tlb_local[t][i]; b; b &= b - 1) {
+			unsigned w = i * 64 + (unsigned)__builtin_ctzll(b);
+
+			clear_entries(s, t, w, s->tlb_used[t][w] & ~s->tlb_global[t][w]);
+		}
+		s->tlb_local[t][i] = 0;
 	}
 }
 
@@ -57,7 +66,10 @@ void soft_tlb_flush(struct soft *s, bool keep_global)
 	else
 		soft_slots_clear(s);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
-		clear_table(s, t, keep_global);
+		if (keep_global)
+			clear_local(s, t);
+		else
+			clear_table(s, t);
 	if (keep_global)
 		return;
 	flush_dirty_tags(s);
@@ -87,7 +99,7 @@ static uint64_t entry_page(const struct soft_tlbe *e)
 /* A large page is kept in pieces of 4 KiB; any address in it drops them all. */
 static void flush_large(struct soft *s, unsigned t, uint64_t lin)
 {
-	for (unsigned w = 0; w < TLB_SIZE / 64; w++) {
+	for (unsigned w = 0; w < TLB_WORDS; w++) {
 		uint64_t drop = 0;
 
 		for (uint64_t b = s->tlb_large[t][w]; b; b &= b - 1) {
@@ -137,12 +149,12 @@ static unsigned find(const struct soft *s, unsigned pcid)
 static void flush_space(struct soft *s, unsigned space)
 {
 	soft_jit_unmap_space(s, space);
-	clear_table(s, space, true);
+	clear_local(s, space);
 	if (space != s->space)
 		return;
 	soft_slots_switch(s);
-	clear_table(s, TLB_KERN, true);
-	clear_table(s, TLB_KERN_AC, true);
+	clear_local(s, TLB_KERN);
+	clear_local(s, TLB_KERN_AC);
 }
 
 void soft_tlb_flush_pcid(struct soft *s, unsigned pcid)
@@ -177,7 +189,7 @@ static unsigned take_space(struct soft *s, unsigned pcid)
 	if (s->space_pcid[v] == PCID_NONE)
 		memset(s->tlbs[v], 0xff, sizeof(s->tlbs[v]));
 	soft_jit_unmap_space(s, v);
-	clear_table(s, v, false);
+	clear_table(s, v);
 	s->space_pcid[v] = (uint16_t)pcid;
 	return v;
 }
@@ -188,8 +200,8 @@ void soft_tlb_load_pcid(struct soft *s, unsigned pcid, bool keep)
 
 	if (space != old) {
 		soft_slots_switch(s);
-		clear_table(s, TLB_KERN, true);
-		clear_table(s, TLB_KERN_AC, true);
+		clear_local(s, TLB_KERN);
+		clear_local(s, TLB_KERN_AC);
 		if (space == TLB_SPACES)
 			space = take_space(s, pcid);
 		s->space = space;

@@ -154,7 +154,7 @@ static void drop_write_tags(struct soft *s, const uint8_t *host)
 {
 	soft_slots_protect(s, host);
 	for (unsigned t = 0; t < TLB_TABLES; t++)
-		for (unsigned w = 0; w < TLB_SIZE / 64; w++)
+		for (unsigned w = 0; w < TLB_WORDS; w++)
 			for (uint64_t b = s->tlb_used[t][w]; b; b &= b - 1) {
 				struct soft_tlbe *e = &s->tlbs[t][w * 64 + __builtin_ctzll(b)];
 
