@@ -28,6 +28,7 @@
 #define CFG_MAX_ARGS 32
 #define CFG_MAX_GIVEN 160
 
+enum cfg_gl { CFG_GL_AUTO, CFG_GL_ON, CFG_GL_OFF };
 enum cfg_display { DISPLAY_AUTO, DISPLAY_WINDOW, DISPLAY_NONE };
 enum cfg_then { THEN_DEFAULT, THEN_KEEP, THEN_SHUTDOWN, THEN_POWEROFF };
 enum cfg_boot { BOOT_ORDER_DEFAULT, BOOT_ORDER_DISK, BOOT_ORDER_CD, BOOT_ORDER_FLOPPY,
@@ -89,6 +90,7 @@ struct config {
 	struct net_forward forwards[CFG_MAX_FORWARDS];
 	unsigned nforwards;
 	enum cfg_display display;
+	enum cfg_gl gl;		/* of the window */
 	bool fullscreen;
 	bool hpet;
 	bool vmmouse;

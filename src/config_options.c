@@ -194,12 +194,15 @@ static bool opt_ui_scale(struct config *c, const char *v, struct err *e)
 
 static bool opt_display(struct config *c, const char *v, struct err *e)
 {
-	static const char *const words[] = { "window", "none", NULL };
-	bool none;
+	static const char *const words[] = { "window", "none", "window,gl=on", "window,gl=off",
+					     NULL };
+	static const enum cfg_gl gl[] = { CFG_GL_AUTO, CFG_GL_AUTO, CFG_GL_ON, CFG_GL_OFF };
+	unsigned n;
 
-	if (!parse_either("display", v, words, &none, e))
+	if (!parse_word("display", v, words, &n, e))
 		return false;
-	c->display = none ? DISPLAY_NONE : DISPLAY_WINDOW;
+	c->display = n == 1 ? DISPLAY_NONE : DISPLAY_WINDOW;
+	c->gl = gl[n];
 	return true;
 }
 
@@ -421,9 +424,9 @@ const struct option_row config_options[] = {
 	  "Forward a host port (on 127.0.0.1 unless ADDR "
 	  "is given) to a guest port; may be repeated.",
 	  .parse = opt_forward },
-	{ "display", 0, "window|none",
-	  "Show a window (default when there is a display) or run "
-	  "without.",
+	{ "display", 0, "window[,gl=on|off]|none",
+	  "Show a window (default when there is a display) or run without. gl: draw it with "
+	  "OpenGL or without; by default with a graphics card's, and under Wayland with any.",
 	  .parse = opt_display },
 	{ "vga", 0, "virtio[,outputs=N]|std",
 	  "Graphics card: virtio is a VGA that guests with a virtio-gpu driver use at the "

@@ -161,11 +161,11 @@ void picture_update(struct window *w)
 
 void picture_show(struct window *w)
 {
-	struct view_frame f = { .blank = w->blank, .dim = w->dim };
+	struct view_frame f = { .blank = w->blank, .dim = w->dim, .whole = w->whole };
 
 	if (!w->present || !w->w || window_hidden(w))
 		return;
-	w->present = false;
+	w->present = w->whole = false;
 	f.dst = w->dst = place(w, &f.smooth);
 	w->ops->present(w->view, &f);
 }

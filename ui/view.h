@@ -3,7 +3,8 @@
  * The picture in the window: a texture that follows the guest's surface.
  *
  * Two implementations behind one struct of calls: OpenGL through libepoxy
- * (view_gl.c) and SDL's software renderer (view_soft.c).  Main thread only.
+ * (view_gl.c), and the processor (view_soft.c) where there is no graphics card.
+ * Main thread only.
  */
 #ifndef HV_VIEW_H
 #define HV_VIEW_H
@@ -19,6 +20,7 @@ struct view_frame {
 	bool smooth;		/* linear filter, else nearest */
 	bool blank;		/* no picture */
 	bool dim;		/* picture at 60 % */
+	bool whole;		/* what the window showed before may be lost */
 };
 
 struct view_ops {
@@ -38,5 +40,7 @@ struct view_ops {
 extern const struct view_ops view_gl_ops, view_soft_ops;
 /* Which OpenGL the open view uses, for people. */
 void view_gl_describe(char *out, size_t len);
+/* The open view's OpenGL has no graphics card: it is a program on the processor. */
+bool view_gl_emulated(void);
 
 #endif

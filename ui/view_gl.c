@@ -199,10 +199,23 @@ static void gl_present(void *view, const struct view_frame *f)
 	SDL_GL_SwapWindow(v->win);
 }
 
+bool view_gl_emulated(void)
+{
+	static const char *const programs[] = { "llvmpipe", "softpipe", "SWR", "SwiftShader",
+						"Software Rasterizer" };
+	const char *renderer = (const char *)glGetString(GL_RENDERER);
+
+	for (unsigned i = 0; renderer && i < ARRAY_SIZE(programs); i++)
+		if (strstr(renderer, programs[i]))
+			return true;
+	return false;
+}
+
 void view_gl_describe(char *out, size_t len)
 {
-	snprintf(out, len, "OpenGL %s, %s", (const char *)glGetString(GL_VERSION),
-		 (const char *)glGetString(GL_RENDERER));
+	snprintf(out, len, "OpenGL %s, %s%s", (const char *)glGetString(GL_VERSION),
+		 (const char *)glGetString(GL_RENDERER),
+		 view_gl_emulated() ? ": no graphics card; on X11 windows are drawn without" : "");
 }
 
 const struct view_ops view_gl_ops = {

@@ -45,6 +45,33 @@ static bool try_view(struct window *w, const struct view_ops *ops, Uint32 flags)
 	return false;
 }
 
+/*
+ * Whether the processor draws by OpenGL or by itself: on X11 the latter sends
+ * what has changed only, where an emulated OpenGL draws whole frames.
+ */
+static bool slow_gl(const struct window *w)
+{
+	const char *driver = SDL_GetCurrentVideoDriver();
+
+	return w->cfg->gl == CFG_GL_AUTO && driver && !strcmp(driver, "x11") &&
+	       view_gl_emulated();
+}
+
+static bool open_view(struct window *w)
+{
+	if (w->cfg->gl != CFG_GL_OFF && try_view(w, &view_gl_ops, SDL_WINDOW_HIDDEN)) {
+		if (!slow_gl(w)) {
+			SDL_ShowWindow(w->win);
+			return true;
+		}
+		w->ops->close(w->view);
+		SDL_DestroyWindow(w->win);
+		w->view = NULL;
+		w->win = NULL;
+	}
+	return w->cfg->gl != CFG_GL_ON && try_view(w, &view_soft_ops, 0);
+}
+
 struct window *window_open(struct vm *vm, const struct config *cfg, const char *title,
 			   struct err *e)
 {
@@ -60,10 +87,10 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 		window_close(w);
 		return NULL;
 	}
-	if (!try_view(w, &view_gl_ops, 0) && !try_view(w, &view_soft_ops, 0)) {
+	if (!open_view(w)) {
 		err_set(e, HV_EXIT_HOST,
-			"cannot open a window: %s; use --display none to run without",
-			SDL_GetError());
+			"cannot open a window%s: %s; use --display none to run without",
+			cfg->gl == CFG_GL_ON ? " with OpenGL 3.3" : "", SDL_GetError());
 		window_close(w);
 		return NULL;
 	}
@@ -276,11 +303,11 @@ static void on_window(struct window *w, const SDL_WindowEvent *e)
 	case SDL_WINDOWEVENT_RESIZED:
 		w->user_sized = true;	/* only sent for resizes that we did not ask for */
 		w->resize_at = SDL_GetTicks64() + RESIZE_MS;
-		w->present = w->shell.dirty = true;
+		w->present = w->whole = w->shell.dirty = true;
 		break;
 	case SDL_WINDOWEVENT_EXPOSED:
 	case SDL_WINDOWEVENT_SIZE_CHANGED:
-		w->present = w->shell.dirty = true;
+		w->present = w->whole = w->shell.dirty = true;
 		break;
 	default:
 		break;

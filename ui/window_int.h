@@ -119,6 +119,7 @@ struct window {
 	Uint64 drawn_at;	/* SDL ticks */
 	bool present, blank, dim, user_sized, quit_asked, detach, ended, fullscreen, smooth;
 	bool again, again_menu;	/* start once more, with the boot menu */
+	bool whole;		/* what the window showed may be lost: all must be drawn */
 	bool lost;		/* the display server is gone */
 	char trouble[600];	/* of the host's disk, "": none */
 	bool trouble_full, reset_loop;

@@ -150,6 +150,44 @@ b=$(wakes)
 kill $still
 wait $still
 
+# With OpenGL and without the window looks the same, at 1:1 and scaled, menu and all.
+# A pattern in mode 13h: 1: mov %di, %ax; add %ah, %al; stosb; test %di, %di; jnz 1b
+printf '\270\023\000\315\020\150\000\240\007\061\377\211\370\000\340\252\205\377\165\367\364\353\375' \
+	>"$tmp/look.img"
+truncate -s 510 "$tmp/look.img"
+printf '\125\252' >>"$tmp/look.img"
+truncate -s 1M "$tmp/look.img"
+looks() { # KIND: pictures of it in all sizes
+	$HVRUN --engine soft --serial null -m 64M --net none --no-remember \
+		--display "window,gl=$1" "$tmp/look.img" >"$tmp/look-$1.log" 2>&1 &
+	vm=$!
+	pids="$pids $vm"
+	within 20 shown "look.img" || not_ok "the window with gl=$1 comes"
+	sleep 3
+	w=$(xdotool search --onlyvisible --name "look.img" | head -n 1)
+	timeout 20 import -window "$w" "$tmp/look-1-$1.png"
+	for size in "500 300" "1000 700"; do
+		xdotool windowsize "$w" $size
+		sleep 2
+		timeout 20 import -window "$w" "$tmp/look-${size% *}-$1.png"
+	done
+	host m
+	timeout 20 import -window "$w" "$tmp/look-menu-$1.png"
+	kill $vm
+	wait $vm
+}
+if command -v import >/dev/null; then
+	looks on
+	looks off
+	for k in 1 500 1000 menu; do
+		differ=$(compare -metric AE -fuzz 2% "$tmp/look-$k-on.png" "$tmp/look-$k-off.png" \
+			null: 2>&1)
+		check "without OpenGL it looks as with it: $k ($differ pixels differ)" [ "$differ" = 0 ]
+	done
+else
+	skip "the look without OpenGL" "no import (ImageMagick)"
+fi
+
 # The X server dies while the window closes, whatever the window waits for just then: hvrun ends.
 ended=0
 for round in 1 2 3 4; do
@@ -159,7 +197,8 @@ for round in 1 2 3 4; do
 	pids="$pids $server"
 	within 10 [ -s "$tmp/dying" ]
 	DISPLAY=:$(cat "$tmp/dying") $HVRUN --engine soft --serial null -m 64M --net none \
-		--no-remember "$tmp/still.img" >"$tmp/dying.log" 2>&1 &
+		--no-remember --display window,gl=$([ $((round % 2)) = 0 ] && echo on || echo off) \
+		"$tmp/still.img" >"$tmp/dying.log" 2>&1 &
 	vm=$!
 	pids="$pids $vm"
 	DISPLAY=:$(cat "$tmp/dying") within 20 xdotool search --onlyvisible --name "still.img" >/dev/null
