@@ -218,7 +218,9 @@ static int qcow2_flush(struct qcow2 *q)
 		return 0;
 	qcow2_lock(q);
 	synced = q->npending != 0;
-	err = qcow2_flush_meta(q, false);
+	err = qcow2_cut_file(q);
+	if (!err)
+		err = qcow2_flush_meta(q, false);
 	pthread_rwlock_unlock(&q->lock);
 	/* With references to drop it has synced last of all; else sync without the lock. */
 	return err || synced ? err : hf_sync(q->f);

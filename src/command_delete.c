@@ -69,16 +69,25 @@ static bool names_lead_to(const char *path, const struct stat *st)
 	return found;
 }
 
-/* Is the file @st somewhere below the image @path? */
+static bool has_part(const struct image *im, const struct stat *st)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < im->nparts && !found; i++)
+		found = is_file(im->part[i], st);
+	return found;
+}
+
+/* Is the file @st somewhere below the image @path, or a part of it? */
 static bool is_over(const char *path, const struct stat *st)
 {
 	struct stat s;
 	struct image *im = stat(path, &s) == 0 && S_ISREG(s.st_mode) ?
 		image_open(path, NULL, BLOCK_RDONLY | BLOCK_NO_LOCK, NULL) : NULL;
-	bool found = false;
+	bool found = im && has_part(im, st);
 
 	for (const struct image *b = im ? im->backing : NULL; b && !found; b = b->backing)
-		found = b->dev == st->st_dev && b->ino == st->st_ino;
+		found = (b->dev == st->st_dev && b->ino == st->st_ino) || has_part(b, st);
 	image_close(im);
 	return found || names_lead_to(path, st);
 }
@@ -195,20 +204,49 @@ static uint64_t one_file(const char *path, bool remove)
 	return (uint64_t)st.st_blocks * 512;
 }
 
-/* disk-flat.vmdk, disk-s001.vmdk of disk.vmdk: an image may name anything as its part. */
-static bool part_by_name(const char *disk, const char *part)
+/* -flat.vmdk, -delta.vmdk, -s001.vmdk, -f001.vmdk: what follows a disk's name in its parts. */
+static bool part_suffix(const char *s)
 {
-	const char *end = strrchr(disk, '.');
-	size_t n = end ? (size_t)(end - disk) : 0;
+	size_t digits = strlen(s) > 2 ? strspn(s + 2, "0123456789") : 0;
 
-	return n && !strcasecmp(end, ".vmdk") && !strncmp(disk, part, n) && part[n] == '-' &&
-	       !strchr(part + n, '/');
+	if (!strcmp(s, "-flat.vmdk") || !strcmp(s, "-delta.vmdk"))
+		return true;
+	return (!strncmp(s, "-s", 2) || !strncmp(s, "-f", 2)) && digits >= 3 &&
+	       !strcmp(s + 2 + digits, ".vmdk");
 }
 
-static uint64_t parts_of(const char *disk, bool remove)
+static bool is_vmdk(const char *path)
 {
-	struct image *im = image_open(disk, NULL, BLOCK_RDONLY | BLOCK_NO_LOCK | IMAGE_NO_BACKING,
-				      NULL);
+	const char *end = strrchr(path, '.');
+
+	return end && !strcasecmp(end, ".vmdk");
+}
+
+/* A descriptor may name anything as its part: only what also looks like one is. */
+static bool part_by_name(const char *disk, const char *part)
+{
+	size_t n = is_vmdk(disk) ? strlen(disk) - strlen(".vmdk") : 0;
+
+	return n && !strncmp(disk, part, n) && part_suffix(part + n);
+}
+
+/* Is the disk, or a part that would go with it, needed? */
+static bool disk_needed(const struct machine *m, const char *file, const struct image *im,
+			const char *open_failed, char *why, size_t n)
+{
+	bool found = needed(m, file, why, n);
+
+	if (!found && !im && is_vmdk(file)) {
+		snprintf(why, n, "it may have parts, and cannot be opened: %s", open_failed);
+		found = true;
+	}
+	for (unsigned i = 0; im && i < im->nparts && !found; i++)
+		found = part_by_name(file, im->part[i]) && needed(m, im->part[i], why, n);
+	return found;
+}
+
+static uint64_t parts_of(const char *disk, const struct image *im, bool remove)
+{
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; im && i < im->nparts; i++)
@@ -217,28 +255,55 @@ static uint64_t parts_of(const char *disk, bool remove)
 		else if (!remove)
 			log_info("kept: %s: a part of %s by content, not by name", im->part[i],
 				 disk);
-	image_close(im);
 	return sum;
 }
 
-/* A disk with what lies beside it: its parts, the variables of its firmware. */
+/* The variables of its firmware, unless another machine has named that file. */
+static uint64_t nvram_of(const struct machine *m, const char *disk, bool remove)
+{
+	char path[PATH_MAX], *file;
+	bool kept = false;
+	struct machine **list;
+	struct stat st;
+	unsigned n;
+
+	if (snprintf(path, sizeof(path), "%s" FIRMWARE_NVRAM, disk) >= (int)sizeof(path) ||
+	    !regular(path, &st))
+		return 0;
+	list = machine_list(&n);
+	for (unsigned i = 0; i < n && !kept; i++) {
+		const char *v = strcmp(list[i]->path, m->path) ?
+			machine_get(list[i], "nvram", 0) : NULL;
+
+		file = v ? machine_file_of(list[i], v) : NULL;
+		kept = file && is_file(file, &st);
+		if (kept && !remove)
+			log_info("kept: %s: machine %s uses it", path, list[i]->name);
+		free(file);
+	}
+	machine_list_free(list, n);
+	return kept ? 0 : one_file(path, remove);
+}
+
+/* A disk with what lies beside it. */
 static uint64_t one_disk(const struct machine *m, const char *file, bool remove)
 {
-	char why[600], nvram[PATH_MAX];
+	struct err e = { 0 };
+	struct image *im;
 	uint64_t sum = 0;
 	struct stat st;
+	char why[600];
 
 	if (!regular(file, &st))
 		return 0;
-	if (needed(m, file, why, sizeof(why))) {
-		if (!remove)
-			log_info("kept: %s: %s", file, why);
-		return 0;
-	}
-	sum += parts_of(file, remove);
-	if (snprintf(nvram, sizeof(nvram), "%s" FIRMWARE_NVRAM, file) < (int)sizeof(nvram))
-		sum += one_file(nvram, remove);
-	return sum + one_file(file, remove);
+	im = image_open(file, NULL, BLOCK_RDONLY | BLOCK_NO_LOCK | IMAGE_NO_BACKING, &e);
+	if (!disk_needed(m, file, im, e.msg, why, sizeof(why)))
+		sum = parts_of(file, im, remove) + nvram_of(m, file, remove) +
+		      one_file(file, remove);
+	else if (!remove)
+		log_info("kept: %s: %s", file, why);
+	image_close(im);
+	return sum;
 }
 
 /* Goes through the files that go with the machine; @remove: and removes them. */

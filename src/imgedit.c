@@ -99,17 +99,21 @@ int img_resize(struct img_args *a, struct err *e)
 }
 
 /*
- * What the image is over, by the ordinary open: it refuses backing files
- * in wrong places, and finds those that have no name.  @fmt: its format.
+ * What the image is over, by the ordinary open: it refuses backing files in
+ * wrong places, and finds those that have no name.  @fmt: the format that was
+ * recorded; "": none was, and what is there is judged with the usual care.
  */
 static char *find_base(const struct img_args *a, char *fmt, size_t n, struct err *e)
 {
 	struct image *im = image_open(a->pos[0], a->format, BLOCK_RDONLY, e);
+	struct image_info i = { 0 };
 	char *path = NULL;
 
 	if (im && im->backing) {
+		if (im->fmt->tool && im->fmt->tool->info)
+			im->fmt->tool->info(im, &i);
 		path = hv_strdup(im->backing->path);
-		snprintf(fmt, n, "%s", im->backing->fmt->name);
+		snprintf(fmt, n, "%s", i.backing_fmt);
 	} else if (im) {
 		err_set(e, HV_EXIT_USAGE, "%s: has no backing file to commit to", a->pos[0]);
 	}
@@ -151,7 +155,7 @@ static bool commit_into(struct img_args *a, struct image *top, struct image *bas
  */
 static bool new_identity(const char *path, const char *fmt, struct err *e)
 {
-	struct image *im = image_open(path, fmt, 0, e);
+	struct image *im = image_open(path, *fmt ? fmt : NULL, 0, e);
 	uint8_t b[BLOCK_SECTOR];
 	struct iovec v = { b, sizeof(b) };
 	int err;
@@ -176,7 +180,7 @@ int img_commit(struct img_args *a, struct err *e)
 	if (path)
 		top = image_open(a->pos[0], a->format, IMAGE_NO_BACKING | BLOCK_DISCARD_ON, e);
 	if (top)
-		base = image_open(path, fmt, BLOCK_DISCARD_ON | IMAGE_KEEP_ID, e);
+		base = image_open(path, *fmt ? fmt : NULL, BLOCK_DISCARD_ON | IMAGE_KEEP_ID, e);
 	ok = base && commit_into(a, top, base, e);
 	if (ok && !top->fmt->tool->make_empty) {
 		image_close(base);

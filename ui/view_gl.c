@@ -100,12 +100,16 @@ static void *gl_open(SDL_Window *win)
 	v->win = win;
 	v->ctx = SDL_GL_CreateContext(win);
 	if (!v->ctx || epoxy_gl_version() < 33) {
+		if (v->ctx)
+			SDL_SetError("this is OpenGL %d.%d",
+				     epoxy_gl_version() / 10, epoxy_gl_version() % 10);
 		gl_close(v);
 		return NULL;
 	}
 	SDL_GL_SetSwapInterval(1);
 	v->prog = link_program();
 	if (!v->prog) {
+		SDL_SetError("this OpenGL does not compile hvrun's shaders");
 		gl_close(v);
 		return NULL;
 	}

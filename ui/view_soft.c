@@ -290,9 +290,7 @@ static unsigned collect(struct view_soft *v, const struct view_frame *f, bool wh
 /* What is drawn into: the window itself if its pixels are ours. */
 static SDL_Surface *target(struct view_soft *v, SDL_Surface *window)
 {
-	Uint32 format = window->format->format;
-
-	if (format == SDL_PIXELFORMAT_RGB888 || format == SDL_PIXELFORMAT_ARGB8888)
+	if (window->format->format == SDL_PIXELFORMAT_RGB888)
 		return window;
 	if (v->canvas && (v->canvas->w != window->w || v->canvas->h != window->h)) {
 		SDL_FreeSurface(v->canvas);
@@ -313,8 +311,10 @@ static void soft_present(void *view, const struct view_frame *f)
 	unsigned n;
 	bool whole;
 
-	if (!to)
+	if (!to) {
+		v->pixels = NULL;
 		return;
+	}
 	whole = f->whole || window->pixels != v->pixels || window->w != v->w ||
 		window->h != v->h || !same_frame(f, &v->shown);
 	n = collect(v, f, whole, (SDL_Rect){ 0, 0, to->w, to->h }, list);

@@ -53,23 +53,38 @@ static bool slow_gl(const struct window *w)
 {
 	const char *driver = SDL_GetCurrentVideoDriver();
 
-	return w->cfg->gl == CFG_GL_AUTO && driver && !strcmp(driver, "x11") &&
-	       view_gl_emulated();
+	return driver && !strcmp(driver, "x11") && view_gl_emulated();
+}
+
+static void drop_view(struct window *w)
+{
+	w->ops->close(w->view);
+	SDL_DestroyWindow(w->win);
+	w->view = NULL;
+	w->win = NULL;
+}
+
+static bool open_gl(struct window *w, bool fast)
+{
+	if (!try_view(w, &view_gl_ops, SDL_WINDOW_HIDDEN))
+		return false;
+	if (fast && slow_gl(w)) {
+		drop_view(w);
+		return false;
+	}
+	SDL_ShowWindow(w->win);
+	return true;
 }
 
 static bool open_view(struct window *w)
 {
-	if (w->cfg->gl != CFG_GL_OFF && try_view(w, &view_gl_ops, SDL_WINDOW_HIDDEN)) {
-		if (!slow_gl(w)) {
-			SDL_ShowWindow(w->win);
-			return true;
-		}
-		w->ops->close(w->view);
-		SDL_DestroyWindow(w->win);
-		w->view = NULL;
-		w->win = NULL;
-	}
-	return w->cfg->gl != CFG_GL_ON && try_view(w, &view_soft_ops, 0);
+	if (w->cfg->gl != CFG_GL_OFF && open_gl(w, w->cfg->gl == CFG_GL_AUTO))
+		return true;
+	if (w->cfg->gl == CFG_GL_ON)
+		return false;
+	/* Not on every screen (of 30 bits, say), which OpenGL may still do. */
+	return try_view(w, &view_soft_ops, 0) ||
+	       (w->cfg->gl == CFG_GL_AUTO && open_gl(w, false));
 }
 
 struct window *window_open(struct vm *vm, const struct config *cfg, const char *title,
@@ -88,9 +103,11 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 		return NULL;
 	}
 	if (!open_view(w)) {
-		err_set(e, HV_EXIT_HOST,
-			"cannot open a window%s: %s; use --display none to run without",
-			cfg->gl == CFG_GL_ON ? " with OpenGL 3.3" : "", SDL_GetError());
+		bool gl = cfg->gl == CFG_GL_ON;
+
+		err_set(e, HV_EXIT_HOST, "cannot open a window%s: %s; use --display %s to %s without",
+			gl ? " with OpenGL 3.3" : "", SDL_GetError(), gl ? "window" : "none",
+			gl ? "draw" : "run");
 		window_close(w);
 		return NULL;
 	}

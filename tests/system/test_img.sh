@@ -52,6 +52,19 @@ clone() {
 }
 expect "linked clone, commit" clone
 
+commit_to_text() { # what is below was never said to be raw, and looks like no disk
+	seq 2000 >letter.txt && cp letter.txt letter.copy &&
+		img create -q -f qcow2 -b letter.txt -F raw over.qcow2 && python3 - over.qcow2 <<'EOS' &&
+import sys
+f = open(sys.argv[1], 'r+b')
+at = f.read(1024).find(b'\xe2\x79\x2a\xca')	# the header extension that names the format
+f.seek(at); f.write(b'\x12\x34\x56\x78')
+EOS
+		! img commit -q over.qcow2 && grep -q "is no disk image" err &&
+		cmp letter.txt letter.copy
+}
+expect "commit does not write to a text" commit_to_text
+
 vdi_child() { # names its parent by UUID only; a megabyte of sevens is put into it by hand
 	img convert -q -O vdi src.raw low.vdi && img create -q -b low.vdi -f vdi high.vdi &&
 		python3 - high.vdi <<'EOS' &&

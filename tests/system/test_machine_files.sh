@@ -51,16 +51,40 @@ parts() { # what the disk consists of by its name, and nothing else that it name
 		mkdir p && "$HV" img create -q -f vmdk -o subformat=$kind p/disk.vmdk 3G &&
 			touch p/disk.vmdk.nvram p/disk-notes.vmdk && cp p/disk.vmdk p/copy.vmdk &&
 			hv create parts --disk "$tmp/p/disk.vmdk" &&
-			hv delete parts --disks --yes && [ "$(ls p)" = "copy.vmdk
-disk-notes.vmdk" ] || return 1
+			hv delete parts --disks --yes && grep -q "copy.vmdk is a clone" out &&
+			[ -e p/disk.vmdk ] && [ -e p/disk.vmdk.nvram ] && rm p/copy.vmdk &&
+			hv create parts --disk "$tmp/p/disk.vmdk" &&
+			hv delete parts --disks --yes && [ "$(ls p)" = disk-notes.vmdk ] || return 1
 		rm -r p
 	done
-	mkdir p && "$HV" img create -q -f vmdk -o subformat=monolithicFlat p/disk.vmdk 3M &&
-		mv p/disk-flat.vmdk p/letters.doc && sed -i s/disk-flat.vmdk/letters.doc/ p/disk.vmdk &&
-		hv create parts --disk "$tmp/p/disk.vmdk" && hv delete parts --disks --yes &&
-		grep -q "kept: .*letters.doc" out && [ "$(ls p)" = letters.doc ]
+	for name in letters.doc disk-precious.img disk-s1.vmdk; do
+		mkdir p && "$HV" img create -q -f vmdk -o subformat=monolithicFlat p/disk.vmdk 3M &&
+			mv p/disk-flat.vmdk p/$name &&
+			sed -i s/disk-flat.vmdk/$name/ p/disk.vmdk &&
+			hv create parts --disk "$tmp/p/disk.vmdk" &&
+			hv delete parts --disks --yes && grep -q "kept: .*$name" out &&
+			[ "$(ls p)" = $name ] || return 1
+		rm -r p
+	done
 }
 check "and takes the parts and the firmware's variables along" parts
+
+shared() { # a part, or the variables, of another machine; a disk whose parts cannot be known
+	mkdir p && "$HV" img create -q -f vmdk -o subformat=monolithicFlat p/disk.vmdk 3M &&
+		hv create parts --disk "$tmp/p/disk.vmdk" &&
+		hv create flat --disk "$tmp/p/disk-flat.vmdk,format=raw" &&
+		hv delete parts --disks --yes && grep -q "machine flat has it" out &&
+		[ -e p/disk.vmdk ] && hv create parts --disk "$tmp/p/disk.vmdk" &&
+		hv delete flat --disks --yes && grep -q "machine parts has" out &&
+		[ -e p/disk-flat.vmdk ] && touch p/disk.vmdk.nvram &&
+		hv create other --new-disk 64M --nvram "$tmp/p/disk.vmdk.nvram" &&
+		mv p/disk-flat.vmdk p/away && hv delete parts --disks --yes &&
+		grep -q "it may have parts" out && [ -e p/disk.vmdk ] &&
+		mv p/away p/disk-flat.vmdk && hv create parts --disk "$tmp/p/disk.vmdk" &&
+		hv delete parts --disks --yes && grep -q "machine other uses it" out &&
+		[ "$(ls p)" = disk.vmdk.nvram ] && hv delete other --disks --yes
+}
+check "but for what something else needs" shared
 
 in_use() {
 	hv create busy --new-disk 64M || return 1
