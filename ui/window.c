@@ -105,7 +105,8 @@ struct window *window_open(struct vm *vm, const struct config *cfg, const char *
 	if (!open_view(w)) {
 		bool gl = cfg->gl == CFG_GL_ON;
 
-		err_set(e, HV_EXIT_HOST, "cannot open a window%s: %s; use --display %s to %s without",
+		err_set(e, HV_EXIT_HOST,
+			"cannot open a window%s: %s; use --display %s to %s without",
 			gl ? " with OpenGL 3.3" : "", SDL_GetError(), gl ? "window" : "none",
 			gl ? "draw" : "run");
 		window_close(w);
