@@ -27,8 +27,8 @@ const struct command commands[] = {
 	  "any more.",
 	  false, 2, 2, command_clone },
 	{ "delete", "NAME [--disks] [--yes]",
-	  "Remove a machine; with --disks also its disk images, with the parts and firmware "
-	  "variables beside them. Says what goes and asks unless --yes.",
+	  "Remove a machine; with --disks also its disk images, and the parts and firmware "
+	  "variables beside them. Says what goes; asks first without --yes.",
 	  false, 1, 1, command_delete },
 	{ "doctor", "[--json]",
 	  "Check this computer: KVM, permissions, graphics, firmware, programs; says what to do.",
