@@ -95,6 +95,19 @@ static bool check_size(const struct image *im, struct err *e)
 	return true;
 }
 
+/* What is left when the format has gone. */
+static void image_free(struct image *im)
+{
+	image_close(im->backing);
+	hf_close(&im->file);
+	format_guard_free(im->guard);
+	while (im->nparts)
+		free(im->part[--im->nparts]);
+	free(im->part);
+	free(im->path);
+	free(im);
+}
+
 /* Owns @fd in every case. */
 static struct image *image_from_fd(int fd, const char *path, const char *format, unsigned flags,
 				   const struct image *over, struct err *e)
@@ -113,19 +126,15 @@ static struct image *image_from_fd(int fd, const char *path, const char *format,
 	if (!image_choose_format(im, format, e))
 		goto fail;
 	if (!im->fmt->open(im, e))
-		goto fail_backing;
+		goto fail;
 	if (!check_size(im, e)) {
 		im->fmt->close(im);
-		goto fail_backing;
+		goto fail;
 	}
 	image_record_format(im, format != NULL);
 	return im;
-fail_backing:
-	image_close(im->backing);
 fail:
-	hf_close(&im->file);
-	free(im->path);
-	free(im);
+	image_free(im);
 	return NULL;
 }
 
@@ -154,14 +163,7 @@ void image_close(struct image *im)
 	if (!im)
 		return;
 	im->fmt->close(im);
-	image_close(im->backing);
-	hf_close(&im->file);
-	format_guard_free(im->guard);
-	while (im->nparts)
-		free(im->part[--im->nparts]);
-	free(im->part);
-	free(im->path);
-	free(im);
+	image_free(im);
 }
 
 static bool guarded(const struct image *im, uint64_t off, uint64_t len)
