@@ -49,7 +49,7 @@ static bool try_view(struct window *w, const struct view_ops *ops, Uint32 flags)
  * Whether the processor draws by OpenGL or by itself: on X11 the latter sends
  * what has changed only, where an emulated OpenGL draws whole frames.
  */
-static bool slow_gl(const struct window *w)
+static bool slow_gl(void)
 {
 	const char *driver = SDL_GetCurrentVideoDriver();
 
@@ -68,7 +68,7 @@ static bool open_gl(struct window *w, bool fast)
 {
 	if (!try_view(w, &view_gl_ops, SDL_WINDOW_HIDDEN))
 		return false;
-	if (fast && slow_gl(w)) {
+	if (fast && slow_gl()) {
 		drop_view(w);
 		return false;
 	}
